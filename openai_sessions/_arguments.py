@@ -1,0 +1,106 @@
+"""Checks of what a caller gives, before any request."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+_MAX_METADATA_PAIRS = 16
+_MAX_METADATA_KEY = 64
+_MAX_METADATA_VALUE = 512
+
+
+def is_conversation_id(value: object) -> bool:
+    """Tell whether a value is `conv_` and word characters, and so safe as a part of a path."""
+    return isinstance(value, str) and re.fullmatch(r"conv_\w+", value, re.ASCII) is not None
+
+
+def checked_conversation_id(value: object) -> str:
+    """Return a well-formed conversation id.
+
+    Raises:
+        ValueError: It is malformed.
+    """
+    if not is_conversation_id(value):
+        raise ValueError(
+            f"{value!r} is not a conversation id: one is 'conv_' and letters, digits or underscores, "
+            "as the API returns it. To begin a new conversation, leave conversation_id out."
+        )
+    return str(value)
+
+
+def checked_metadata(value: object) -> dict[str, str] | None:
+    """Return a copy of metadata within the limits of the API: 16 pairs, keys of 64, values of 512.
+
+    Raises:
+        TypeError: It is not a mapping of strings to strings.
+        ValueError: It is over a limit.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise TypeError(f"metadata is a mapping of strings to strings, not {type(value).__name__}")
+    if len(value) > _MAX_METADATA_PAIRS:
+        raise ValueError(f"metadata has {len(value)} pairs, and the API keeps at most {_MAX_METADATA_PAIRS}")
+    for key, text in value.items():
+        _check_metadata_pair(key, text)
+    return dict(value)
+
+
+def _check_metadata_pair(key: object, text: object) -> None:
+    if not isinstance(key, str) or not isinstance(text, str):
+        raise TypeError(f"metadata[{key!r}] is not a string under a string: give str(…) of both")
+    if len(key) > _MAX_METADATA_KEY:
+        raise ValueError(f"the metadata key {key!r} has over {_MAX_METADATA_KEY} characters: shorten it")
+    if len(text) > _MAX_METADATA_VALUE:
+        raise ValueError(f"metadata[{key!r}] has over {_MAX_METADATA_VALUE} characters: shorten it")
+
+
+def checked_timeout(value: object) -> float | None:
+    """Return a timeout in seconds, or None.
+
+    Raises:
+        ValueError: It is not a positive number.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise ValueError(f"timeout is a positive number of seconds, or None for no limit, not {value!r}")
+    return float(value)
+
+
+def checked_include(value: Iterable[str]) -> tuple[str, ...]:
+    """Return values of the API's `include`.
+
+    Raises:
+        TypeError: It is not a sequence of strings.
+    """
+    values = () if isinstance(value, str) else tuple(value)
+    if isinstance(value, str) or not all(isinstance(name, str) for name in values):
+        raise TypeError(f"include is a list of strings such as 'message.output_text.logprobs', not {value!r}")
+    return values
+
+
+def checked_limit(value: object) -> int | None:
+    """Return a limit of items, or None.
+
+    Raises:
+        TypeError: It is not a whole number.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"limit is a whole number of items, or None for all, not {value!r}")
+    return int(value)
+
+
+def checked_items(value: object) -> Sequence[object]:
+    """Return a list of items, not yet looked into.
+
+    Raises:
+        TypeError: It is not a list.
+    """
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        raise TypeError(f"items is a list of items, not {type(value).__name__}: put one item into a list")
+    return list(value)

@@ -1,0 +1,164 @@
+"""Which client a session uses in which event loop.
+
+The connections of a client belong to the event loop that opened them. A session without a client of
+the caller's keeps one for each loop, and closes each as its loop shuts down. A client of the caller's
+is refused outside of the loop in which it was first used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from collections.abc import AsyncGenerator, Callable, Iterator
+from typing import Protocol
+
+from openai_sessions._gateway import Gateway
+from openai_sessions.errors import ClientLoopError
+
+_first_loops: weakref.WeakKeyDictionary[object, weakref.ref[asyncio.AbstractEventLoop]] = (
+    weakref.WeakKeyDictionary()
+)
+"""The registry of the process: for each HTTP client of a caller, the loop in which it was first used."""
+
+_CLOSING_TIMEOUT = 5.0
+"""Seconds to wait for another thread's loop to close a client there."""
+
+_PATH_TO_LOOP = ("_connection", "_network_stream", "_stream", "transport_stream", "_transport", "_loop")
+"""Where httpcore and anyio keep the loop of an open connection; skipped where a name is missing."""
+
+
+class Clients(Protocol):
+    """A source of clients for the event loop that runs."""
+
+    @property
+    def unclosed(self) -> bool:
+        """Whether this source has opened a client and not been closed since."""
+        ...
+
+    async def gateway(self) -> Gateway:
+        """Return the client for the running event loop."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the clients that this source opened."""
+        ...
+
+
+class GivenClient:
+    """A client of the caller's: used in one event loop, never closed here."""
+
+    unclosed = False
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def gateway(self) -> Gateway:
+        """Return the client.
+
+        Raises:
+            ClientLoopError: It was first used in another event loop. Nothing was sent.
+        """
+        http_client = self._gateway.http_client
+        if _is_networked(http_client):
+            loop = asyncio.get_running_loop()
+            if _first_loops.setdefault(http_client, weakref.ref(loop))() is not loop:
+                raise ClientLoopError
+            if any(other is not loop for other in _loops_of_open_connections(http_client)):
+                raise ClientLoopError
+        return self._gateway
+
+    async def aclose(self) -> None:
+        """Leave the client open: it is the caller's."""
+
+
+class OwnClients:
+    """Clients that a session opens for itself, one for each event loop.
+
+    Args:
+        open_gateway: Returns a new client.
+    """
+
+    def __init__(self, open_gateway: Callable[[], Gateway]) -> None:
+        self._open_gateway = open_gateway
+        self._guard = threading.Lock()
+        self._open: dict[asyncio.AbstractEventLoop, tuple[Gateway, AsyncGenerator[None, None]]] = {}
+        self.unclosed = False
+
+    async def gateway(self) -> Gateway:
+        """Return the client of the running event loop, opened when there is none yet."""
+        loop = asyncio.get_running_loop()
+        with self._guard:
+            for closed in [known for known in self._open if known.is_closed()]:
+                del self._open[closed]
+            if loop in self._open:
+                return self._open[loop][0]
+            gateway = self._open_gateway()
+            lifetime = _lifetime(gateway)
+            self._open[loop] = gateway, lifetime
+            self.unclosed = True
+        await anext(lifetime)
+        return gateway
+
+    async def aclose(self) -> None:
+        """Close all clients, each in its own loop. A later `gateway()` opens new ones."""
+        with self._guard:
+            lifetimes = {loop: lifetime for loop, (_, lifetime) in self._open.items()}
+            self._open.clear()
+            self.unclosed = False
+        for loop, lifetime in lifetimes.items():
+            await _close_in(loop, lifetime)
+
+
+async def _lifetime(gateway: Gateway) -> AsyncGenerator[None, None]:
+    """Close the client when the loop shuts down its asynchronous generators, before it closes."""
+    try:
+        yield
+    finally:
+        await gateway.aclose()
+
+
+async def _close_in(loop: asyncio.AbstractEventLoop, lifetime: AsyncGenerator[None, None]) -> None:
+    if loop is asyncio.get_running_loop():
+        await lifetime.aclose()
+    elif loop.is_running():
+        closing = asyncio.run_coroutine_threadsafe(_aclose(lifetime), loop)
+        await asyncio.wait([asyncio.wrap_future(closing)], timeout=_CLOSING_TIMEOUT)
+
+
+async def _aclose(lifetime: AsyncGenerator[None, None]) -> None:
+    await lifetime.aclose()
+
+
+def _is_networked(http_client: object) -> bool:
+    """Tell whether an HTTP client keeps connections, unlike those that call an app in process."""
+    return any(True for _ in _pools(http_client)) or "aiohttp" in type(_transport(http_client)).__module__
+
+
+def _transport(http_client: object) -> object:
+    return getattr(http_client, "_transport", None)
+
+
+def _pools(http_client: object) -> Iterator[object]:
+    """Yield the connection pools of an HTTP client, also behind transports that wrap another."""
+    mounted = getattr(http_client, "_mounts", {}).values()
+    transports = [_transport(http_client), *mounted]
+    seen: set[int] = set()
+    while transports:
+        transport = transports.pop()
+        if id(transport) in seen or not hasattr(transport, "handle_async_request"):
+            continue
+        seen.add(id(transport))
+        if hasattr(transport, "_pool"):
+            yield transport._pool  # noqa: SLF001 -- HTTP clients have no public name for it
+        transports.extend(getattr(transport, "__dict__", {}).values())
+
+
+def _loops_of_open_connections(http_client: object) -> Iterator[object]:
+    for pool in _pools(http_client):
+        for connection in getattr(pool, "connections", ()):
+            part = connection
+            for name in _PATH_TO_LOOP:
+                part = getattr(part, name, part)
+            if isinstance(part, asyncio.AbstractEventLoop):
+                yield part

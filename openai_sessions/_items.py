@@ -1,0 +1,201 @@
+"""The two forms of an item, and when two items are the same.
+
+*Stored* is what the API lists. *Replay* is what a model request accepts and what the user wrote: no
+ids or statuses that only a listing has, and a single plain text part as a string. What is written
+goes over the wire in replay form too, so that one set of rules serves both ways.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from openai_sessions._item_types import REQUIRED_ON_CREATE, requires_id
+from openai_sessions._plain_json import NotJSONError, plain_json
+from openai_sessions._types import Item
+from openai_sessions.errors import InvalidItemError
+
+logger = logging.getLogger("openai_sessions")
+
+_FAKE_ID = "__fake_id__"
+"""Stands in the Agents SDK for the id of an item whose provider gives none."""
+
+_INTERNAL = ("provider_data", "providerData", "_agents_tool_description", "_agents_tool_title")
+"""Fields that the Agents SDK keeps with an item for itself."""
+
+_LISTED_ONLY = ("created_by", "model")
+"""Fields that no known type accepts on create."""
+
+
+def to_stored(items: Iterable[object]) -> list[Item]:
+    """Return what goes over the wire for items that a caller wrote, as copies.
+
+    Reasoning with neither id nor encrypted content cannot be stored by the API: it is left out, and
+    logged.
+
+    Raises:
+        InvalidItemError: An item can never be stored; names its index and the reason.
+    """
+    written = [_written(index, item) for index, item in enumerate(items)]
+    stored = [item for item in written if not _is_unstorable_reasoning(item)]
+    if len(stored) < len(written):
+        logger.warning(
+            "%d reasoning item(s) with neither id nor encrypted_content were left out: "
+            "the API cannot store them",
+            len(written) - len(stored),
+        )
+    return stored
+
+
+def to_replay(items: Sequence[Item]) -> list[Item]:
+    """Return listed items in replay form, oldest first, as copies at the top level.
+
+    Reasoning without encrypted content keeps its id, and so do the calls right after it; when the
+    item that it led to is gone, it is left out, and logged.
+    """
+    replayed = []
+    for index, item in enumerate(items):
+        if _is_bare_reasoning(item) and not _has_partner(items, index):
+            logger.warning("a reasoning item was left out: the item that it led to is gone")
+            continue
+        form = replay_form(item)
+        if _follows_bare_reasoning(items, index) and item.get("id"):
+            form = {"id": item["id"], **form}
+        replayed.append(form)
+    return replayed
+
+
+def replay_form(item: Item) -> Item:
+    """Return one item, stored or written, in replay form, without regard to its neighbours."""
+    kept = {key: value for key, value in item.items() if key not in _INTERNAL}
+    if kept.get("id") == _FAKE_ID:
+        del kept["id"]
+    item_type = kept.get("type") or "message"
+    if item_type not in REQUIRED_ON_CREATE:
+        return kept
+    required = REQUIRED_ON_CREATE[item_type]
+    kept = {key: value for key, value in kept.items() if _is_kept(key, value, required)}
+    if item_type == "message":
+        return _message(kept)
+    if not requires_id(item_type) and not _is_bare_reasoning(item):
+        kept.pop("id", None)
+    return kept
+
+
+def _is_kept(key: str, value: object, required: frozenset[str]) -> bool:
+    if key in required:
+        return True
+    return value is not None and key not in _LISTED_ONLY and (key, value) != ("status", "completed")
+
+
+def _message(item: Item) -> Item:
+    """Return a message in replay form: a string where one plain text part says it all."""
+    role, content = item.get("role"), item.get("content")
+    rest = {key: item[key] for key in item if key not in ("id", "type", "role", "status", "content")}
+    status = {"status": item["status"]} if "status" in item else {}
+    parts: Any = [{"type": "input_text", "text": content}] if isinstance(content, str) else content
+    if not status and _is_plain_text(parts):
+        return {"role": role, "content": parts[0]["text"], **rest}
+    if role == "assistant" and _is_output(parts):
+        status = status or {"status": "completed"}
+        parts = [_output_part(part) for part in parts]
+    return {"type": "message", "role": role, **status, "content": parts, **rest}
+
+
+def _is_plain_text(parts: Any) -> bool:
+    return (
+        isinstance(parts, list)
+        and len(parts) == 1
+        and isinstance(parts[0], dict)
+        and parts[0].keys() == {"type", "text"}
+        and parts[0]["type"] == "input_text"
+    )
+
+
+def _is_output(parts: Any) -> bool:
+    return isinstance(parts, list) and any(
+        isinstance(part, dict) and part.get("type") in ("output_text", "refusal") for part in parts
+    )
+
+
+def _output_part(part: Any) -> Any:
+    """Return a part of an assistant message with its required annotations, without empty logprobs."""
+    if not isinstance(part, dict) or part.get("type") != "output_text":
+        return part
+    kept = {key: value for key, value in part.items() if key != "logprobs" or value}
+    return {**kept, "annotations": kept.get("annotations") or []}
+
+
+def _is_bare_reasoning(item: Item) -> bool:
+    return item.get("type") == "reasoning" and not item.get("encrypted_content")
+
+
+def _is_unstorable_reasoning(item: Item) -> bool:
+    return _is_bare_reasoning(item) and not item.get("id")
+
+
+def _has_partner(items: Sequence[Item], index: int) -> bool:
+    """Tell whether the model's own output follows the reasoning at `index`, so that it can be shown."""
+    following = (item for item in items[index:] if item.get("type") != "reasoning")
+    partner = next(following, None)
+    if partner is None or not items[index].get("id"):
+        return False
+    if partner.get("type", "message") == "message":
+        return partner.get("role") == "assistant"
+    return not str(partner["type"]).endswith(("_output", "_response"))
+
+
+def _follows_bare_reasoning(items: Sequence[Item], index: int) -> bool:
+    """Tell whether the item at `index` is a call in the run of calls right after bare reasoning."""
+    while index >= 0 and _is_call(items[index]):
+        index -= 1
+        if index >= 0 and _is_bare_reasoning(items[index]):
+            return bool(items[index].get("id"))
+    return False
+
+
+def _is_call(item: Item) -> bool:
+    return str(item.get("type")).endswith("_call")
+
+
+def _written(index: int, item: object) -> Item:
+    """Return one item that a caller wrote in the form that is sent."""
+    try:
+        plain = plain_json(item)
+    except NotJSONError as error:
+        raise InvalidItemError(index, str(error)) from None
+    if not isinstance(plain, dict):
+        raise InvalidItemError(index, f"it is of type {type(item).__name__}, not a mapping")
+    reason = _why_not_storable(plain)
+    if reason:
+        raise InvalidItemError(index, reason)
+    return replay_form(plain)
+
+
+def _why_not_storable(item: Item) -> str | None:
+    """Return why no server of this API can store the item, or None."""
+    item_type = item.get("type")
+    if item_type is None and item.get("role") is None:
+        return "it has neither 'type' nor 'role'"
+    if item_type is not None and not (isinstance(item_type, str) and item_type):
+        return f"its type is {item_type!r}, not a name"
+    if item_type in (None, "message"):
+        return _why_not_a_message(item)
+    if requires_id(str(item_type)) and item.get("id") in (None, "", _FAKE_ID):
+        return f"an item of type {item_type!r} needs the id that the API gave it, and has {item.get('id')!r}"
+    return None
+
+
+def _why_not_a_message(item: Item) -> str | None:
+    if not (isinstance(item.get("role"), str) and item["role"]):
+        return f"the role of a message is a name such as 'user', not {item.get('role')!r}"
+    content = item.get("content")
+    if isinstance(content, str):
+        return None
+    if not isinstance(content, list):
+        return f"the content of a message is a string or a list of parts, not {type(content).__name__}"
+    for position, part in enumerate(content):
+        if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+            return f"content[{position}] is not a mapping with a 'type'"
+    return None

@@ -1,0 +1,132 @@
+"""The errors of this library.
+
+    SessionError
+    ├── ConversationNotCreatedError   (ValueError, AttributeError)
+    ├── ConversationNotFoundError
+    ├── InvalidItemError              (ValueError)
+    ├── CursorError
+    ├── InvalidResponseError
+    ├── RequestTimeoutError           (TimeoutError)
+    └── ClientLoopError               (RuntimeError)
+
+Errors of the API to which this library can add no fact pass through as those of `openai`. No error
+carries the content of an item, a header or a key.
+"""
+
+from __future__ import annotations
+
+
+class SessionError(Exception):
+    """Stand at the root of all errors raised by this library."""
+
+
+class ConversationNotCreatedError(SessionError, ValueError, AttributeError):
+    """Tell that `session_id` was read before the conversation exists.
+
+    A conversation is created at the first write. The error is a `ValueError`, as in the Agents SDK,
+    and an `AttributeError`, so that `hasattr` and `isinstance` with a runtime protocol work.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This session has no conversation yet: it is created at the first write. "
+            "Call `await session.ensure_conversation()` to create it now, or read "
+            "`session.conversation_id`, which is None until then."
+        )
+
+
+class ConversationNotFoundError(SessionError):
+    """Tell that the server does not know the conversation, after asking for the conversation itself.
+
+    Attributes:
+        conversation_id: The id that was asked for.
+    """
+
+    def __init__(self, conversation_id: str) -> None:
+        super().__init__(
+            f"No conversation {conversation_id!r} was found: it was deleted, or belongs to another "
+            "project or another server. Make a session without conversation_id to begin a new one."
+        )
+        self.conversation_id = conversation_id
+
+
+class InvalidItemError(SessionError, ValueError):
+    """Tell that an item can never be stored. Nothing was sent.
+
+    Attributes:
+        index: The position of the item in the list that was given, from 0.
+        reason: What is wrong with it, in words.
+    """
+
+    def __init__(self, index: int, reason: str) -> None:
+        super().__init__(f"items[{index}] cannot be stored: {reason}. Nothing was sent.")
+        self.index = index
+        self.reason = reason
+
+
+class CursorError(SessionError):
+    """Tell that a list could not be read to its end because the server's pages contradict each other.
+
+    Attributes:
+        conversation_id: The conversation that was read.
+        cursor: The item id after which the page was asked.
+    """
+
+    def __init__(self, conversation_id: str, cursor: str, reason: str) -> None:
+        super().__init__(
+            f"The items of {conversation_id} could not be read: the page after {cursor} {reason}. "
+            "Try again; if it persists, the server's paging is broken."
+        )
+        self.conversation_id = conversation_id
+        self.cursor = cursor
+
+
+class InvalidResponseError(SessionError):
+    """Tell that the server answered with success and a body that is not what the API promises.
+
+    After a write the outcome is unknown: the server may or may not have stored the items.
+
+    Attributes:
+        operation: The operation of the API, such as "create items".
+        request_id: The server's `x-request-id`, or None.
+    """
+
+    def __init__(self, operation: str, reason: str, request_id: str | None) -> None:
+        super().__init__(f"The answer to {operation!r} {reason} (x-request-id: {request_id}).")
+        self.operation = operation
+        self.request_id = request_id
+
+
+class RequestTimeoutError(SessionError, TimeoutError):
+    """Tell that a request got no complete answer within the session's `timeout`.
+
+    After a write the outcome is unknown: the server may or may not have stored the items.
+
+    Attributes:
+        operation: The operation of the API, such as "create items".
+        timeout: The limit in seconds of wall clock.
+    """
+
+    def __init__(self, operation: str, timeout: float) -> None:
+        super().__init__(
+            f"{operation!r} got no complete answer within {timeout:g} s. "
+            "Give the session a longer timeout= if the server is slow."
+        )
+        self.operation = operation
+        self.timeout = timeout
+
+
+class ClientLoopError(SessionError, RuntimeError):
+    """Tell that a given client belongs to another event loop. Nothing was sent.
+
+    The connections of an `AsyncOpenAI` belong to the event loop that opened them. Used in another,
+    a request may fail after the server has served it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The client of this session (openai_client=, or the default client of the Agents SDK) was "
+            "first used in another event loop, and its connections belong to that loop. Leave "
+            "openai_client out and set no default client (the session then keeps a client of its own "
+            "for each loop), or make a client and a session inside each event loop."
+        )
