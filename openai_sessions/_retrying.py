@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import anyio
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
-from tenacity.wait import wait_exponential_jitter
+from tenacity.wait import wait_exponential, wait_random
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ async def retry_read(
     Raises:
         Exception: The last attempt's error.
     """
-    backoff = wait_exponential_jitter(initial=0.5, max=8, jitter=0.5)
+    backoff = wait_exponential(multiplier=0.5, max=8) + wait_random(0, 0.5)
 
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None

@@ -1,0 +1,34 @@
+"""Fixtures of the core's tests: a session over the emulator, in process."""
+
+from __future__ import annotations
+
+import pytest
+
+from openai_sessions import OpenAIConversationsSession
+from openai_sessions.emulator import Emulator
+
+
+@pytest.fixture
+def emulator():
+    with Emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def client(emulator):
+    return emulator.client()
+
+
+@pytest.fixture
+def session(client):
+    return OpenAIConversationsSession(openai_client=client)
+
+
+@pytest.fixture
+def wire(emulator):
+    """Return a function that lists the requests so far as lines such as `POST /conversations`."""
+
+    def requests() -> list[str]:
+        return [f"{request.method} {request.path.removeprefix('/v1')}" for request in emulator.requests]
+
+    return requests

@@ -1,0 +1,363 @@
+"""The two forms of an item."""
+
+from __future__ import annotations
+
+import copy
+import enum
+import logging
+
+import pytest
+from hypothesis import given
+from openai.types.responses import (
+    ResponseFunctionToolCall,
+    ResponseOutputMessage,
+    ResponseOutputText,
+)
+
+from openai_sessions import InvalidItemError
+from openai_sessions._items import replay_form, to_replay, to_stored
+from openai_sessions._same_item import same_item
+from tests.fixtures.samples import SAMPLE_NAMES, sample
+from tests.strategies import REQUIRES_ID, histories, stored_items, unknown_items, written_items
+
+IDS = {"id": "msg_1", "status": "completed"}
+
+
+def stored_message(role: str, *parts: dict, **fields: object) -> dict:
+    return {"type": "message", **IDS, "role": role, "content": list(parts), **fields}
+
+
+def text(value: str, **fields: object) -> dict:
+    return {"type": "input_text", "text": value, **fields}
+
+
+def output(value: str, **fields: object) -> dict:
+    return {"type": "output_text", "text": value, "annotations": [], **fields}
+
+
+@pytest.mark.parametrize("role", ["user", "assistant", "system", "developer", "tool"])
+def test_replay_of_a_single_plain_text_part_is_a_string(role):
+    assert replay_form(stored_message(role, text("Hi"))) == {"role": role, "content": "Hi"}
+
+
+@pytest.mark.parametrize("status", [None, "completed"])
+def test_replay_of_plain_text_ignores_an_absent_status(status):
+    """Some servers list `status: null` for what was written without one."""
+    message = stored_message("user", text("Hi"), status=status)
+    assert replay_form(message) == {"role": "user", "content": "Hi"}
+
+
+def test_replay_of_listed_string_content_is_the_same_string():
+    """Some servers keep string content as a string."""
+    assert replay_form({"type": "message", **IDS, "role": "user", "content": "Hi"}) == {
+        "role": "user",
+        "content": "Hi",
+    }
+
+
+def test_replay_keeps_the_phase_of_a_string_message():
+    message = stored_message("assistant", text("Hi"), phase="commentary")
+    assert replay_form(message) == {"role": "assistant", "content": "Hi", "phase": "commentary"}
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [text("a"), text("b")],
+        [text("a", prompt_cache_breakpoint={"type": "ephemeral"})],
+        [text("a", annotations=None)],
+        [{"type": "input_image", "image_url": "https://example.com/i.png", "detail": "auto", "file_id": None}],
+    ],
+)
+def test_replay_of_other_input_parts_keeps_them_as_they_are(parts):
+    assert replay_form(stored_message("user", *parts)) == {
+        "type": "message",
+        "role": "user",
+        "content": parts,
+    }
+
+
+def test_replay_of_an_incomplete_message_keeps_its_status():
+    message = stored_message("user", text("Hi"), status="incomplete")
+    assert replay_form(message) == {
+        "type": "message",
+        "role": "user",
+        "status": "incomplete",
+        "content": [text("Hi")],
+    }
+
+
+def test_replay_of_an_assistant_output_keeps_status_and_annotations_and_drops_id_and_empty_logprobs():
+    citation = {"type": "url_citation", "url": "https://example.com", "title": "t", "start_index": 0, "end_index": 1}
+    message = stored_message(
+        "assistant", output("Hi", logprobs=[], annotations=[citation]), phase="final_answer"
+    )
+    assert replay_form(message) == {
+        "type": "message",
+        "role": "assistant",
+        "status": "completed",
+        "content": [{"type": "output_text", "text": "Hi", "annotations": [citation]}],
+        "phase": "final_answer",
+    }
+
+
+def test_replay_of_an_assistant_output_keeps_logprobs_that_are_there():
+    part = output("Hi", logprobs=[{"token": "Hi", "logprob": 0.0, "bytes": [], "top_logprobs": []}])
+    assert replay_form(stored_message("assistant", part))["content"] == [part]
+
+
+def test_replay_of_a_refusal_is_an_assistant_output():
+    refusal = {"type": "refusal", "refusal": "no"}
+    assert replay_form(stored_message("assistant", refusal, status="incomplete")) == {
+        "type": "message",
+        "role": "assistant",
+        "status": "incomplete",
+        "content": [refusal],
+    }
+
+
+def test_replay_of_a_call_has_neither_id_nor_completed_status_nor_creator():
+    call = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
+    assert replay_form({**call, "id": "fc_1", "status": "completed", "created_by": "user_1"}) == call
+
+
+def test_replay_of_an_interrupted_call_keeps_its_status():
+    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{", "status": "incomplete"}
+    assert replay_form({**call, "id": "fc_1"}) == call
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLE_NAMES if sample(name)["type"] in REQUIRES_ID])
+def test_replay_keeps_an_id_that_creating_requires(name):
+    assert replay_form(sample(name))["id"] == sample(name)["id"]
+
+
+@pytest.mark.parametrize(
+    ("item", "field"),
+    [
+        ({"type": "code_interpreter_call", "id": "ci_1", "status": "completed", "container_id": "c",
+          "code": None, "outputs": None}, "code"),
+        ({"type": "code_interpreter_call", "id": "ci_1", "status": "completed", "container_id": "c",
+          "code": None, "outputs": None}, "outputs"),
+        ({"type": "image_generation_call", "id": "ig_1", "status": "failed", "result": None}, "result"),
+    ],
+)  # fmt: skip
+def test_replay_keeps_a_required_null(item, field):
+    assert field in replay_form(item)
+
+
+def test_replay_drops_other_nulls_at_the_top_only():
+    tools = [{"type": "function", "name": "f", "strict": None, "parameters": {"default": None}}]
+    item = {"type": "tool_search_output", "id": "tso_1", "call_id": None, "execution": "client", "tools": tools}
+    assert replay_form({**item, "created_by": None, "new_field": None}) == {
+        "type": "tool_search_output",
+        "execution": "client",
+        "tools": tools,
+    }
+
+
+def test_replay_of_an_unknown_type_is_the_item():
+    item = {"type": "hologram", "id": "h_1", "created_by": "x", "model": "m", "status": None, "z": {"a": None}}
+    assert replay_form(item) == item
+
+
+def test_replay_keeps_unknown_fields():
+    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}", "priority": 3}
+    assert replay_form({**call, "id": "fc_1"}) == call
+    assert replay_form({**stored_message("user", text("Hi")), "mood": "good"}) == {
+        "role": "user",
+        "content": "Hi",
+        "mood": "good",
+    }
+
+
+CALL = {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "f", "arguments": "{}"}
+CALL_2 = {**CALL, "id": "fc_2", "call_id": "c2"}
+OUTPUT = {"type": "function_call_output", "id": "fco_1", "call_id": "c1", "output": "1"}
+BARE = {"type": "reasoning", "id": "rs_1", "summary": []}
+ENCRYPTED = {**BARE, "encrypted_content": "gAAA"}
+USER = stored_message("user", text("Hi"))
+ASSISTANT = stored_message("assistant", output("Hi"))
+
+
+def ids(items: list[dict]) -> list[object]:
+    return [item.get("id") for item in items]
+
+
+def test_replay_of_encrypted_reasoning_has_no_id_and_neither_has_its_call():
+    assert ids(to_replay([ENCRYPTED, CALL, OUTPUT])) == [None, None, None]
+
+
+def test_replay_of_bare_reasoning_keeps_its_id_and_those_of_the_calls_right_after_it():
+    assert ids(to_replay([USER, BARE, CALL, CALL_2, OUTPUT])) == [None, "rs_1", "fc_1", "fc_2", None]
+
+
+def test_replay_of_a_call_after_an_output_has_no_id():
+    assert ids(to_replay([BARE, CALL, OUTPUT, CALL_2])) == ["rs_1", "fc_1", None, None]
+
+
+def test_replay_of_bare_reasoning_before_an_answer_keeps_its_id_alone():
+    """An assistant message with an id makes newer models unlink the stored ones."""
+    assert ids(to_replay([BARE, ASSISTANT])) == ["rs_1", None]
+
+
+@pytest.mark.parametrize("after", [[], [USER], [OUTPUT], [{**BARE, "id": "rs_2"}]])
+def test_replay_leaves_out_bare_reasoning_whose_partner_is_gone_and_says_so(after, caplog):
+    with caplog.at_level(logging.WARNING, "openai_sessions"):
+        replayed = to_replay([USER, BARE, *after])
+    assert "reasoning" not in [item.get("type") for item in replayed]
+    assert "reasoning" in caplog.text
+
+
+def test_stored_form_drops_what_must_not_travel():
+    internal = {
+        "provider_data": {"model": "m"},
+        "providerData": {},
+        "model": "m",
+        "_agents_tool_title": "t",
+        "_agents_tool_description": "d",
+    }
+    assert to_stored([{**CALL, **internal, "id": "__fake_id__", "status": None}]) == [
+        {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
+    ]
+
+
+def test_stored_form_of_a_message_has_no_id():
+    assert to_stored([{"role": "user", "content": "Hi", "id": "msg_1", "type": "message"}]) == [
+        {"role": "user", "content": "Hi"}
+    ]
+
+
+def test_stored_form_fills_the_annotations_that_creating_requires():
+    message = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]}
+    assert to_stored([message]) == [
+        {"type": "message", "role": "assistant", "status": "completed", "content": [output("Hi")]}
+    ]
+
+
+@pytest.mark.parametrize("fake", [{}, {"id": "__fake_id__"}, {"id": ""}, {"encrypted_content": None}])
+def test_stored_form_leaves_out_reasoning_that_the_api_cannot_store_and_says_so(fake, caplog):
+    with caplog.at_level(logging.WARNING, "openai_sessions"):
+        stored = to_stored([{"type": "reasoning", "summary": [], **fake}, {"role": "user", "content": "Hi"}])
+    assert stored == [{"role": "user", "content": "Hi"}]
+    assert "1 reasoning item(s)" in caplog.text
+
+
+def test_stored_form_of_objects_of_the_sdk_uses_the_names_of_the_api():
+    message = ResponseOutputMessage(
+        id="msg_1",
+        type="message",
+        role="assistant",
+        status="completed",
+        content=[ResponseOutputText(type="output_text", text="Hi", annotations=[], logprobs=[])],
+    )
+    call = ResponseFunctionToolCall(type="function_call", call_id="c1", name="f", arguments="{}")
+    assert to_stored([message, call]) == [
+        {"type": "message", "role": "assistant", "status": "completed", "content": [output("Hi")]},
+        {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
+    ]
+
+
+def test_stored_form_of_an_object_inside_a_dict_is_json():
+    part = ResponseOutputText(type="output_text", text="Hi", annotations=[])
+    stored = to_stored([{"type": "message", "role": "assistant", "content": (part,)}])
+    assert stored[0]["content"] == [output("Hi")]
+
+
+def test_stored_form_names_an_aliased_field_as_the_api_does():
+    """The field `async` is the attribute `async_` of openai's models."""
+    field = ResponseFunctionToolCall.model_fields.get("async_")
+    if field is None:
+        pytest.skip("the installed openai has no field with a name of its own")
+    call = ResponseFunctionToolCall.model_validate(
+        {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}", "async": True}
+    )
+    assert to_stored([call])[0]["async"] is True
+
+
+class Colour(str, enum.Enum):
+    RED = "red"
+
+
+def test_stored_form_of_a_string_enum_is_its_value():
+    assert to_stored([{"role": "user", "content": Colour.RED}]) == [{"role": "user", "content": "red"}]
+
+
+@pytest.mark.parametrize(
+    ("item", "reason"),
+    [
+        ("Hello", "it is of type str, not a mapping"),
+        (None, "it is of type NoneType, not a mapping"),
+        ([], "it is of type list, not a mapping"),
+        ({}, "it has neither 'type' nor 'role'"),
+        ({"content": "Hi"}, "it has neither 'type' nor 'role'"),
+        ({"type": 3}, "its type is 3, not a name"),
+        ({"type": ""}, "its type is '', not a name"),
+        ({"type": "message", "content": "Hi"}, "the role of a message is a name such as 'user', not None"),
+        ({"role": "user"}, "the content of a message is a string or a list of parts, not NoneType"),
+        ({"role": "user", "content": 5}, "the content of a message is a string or a list of parts, not int"),
+        ({"role": "user", "content": ["Hi"]}, "content[0] is not a mapping with a 'type'"),
+        ({"role": "user", "content": [{"text": "Hi"}]}, "content[0] is not a mapping with a 'type'"),
+        ({"role": "user", "content": b"Hi"}, "content is of type bytes, which is not JSON"),
+        ({"role": "user", "content": [{"type": "x", "n": float("nan")}]}, "content[0].n is nan, which is not JSON"),
+        ({"role": "user", "content": "\ud800"},
+         "content holds a lone surrogate, which UTF-8 cannot encode"),
+        ({"role": "user", "content": "Hi", 1: 2}, "it has the key 1, and the keys of JSON are strings"),
+        ({"type": "web_search_call", "status": "completed", "action": {}},
+         "an item of type 'web_search_call' needs the id that the API gave it, and has None"),
+        ({"type": "mcp_call", "id": "__fake_id__"},
+         "an item of type 'mcp_call' needs the id that the API gave it, and has '__fake_id__'"),
+    ],
+)  # fmt: skip
+def test_an_item_that_can_never_be_stored_is_refused_with_its_index_and_the_reason(item, reason):
+    with pytest.raises(InvalidItemError) as caught:
+        to_stored([{"role": "user", "content": "fine"}, item])
+    assert (caught.value.index, caught.value.reason) == (1, reason)
+    assert str(caught.value) == f"items[1] cannot be stored: {reason}. Nothing was sent."
+
+
+def test_an_item_that_contains_itself_is_refused():
+    item: dict = {"type": "hologram"}
+    item["self"] = item
+    with pytest.raises(InvalidItemError, match="nested too deeply, or contains itself"):
+        to_stored([item])
+
+
+@given(written_items())
+def test_stored_form_does_not_change_its_argument(item):
+    before = copy.deepcopy(item)
+    to_stored([item])
+    assert before == item
+
+
+@given(stored_items())
+def test_replay_form_is_a_fixed_point(item):
+    assert replay_form(replay_form(item)) == replay_form(item)
+
+
+@given(histories())
+def test_replay_of_a_history_is_a_fixed_point(history):
+    assert to_replay(to_replay(history)) == to_replay(history)
+
+
+@given(histories())
+def test_replay_does_not_change_its_argument(history):
+    before = copy.deepcopy(history)
+    to_replay(history)
+    assert before == history
+
+
+@given(unknown_items())
+def test_unknown_types_pass_both_ways_untouched(item):
+    assert to_stored([item]) == [item]
+    assert to_replay([item]) == [item]
+
+
+@given(stored_items())
+def test_a_listed_item_is_the_same_as_its_replay_form(item):
+    assert same_item(replay_form(item), item)
+
+
+@given(written_items())
+def test_what_is_sent_is_in_replay_form(item):
+    for sent in to_stored([item]):
+        assert replay_form(sent) == sent
