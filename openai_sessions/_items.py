@@ -78,6 +78,8 @@ def replay_form(item: Item) -> Item:
     kept = {key: value for key, value in kept.items() if _is_kept(key, value, required)}
     if item_type == "message":
         return _message(kept)
+    if item_type == "shell_call_output":
+        kept["output"] = _without_creators(kept.get("output"))
     if not requires_id(item_type) and not _is_bare_reasoning(item):
         kept.pop("id", None)
     return kept
@@ -101,6 +103,16 @@ def _message(item: Item) -> Item:
         status = status or {"status": "completed"}
         parts = [_output_part(part) for part in parts]
     return {"type": "message", "role": role, **status, "content": parts, **rest}
+
+
+def _without_creators(parts: Any) -> Any:
+    """Return the output of a shell call without the creators of its parts, which only a listing has."""
+    if not isinstance(parts, list):
+        return parts
+    return [
+        {key: value for key, value in part.items() if key != "created_by"} if isinstance(part, dict) else part
+        for part in parts
+    ]
 
 
 def _is_plain_text(parts: Any) -> bool:

@@ -121,6 +121,18 @@ def test_replay_of_a_call_has_neither_id_nor_completed_status_nor_creator():
     assert replay_form({**call, "id": "fc_1", "status": "completed", "created_by": "user_1"}) == call
 
 
+def test_replay_of_a_shell_output_has_no_creators():
+    part = {"stdout": "1", "stderr": "", "outcome": {"type": "exit", "exit_code": 0}}
+    item = {"type": "shell_call_output", "call_id": "c", "output": [{**part, "created_by": "user_1"}]}
+    assert replay_form({**item, "id": "sho_1", "status": "completed"}) == {**item, "output": [part]}
+
+
+@pytest.mark.parametrize("output", [None, "text", ["text"]])
+def test_replay_of_a_shell_output_of_another_shape_is_left_as_it_is(output):
+    item = {"type": "shell_call_output", "call_id": "c", "output": output}
+    assert replay_form(item) == item
+
+
 def test_replay_of_an_interrupted_call_keeps_its_status():
     call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{", "status": "incomplete"}
     assert replay_form({**call, "id": "fc_1"}) == call
