@@ -67,10 +67,15 @@ class Wire:
 def page(*ids: str, has_more: bool = False, **envelope: Any) -> tuple[int, Any]:
     """Return a list page of user messages whose texts are their ids."""
     data = [
-        {"id": i, "type": "message", "role": "user", "status": "completed",
-         "content": [{"type": "input_text", "text": i}]}
+        {
+            "id": i,
+            "type": "message",
+            "role": "user",
+            "status": "completed",
+            "content": [{"type": "input_text", "text": i}],
+        }
         for i in ids
-    ]  # fmt: skip
+    ]
     ends = {"first_id": ids[0], "last_id": ids[-1]} if ids else {"first_id": None, "last_id": None}
     return 200, {"object": "list", "data": data, "has_more": has_more, **ends, **envelope}
 

@@ -7,7 +7,18 @@ import pytest
 from openai_sessions import OpenAIConversationsSession
 from openai_sessions._arguments import checked_items, checked_limit
 
-MALFORMED = ["", "conv_", "../files", "conv_1/../../files", "conv_1?x=1", "conv_é", "resp_1", "conv_1 ", "conv_1\n", 7]
+MALFORMED = [
+    "",
+    "conv_",
+    "../files",
+    "conv_1/../../files",
+    "conv_1?x=1",
+    "conv_é",
+    "resp_1",
+    "conv_1 ",
+    "conv_1\n",
+    7,
+]
 
 
 @pytest.mark.parametrize("conversation_id", MALFORMED)
@@ -21,7 +32,9 @@ def test_a_malformed_conversation_id_is_refused_by_constructor_and_setter(conver
     assert session.session_id == "conv_1"
 
 
-@pytest.mark.parametrize("conversation_id", ["conv_1", "conv_6a3f11765ab88196bb163daa1e6dc3030eea6ca4e48c1c16", "conv_A_b"])
+@pytest.mark.parametrize(
+    "conversation_id", ["conv_1", "conv_6a3f11765ab88196bb163daa1e6dc3030eea6ca4e48c1c16", "conv_A_b"]
+)
 def test_a_well_formed_conversation_id_is_taken_without_a_request(conversation_id):
     assert OpenAIConversationsSession(conversation_id=conversation_id).session_id == conversation_id
 

@@ -223,7 +223,9 @@ def test_a_client_used_by_another_session_in_another_loop_is_refused():
     client = openai.AsyncOpenAI()
     asyncio.run(OpenAIConversationsSession(openai_client=client).add_items([HELLO]))
     with pytest.raises(ClientLoopError):
-        asyncio.run(OpenAIConversationsSession(openai_client=client.with_options(timeout=5)).add_items([HELLO]))
+        asyncio.run(
+            OpenAIConversationsSession(openai_client=client.with_options(timeout=5)).add_items([HELLO])
+        )
 
 
 def test_a_client_that_the_caller_used_in_another_loop_is_refused(served):

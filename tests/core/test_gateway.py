@@ -25,7 +25,9 @@ async def never(call):
 
 async def test_a_write_without_an_answer_ends_at_the_timeout_and_is_not_repeated():
     wire, session = session_on(never, timeout=0.02)
-    with pytest.raises(RequestTimeoutError, match="'create items' got no complete answer within 0.02 s") as caught:
+    with pytest.raises(
+        RequestTimeoutError, match=r"'create items' got no complete answer within 0\.02 s"
+    ) as caught:
         await session.add_items([USER])
     assert (caught.value.operation, caught.value.timeout) == ("create items", 0.02)
     assert isinstance(caught.value, TimeoutError)
@@ -171,7 +173,9 @@ async def test_a_lasting_failure_of_a_read_is_not_repeated(failure):
     assert len(wire.calls) == 1
 
 
-@pytest.mark.parametrize(("body", "problem"), [(b"<html>", "is not JSON"), (b"[]", "is not a JSON object"), (b"", "is not JSON")])
+@pytest.mark.parametrize(
+    ("body", "problem"), [(b"<html>", "is not JSON"), (b"[]", "is not a JSON object"), (b"", "is not JSON")]
+)
 async def test_a_success_that_is_not_what_the_api_promises_is_an_error(body, problem):
     _, session = session_on(lambda call: (200, body, {"x-request-id": "req_1"}))
     with pytest.raises(InvalidResponseError) as caught:

@@ -66,7 +66,14 @@ def test_replay_keeps_the_phase_of_a_string_message():
         [text("a"), text("b")],
         [text("a", prompt_cache_breakpoint={"type": "ephemeral"})],
         [text("a", annotations=None)],
-        [{"type": "input_image", "image_url": "https://example.com/i.png", "detail": "auto", "file_id": None}],
+        [
+            {
+                "type": "input_image",
+                "image_url": "https://example.com/i.png",
+                "detail": "auto",
+                "file_id": None,
+            }
+        ],
     ],
 )
 def test_replay_of_other_input_parts_keeps_them_as_they_are(parts):
@@ -88,7 +95,13 @@ def test_replay_of_an_incomplete_message_keeps_its_status():
 
 
 def test_replay_of_an_assistant_output_keeps_status_and_annotations_and_drops_id_and_empty_logprobs():
-    citation = {"type": "url_citation", "url": "https://example.com", "title": "t", "start_index": 0, "end_index": 1}
+    citation = {
+        "type": "url_citation",
+        "url": "https://example.com",
+        "title": "t",
+        "start_index": 0,
+        "end_index": 1,
+    }
     message = stored_message(
         "assistant", output("Hi", logprobs=[], annotations=[citation]), phase="final_answer"
     )
@@ -146,20 +159,44 @@ def test_replay_keeps_an_id_that_creating_requires(name):
 @pytest.mark.parametrize(
     ("item", "field"),
     [
-        ({"type": "code_interpreter_call", "id": "ci_1", "status": "completed", "container_id": "c",
-          "code": None, "outputs": None}, "code"),
-        ({"type": "code_interpreter_call", "id": "ci_1", "status": "completed", "container_id": "c",
-          "code": None, "outputs": None}, "outputs"),
+        (
+            {
+                "type": "code_interpreter_call",
+                "id": "ci_1",
+                "status": "completed",
+                "container_id": "c",
+                "code": None,
+                "outputs": None,
+            },
+            "code",
+        ),
+        (
+            {
+                "type": "code_interpreter_call",
+                "id": "ci_1",
+                "status": "completed",
+                "container_id": "c",
+                "code": None,
+                "outputs": None,
+            },
+            "outputs",
+        ),
         ({"type": "image_generation_call", "id": "ig_1", "status": "failed", "result": None}, "result"),
     ],
-)  # fmt: skip
+)
 def test_replay_keeps_a_required_null(item, field):
     assert field in replay_form(item)
 
 
 def test_replay_drops_other_nulls_at_the_top_only():
     tools = [{"type": "function", "name": "f", "strict": None, "parameters": {"default": None}}]
-    item = {"type": "tool_search_output", "id": "tso_1", "call_id": None, "execution": "client", "tools": tools}
+    item = {
+        "type": "tool_search_output",
+        "id": "tso_1",
+        "call_id": None,
+        "execution": "client",
+        "tools": tools,
+    }
     assert replay_form({**item, "created_by": None, "new_field": None}) == {
         "type": "tool_search_output",
         "execution": "client",
@@ -168,7 +205,14 @@ def test_replay_drops_other_nulls_at_the_top_only():
 
 
 def test_replay_of_an_unknown_type_is_the_item():
-    item = {"type": "hologram", "id": "h_1", "created_by": "x", "model": "m", "status": None, "z": {"a": None}}
+    item = {
+        "type": "hologram",
+        "id": "h_1",
+        "created_by": "x",
+        "model": "m",
+        "status": None,
+        "z": {"a": None},
+    }
     assert replay_form(item) == item
 
 
@@ -310,16 +354,22 @@ def test_stored_form_of_a_string_enum_is_its_value():
         ({"role": "user", "content": ["Hi"]}, "content[0] is not a mapping with a 'type'"),
         ({"role": "user", "content": [{"text": "Hi"}]}, "content[0] is not a mapping with a 'type'"),
         ({"role": "user", "content": b"Hi"}, "content is of type bytes, which is not JSON"),
-        ({"role": "user", "content": [{"type": "x", "n": float("nan")}]}, "content[0].n is nan, which is not JSON"),
-        ({"role": "user", "content": "\ud800"},
-         "content holds a lone surrogate, which UTF-8 cannot encode"),
+        (
+            {"role": "user", "content": [{"type": "x", "n": float("nan")}]},
+            "content[0].n is nan, which is not JSON",
+        ),
+        ({"role": "user", "content": "\ud800"}, "content holds a lone surrogate, which UTF-8 cannot encode"),
         ({"role": "user", "content": "Hi", 1: 2}, "it has the key 1, and the keys of JSON are strings"),
-        ({"type": "web_search_call", "status": "completed", "action": {}},
-         "an item of type 'web_search_call' needs the id that the API gave it, and has None"),
-        ({"type": "mcp_call", "id": "__fake_id__"},
-         "an item of type 'mcp_call' needs the id that the API gave it, and has '__fake_id__'"),
+        (
+            {"type": "web_search_call", "status": "completed", "action": {}},
+            "an item of type 'web_search_call' needs the id that the API gave it, and has None",
+        ),
+        (
+            {"type": "mcp_call", "id": "__fake_id__"},
+            "an item of type 'mcp_call' needs the id that the API gave it, and has '__fake_id__'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_an_item_that_can_never_be_stored_is_refused_with_its_index_and_the_reason(item, reason):
     with pytest.raises(InvalidItemError) as caught:
         to_stored([{"role": "user", "content": "fine"}, item])

@@ -45,7 +45,11 @@ def test_parallel_calls_and_their_outputs_stay_together():
 
 
 def test_a_reasoning_item_stays_with_what_follows_it():
-    items = [*users(19), {"type": "reasoning", "id": "rs_1", "summary": []}, {"role": "assistant", "content": "Hi"}]
+    items = [
+        *users(19),
+        {"type": "reasoning", "id": "rs_1", "summary": []},
+        {"role": "assistant", "content": "Hi"},
+    ]
     assert sizes(items) == [19, 2]
 
 
@@ -57,13 +61,22 @@ def test_reasoning_a_call_and_its_output_stay_together():
 @pytest.mark.parametrize(
     ("asks", "answers"),
     [
-        ({"type": "mcp_approval_request", "id": "mcpr_1"}, {"type": "mcp_approval_response", "approval_request_id": "mcpr_1"}),
-        ({"type": "program", "id": "p_1", "call_id": "c"}, {"type": "program_output", "id": "po_1", "call_id": "c"}),
+        (
+            {"type": "mcp_approval_request", "id": "mcpr_1"},
+            {"type": "mcp_approval_response", "approval_request_id": "mcpr_1"},
+        ),
+        (
+            {"type": "program", "id": "p_1", "call_id": "c"},
+            {"type": "program_output", "id": "po_1", "call_id": "c"},
+        ),
         ({"type": "shell_call", "call_id": "c"}, {"type": "shell_call_output", "call_id": "c"}),
-        ({"type": "local_shell_call", "id": "lsh_1", "call_id": "c"}, {"type": "local_shell_call_output", "id": "c"}),
+        (
+            {"type": "local_shell_call", "id": "lsh_1", "call_id": "c"},
+            {"type": "local_shell_call_output", "id": "c"},
+        ),
         ({"type": "hologram_call", "call_id": "c"}, {"type": "hologram_call_output", "call_id": "c"}),
     ],
-)  # fmt: skip
+)
 def test_every_kind_of_call_stays_with_its_output(asks, answers):
     assert sizes([*users(19), asks, answers]) == [19, 2]
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from openai_sessions import ConversationNotFoundError, CursorError, InvalidResponseError, OpenAIConversationsSession
+from openai_sessions import (
+    ConversationNotFoundError,
+    CursorError,
+    InvalidResponseError,
+    OpenAIConversationsSession,
+)
 from tests.wire import Call, Wire, error, not_found, page
 
 ID = "conv_1"
@@ -62,7 +67,8 @@ async def test_include_adds_to_what_replay_needs():
 
 
 @pytest.mark.parametrize(
-    ("limit", "sizes"), [(1, ["1"]), (100, ["100"]), (101, ["100", "1"]), (1000, ["100", "100"]), (2147483647, ["100", "100"])]
+    ("limit", "sizes"),
+    [(1, ["1"]), (100, ["100"]), (101, ["100", "1"]), (1000, ["100", "100"]), (2147483647, ["100", "100"])],
 )
 async def test_a_limited_read_takes_the_newest_pages_it_needs(limit, sizes):
     items = [f"m{number}" for number in range(150)]

@@ -101,7 +101,9 @@ async def test_a_cancelled_first_writer_leaves_the_creation_to_the_next():
 
 
 async def test_session_id_of_an_unused_session_says_what_to_do(session):
-    with pytest.raises(ConversationNotCreatedError, match="await session.ensure_conversation()") as caught:
+    with pytest.raises(
+        ConversationNotCreatedError, match=r"await session\.ensure_conversation\(\)"
+    ) as caught:
         _ = session.session_id
     assert isinstance(caught.value, ValueError)
     assert isinstance(caught.value, AttributeError)
@@ -188,7 +190,7 @@ async def test_one_bad_item_among_many_stores_nothing(session, wire):
 
 async def test_a_write_that_is_refused_in_the_middle_raises_and_keeps_what_went_before(session):
     """Until writes are undone, the requests before the one that failed stay stored."""
-    with pytest.raises(Exception, match="unknown_parameter|nonsense"):
+    with pytest.raises(Exception, match="nonsense"):
         await session.add_items([*users(20), {"role": "user", "content": "x", "nonsense": 1}])
     assert await session.get_items() == users(20)
 
@@ -201,7 +203,9 @@ async def test_a_limit_below_one_reads_nothing_without_a_request(limit, session,
     assert wire() == []
 
 
-@pytest.mark.parametrize(("limit", "requests"), [(None, 3), (1, 1), (100, 1), (101, 2), (1000, 3), (2147483647, 3)])
+@pytest.mark.parametrize(
+    ("limit", "requests"), [(None, 3), (1, 1), (100, 1), (101, 2), (1000, 3), (2147483647, 3)]
+)
 async def test_a_limit_is_the_newest_items_in_order(limit, requests, session, emulator):
     await session.add_items(users(250))
     emulator.forget_requests()
@@ -288,7 +292,9 @@ async def test_different_conversations_never_wait_for_each_other():
 
 
 async def test_a_reader_in_the_process_never_sees_half_a_batch(session, client):
-    twin = OpenAIConversationsSession(conversation_id=await session.ensure_conversation(), openai_client=client)
+    twin = OpenAIConversationsSession(
+        conversation_id=await session.ensure_conversation(), openai_client=client
+    )
     writing = asyncio.ensure_future(session.add_items(users(60)))
     seen = set()
     while not writing.done():
@@ -299,7 +305,14 @@ async def test_a_reader_in_the_process_never_sees_half_a_batch(session, client):
 
 async def test_arguments_are_never_changed(session):
     items = [
-        {"type": "function_call", "id": "fc_1", "call_id": "c", "name": "f", "arguments": "{}", "status": None},
+        {
+            "type": "function_call",
+            "id": "fc_1",
+            "call_id": "c",
+            "name": "f",
+            "arguments": "{}",
+            "status": None,
+        },
         {"role": "user", "content": [{"type": "input_text", "text": "Hi"}], "provider_data": {"a": [1]}},
     ]
     before = copy.deepcopy(items)
@@ -364,7 +377,9 @@ async def test_on_conversation_created_is_called_for_each_conversation(client):
 async def test_on_conversation_created_is_not_called_for_a_resumed_conversation(session, client):
     saved = Callback()
     resumed = OpenAIConversationsSession(
-        conversation_id=await session.ensure_conversation(), openai_client=client, on_conversation_created=saved
+        conversation_id=await session.ensure_conversation(),
+        openai_client=client,
+        on_conversation_created=saved,
     )
     await resumed.add_items([HELLO])
     assert saved.ids == []
@@ -414,7 +429,11 @@ async def test_replacing_the_history_ignores_items_that_another_process_deleted(
     def answer(call):
         if call.method == "DELETE":
             return not_found()
-        return page("a") if call.method == "GET" and call.path.endswith("items") else (200, page("b")[1] | {"id": "conv_1"})
+        return (
+            page("a")
+            if call.method == "GET" and call.path.endswith("items")
+            else (200, page("b")[1] | {"id": "conv_1"})
+        )
 
     session = OpenAIConversationsSession(conversation_id="conv_1", openai_client=Wire(answer).client)
     assert await session._atomic_replace_items([HI]) is True
@@ -458,7 +477,9 @@ def test_what_is_read_of_a_written_item_is_the_same_item(item):
             session = OpenAIConversationsSession(openai_client=emulator.client())
             await session.add_items([item, HI])
             listed = await session.get_items()
-            assert [True, True] == [same_item(*pair) for pair in zip(to_stored([item, HI]), listed, strict=True)]
+            assert [
+                same_item(*pair) for pair in zip(to_stored([item, HI]), listed, strict=True)
+            ] == [True, True]
             await session.clear_session()
             await session.add_items(listed)
             assert without_ids(await session.get_items()) == without_ids(listed)

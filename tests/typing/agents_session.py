@@ -1,0 +1,42 @@
+"""What type checkers must accept; checked by mypy and pyright, never run."""
+
+from __future__ import annotations
+
+from agents import Agent, Runner, Session, SessionSettings
+from openai import AsyncOpenAI
+from openai.types.responses import ResponseInputItemParam
+
+from openai_sessions import OpenAIConversationsSession, start_openai_conversations_session
+
+
+def takes_a_session(session: Session) -> str:
+    return session.session_id
+
+
+async def save(conversation_id: str) -> None: ...
+
+
+async def use() -> None:
+    client = AsyncOpenAI()
+    conversation_id: str = await start_openai_conversations_session(client)
+    async with OpenAIConversationsSession(
+        conversation_id=conversation_id,
+        openai_client=client,
+        session_settings={"limit": 10},
+        metadata={"topic": "demo"},
+        include=["message.output_text.logprobs"],
+        timeout=5,
+        on_conversation_created=save,
+    ) as session:
+        takes_a_session(session)
+        await Runner.run(Agent(name="Assistant"), "Hello", session=session)
+        items: list[ResponseInputItemParam] = await session.get_items(limit=5)
+        await session.add_items(items)
+        await session.add_items([{"role": "user", "content": "Hello"}])
+        popped: ResponseInputItemParam | None = await session.pop_item()
+        settings: SessionSettings | None = session.session_settings
+        session.session_settings = SessionSettings(limit=3)
+        session.session_id = conversation_id
+        name: str | None = session.conversation_id
+        await client.responses.create(model="gpt-5", input=[*items, {"role": "user", "content": "Hello"}])
+        print(popped, settings, name, await session.ensure_conversation())  # noqa: T201
