@@ -1,0 +1,205 @@
+"""Errors of the API: one exception, and a maker for each error the emulator answers with.
+
+Messages follow the wording of the API where it is known: clients must read statuses and codes instead.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+JsonObject = dict[str, Any]
+
+
+class ApiError(Exception):
+    """Carry an error answer: its HTTP status, its `{"error": ...}` fields and its headers."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        param: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.param = param
+        self.code = code
+        self.headers = dict(headers or {})
+
+    def body(self) -> JsonObject:
+        """Return the JSON body of the answer."""
+        fields = {
+            "message": self.message,
+            "type": "invalid_request_error",
+            "param": self.param,
+            "code": self.code,
+        }
+        return {"error": fields}
+
+
+def missing_key() -> ApiError:
+    """Return the 401 of a request without a bearer key."""
+    message = (
+        "You didn't provide an API key. You need to provide your API key in an Authorization header using "
+        "Bearer auth (i.e. Authorization: Bearer YOUR_KEY). You can obtain an API key from "
+        "https://platform.openai.com/account/api-keys."
+    )
+    return ApiError(message, status=401, headers=_CHALLENGE)
+
+
+def wrong_key() -> ApiError:
+    """Return the 401 of an unknown key, which it masks whole."""
+    message = (
+        "Incorrect API key provided: ********. "
+        "You can find your API key at https://platform.openai.com/account/api-keys."
+    )
+    return ApiError(message, status=401, code="invalid_api_key", headers=_CHALLENGE)
+
+
+_CHALLENGE = {"www-authenticate": 'Bearer realm="OpenAI API"'}
+
+
+def conversation_not_found(conversation_id: str) -> ApiError:
+    """Return the 404 of a conversation that is unknown, deleted or another key's."""
+    return ApiError(f"Conversation with id '{conversation_id}' not found.", status=404)
+
+
+def item_not_found(item_id: str) -> ApiError:
+    """Return the 404 of an item that is unknown or deleted."""
+    return ApiError(f"Item with id '{item_id}' not found.", status=404)
+
+
+def unknown_url(method: str, path: str) -> ApiError:
+    """Return the 404 of a path that is none of the eight operations'."""
+    return ApiError(f"Invalid URL ({method} {path})", status=404)
+
+
+def method_not_allowed(method: str, path: str) -> ApiError:
+    """Return the 405 of a known path asked with a wrong method."""
+    message = f"Not allowed to {method} on {path} (HINT: Perhaps you meant to use a different HTTP method?)"
+    return ApiError(message, status=405, code="method_not_supported")
+
+
+def conversation_locked() -> ApiError:
+    """Return the 400 of a write while another writer holds the conversation."""
+    message = "Another process is currently operating on this conversation. Please retry in a few seconds."
+    return ApiError(message, code="conversation_locked")
+
+
+def unparsable_body() -> ApiError:
+    """Return the 400 of a body that is not JSON."""
+    message = (
+        "We could not parse the JSON body of your request. The OpenAI API expects a JSON payload, "
+        "but what was sent was not valid JSON."
+    )
+    return ApiError(message)
+
+
+def duplicate_item(item_id: str) -> ApiError:
+    """Return the 400 of an item whose id the conversation holds already."""
+    message = f"Duplicate item found with id {item_id}. Remove duplicate items from your input and try again."
+    return ApiError(message, param="items")
+
+
+def unknown_parameter(param: str) -> ApiError:
+    """Return the 400 of a field that a request may not carry."""
+    return ApiError(f"Unknown parameter: '{param}'.", param=param, code="unknown_parameter")
+
+
+def missing_parameter(param: str) -> ApiError:
+    """Return the 400 of a field that a request must carry."""
+    return ApiError(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
+
+
+def invalid_type(param: str, *, expected: str, actual: str) -> ApiError:
+    """Return the 400 of a value of a wrong JSON type; both types come with their article."""
+    message = f"Invalid type for '{param}': expected {expected}, but got {actual} instead."
+    return ApiError(message, param=param, code="invalid_type")
+
+
+def invalid_choice(param: str, *, value: str, choices: Sequence[str]) -> ApiError:
+    """Return the 400 of a string that is none of the values allowed."""
+    message = f"Invalid value: '{value}'. Supported values are: {_enumerate(choices)}."
+    return ApiError(message, param=param, code="invalid_value")
+
+
+def _enumerate(choices: Sequence[str]) -> str:
+    quoted = [f"'{choice}'" for choice in choices]
+    if len(quoted) < 3:
+        return " and ".join(quoted)
+    return f"{', '.join(quoted[:-1])}, and {quoted[-1]}"
+
+
+def invalid_id(param: str, *, value: str, expectation: str) -> ApiError:
+    """Return the 400 of an id of a wrong form; `expectation` completes "Expected an ID that"."""
+    message = f"Invalid '{param}': '{value}'. Expected an ID that {expectation}."
+    return ApiError(message, param=param, code="invalid_value")
+
+
+def string_too_long(param: str, *, maximum: int, length: int) -> ApiError:
+    """Return the 400 of a string over its maximum length in characters."""
+    message = (
+        f"Invalid '{param}': string too long. "
+        f"Expected a string with maximum length {maximum}, but got a string with length {length} instead."
+    )
+    return ApiError(message, param=param, code="string_above_max_length")
+
+
+def empty_string(param: str) -> ApiError:
+    """Return the 400 of an empty string where one character is the minimum."""
+    message = (
+        f"Invalid '{param}': empty string. "
+        "Expected a string with minimum length 1, but got an empty string instead."
+    )
+    return ApiError(message, param=param, code="empty_string")
+
+
+def array_too_long(param: str, *, maximum: int, length: int) -> ApiError:
+    """Return the 400 of an array over its maximum length."""
+    message = (
+        f"Invalid '{param}': array too long. "
+        f"Expected an array with maximum length {maximum}, but got an array with length {length} instead."
+    )
+    return ApiError(message, param=param, code="array_above_max_length")
+
+
+def too_many_properties(param: str, *, maximum: int, count: int) -> ApiError:
+    """Return the 400 of an object with too many keys."""
+    message = (
+        f"Invalid '{param}': too many properties. Expected an object with at most {maximum} properties, "
+        f"but got an object with {count} properties instead."
+    )
+    return ApiError(message, param=param, code="object_above_max_properties")
+
+
+def property_name_too_long(param: str, *, maximum: int, length: int) -> ApiError:
+    """Return the 400 of a key over its maximum length in characters."""
+    message = (
+        f"Invalid property name in '{param}': too long. "
+        f"Expected a property name with maximum length {maximum}, but got one with length {length} instead."
+    )
+    return ApiError(message, param=param, code="property_name_above_max_length")
+
+
+def integer_too_large(param: str, *, maximum: int, value: int) -> ApiError:
+    """Return the 400 of an integer over its maximum."""
+    message = (
+        f"Invalid '{param}': integer above maximum value. "
+        f"Expected a value <= {maximum}, but got {value} instead."
+    )
+    return ApiError(message, param=param, code="integer_above_max_value")
+
+
+def integer_too_small(param: str, *, minimum: int, value: int) -> ApiError:
+    """Return the 400 of an integer below its minimum."""
+    message = (
+        f"Invalid '{param}': integer below minimum value. "
+        f"Expected a value >= {minimum}, but got {value} instead."
+    )
+    return ApiError(message, param=param, code="integer_below_min_value")

@@ -1,0 +1,60 @@
+"""Serving an ASGI application on a socket from a background thread."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STOP_SECONDS = 1
+"""How long requests in flight may take when the server stops."""
+
+
+@contextmanager
+def serving(app: Any, *, host: str, port: int) -> Iterator[str]:
+    """Serve the application inside the block; give the base URL, which ends in `/v1`.
+
+    Args:
+        app: The ASGI application.
+        host: The address to bind.
+        port: The port to bind; 0 takes a free one.
+
+    Raises:
+        OSError: The address or port cannot be bound: it names both.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The socket listens from here on, so that requests wait for the thread to come up.
+    with socket.create_server((host, port), family=family) as listener:
+        server = uvicorn.Server(_config(app))
+        thread = threading.Thread(target=server.run, args=([listener],), name="emulator", daemon=True)
+        url = _base_url(listener, host=host)
+        thread.start()
+        try:
+            yield url
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def _config(app: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+
+
+def _base_url(listener: socket.socket, *, host: str) -> str:
+    bracketed = f"[{host}]" if ":" in host else host
+    return f"http://{bracketed}:{listener.getsockname()[1]}/v1"

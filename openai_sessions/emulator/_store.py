@@ -1,0 +1,235 @@
+"""Conversations and their items in SQLite: one connection for all threads, one transaction a write."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ._errors import JsonObject, conversation_locked, conversation_not_found, duplicate_item, item_not_found
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+    from ._items import Addition
+    from ._validation import PageRequest
+
+BUSY_SECONDS = 0.2
+"""How long a write waits for another process's write to the same file before it is answered with a 400."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS conversations (
+    id TEXT PRIMARY KEY,
+    owner TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    metadata TEXT NOT NULL,
+    deleted INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS items (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    conversation_id TEXT NOT NULL REFERENCES conversations (id),
+    id TEXT NOT NULL,
+    body TEXT NOT NULL,
+    UNIQUE (conversation_id, id)
+);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One conversation; `created_at` in seconds since the epoch."""
+
+    id: str
+    created_at: int
+    metadata: dict[str, str]
+
+    def body(self) -> JsonObject:
+        """Return the conversation object of the API."""
+        return {
+            "id": self.id,
+            "object": "conversation",
+            "created_at": self.created_at,
+            "metadata": self.metadata,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Items of a list, in the order asked for, and whether more follow."""
+
+    items: tuple[JsonObject, ...]
+    has_more: bool
+
+
+class Store:
+    """Keep the conversations of all keys; `owner` is a digest of the key whose conversations are meant.
+
+    Every operation may be called from any thread. A conversation that is unknown, deleted or another owner's
+    raises the 404 of the API.
+    """
+
+    def __init__(self, database: str | os.PathLike[str]) -> None:
+        self._connection = sqlite3.connect(
+            database, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        self._mutex = threading.Lock()
+        self._locked: Counter[str] = Counter()
+        try:
+            # With a write-ahead log, reads are never kept waiting by another process's write.
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.executescript(_SCHEMA)
+        except sqlite3.Error:
+            self._connection.close()
+            raise
+
+    def close(self) -> None:
+        """Close the database; closing twice is no error."""
+        with self._mutex:
+            self._connection.close()
+
+    @contextmanager
+    def locked(self, conversation_id: str) -> Iterator[None]:
+        """Refuse every write to the conversation inside the block, as if another writer held it."""
+        with self._mutex:
+            self._locked[conversation_id] += 1
+        try:
+            yield
+        finally:
+            with self._mutex:
+                self._locked[conversation_id] -= 1
+
+    def create(self, conversation: Conversation, *, owner: str, addition: Addition) -> None:
+        """Store a new conversation with its first items."""
+        row = (conversation.id, owner, conversation.created_at, json.dumps(conversation.metadata))
+        with self._writing(conversation.id):
+            self._connection.execute(
+                "INSERT INTO conversations (id, owner, created_at, metadata) VALUES (?, ?, ?, ?)", row
+            )
+            self._append(conversation.id, addition)
+
+    def conversation(self, conversation_id: str, *, owner: str) -> Conversation:
+        """Return the conversation."""
+        with self._mutex:
+            return self._find(conversation_id, owner)
+
+    def replace_metadata(self, conversation_id: str, *, owner: str, metadata: dict[str, str]) -> Conversation:
+        """Replace the metadata of the conversation, and return it."""
+        with self._writing(conversation_id):
+            self._find(conversation_id, owner)
+            self._connection.execute(
+                "UPDATE conversations SET metadata = ? WHERE id = ?", (json.dumps(metadata), conversation_id)
+            )
+            return self._find(conversation_id, owner)
+
+    def delete(self, conversation_id: str, *, owner: str) -> None:
+        """Make the conversation unreachable; its items stay in the file."""
+        with self._writing(conversation_id):
+            self._find(conversation_id, owner)
+            self._connection.execute("UPDATE conversations SET deleted = 1 WHERE id = ?", (conversation_id,))
+
+    def add(self, conversation_id: str, *, owner: str, addition: Addition) -> None:
+        """Append the items, all or none.
+
+        Raises:
+            ApiError: 400 for an id that the conversation holds already, 404 for an unknown referenced item.
+        """
+        with self._writing(conversation_id):
+            self._find(conversation_id, owner)
+            self._append(conversation_id, addition)
+
+    def page(self, conversation_id: str, *, owner: str, request: PageRequest) -> Page:
+        """Return the page asked for.
+
+        Raises:
+            ApiError: 404 for a cursor that is no item of the conversation, or no longer.
+        """
+        direction, beyond = ("ASC", ">") if request.ascending else ("DESC", "<")
+        with self._mutex:
+            self._find(conversation_id, owner)
+            start = None if request.after is None else self._position(conversation_id, request.after)
+            rows = self._connection.execute(
+                f"SELECT body FROM items WHERE conversation_id = ? AND (? IS NULL OR position {beyond} ?) "  # noqa: S608 - both words are ours
+                f"ORDER BY position {direction} LIMIT ?",
+                (conversation_id, start, start, request.limit + 1),
+            ).fetchall()
+        items = tuple(json.loads(body) for (body,) in rows[: request.limit])
+        return Page(items, has_more=len(rows) > request.limit)
+
+    def item(self, conversation_id: str, item_id: str, *, owner: str) -> JsonObject:
+        """Return one item; an unknown one raises the 404 of the API."""
+        with self._mutex:
+            self._find(conversation_id, owner)
+            position = self._position(conversation_id, item_id)
+            (body,) = self._connection.execute(
+                "SELECT body FROM items WHERE position = ?", (position,)
+            ).fetchone()
+        item: JsonObject = json.loads(body)
+        return item
+
+    def delete_item(self, conversation_id: str, item_id: str, *, owner: str) -> Conversation:
+        """Remove one item and return the conversation; an unknown item raises the 404 of the API."""
+        with self._writing(conversation_id):
+            conversation = self._find(conversation_id, owner)
+            position = self._position(conversation_id, item_id)
+            self._connection.execute("DELETE FROM items WHERE position = ?", (position,))
+            return conversation
+
+    @contextmanager
+    def _writing(self, conversation_id: str) -> Iterator[None]:
+        with self._mutex:
+            self._begin(conversation_id)
+            try:
+                yield
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def _begin(self, conversation_id: str) -> None:
+        if self._locked[conversation_id]:
+            raise conversation_locked()
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise conversation_locked() from error
+            raise
+
+    def _find(self, conversation_id: str, owner: str) -> Conversation:
+        row = self._connection.execute(
+            "SELECT created_at, metadata FROM conversations WHERE id = ? AND owner = ? AND NOT deleted",
+            (conversation_id, owner),
+        ).fetchone()
+        if row is None:
+            raise conversation_not_found(conversation_id)
+        created_at, metadata = row
+        return Conversation(conversation_id, created_at, json.loads(metadata))
+
+    def _position(self, conversation_id: str, item_id: str) -> int:
+        row = self._connection.execute(
+            "SELECT position FROM items WHERE conversation_id = ? AND id = ?", (conversation_id, item_id)
+        ).fetchone()
+        if row is None:
+            raise item_not_found(item_id)
+        position: int = row[0]
+        return position
+
+    def _append(self, conversation_id: str, addition: Addition) -> None:
+        for item_id in addition.referenced:
+            self._position(conversation_id, item_id)
+        for item in addition.items:
+            self._insert(conversation_id, item)
+
+    def _insert(self, conversation_id: str, item: JsonObject) -> None:
+        try:
+            self._connection.execute(
+                "INSERT INTO items (conversation_id, id, body) VALUES (?, ?, ?)",
+                (conversation_id, item["id"], json.dumps(item)),
+            )
+        except sqlite3.IntegrityError as error:
+            raise duplicate_item(item["id"]) from error

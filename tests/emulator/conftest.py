@@ -1,0 +1,28 @@
+"""An emulator in memory and two ways to talk to it."""
+
+import pytest
+
+from openai_sessions.emulator import Emulator
+
+from .wire import KEY, Wire
+
+
+@pytest.fixture
+def emulator():
+    with Emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def client(emulator):
+    return emulator.client(api_key=KEY)
+
+
+@pytest.fixture
+def wire(emulator):
+    return Wire(emulator)
+
+
+@pytest.fixture
+async def conversation(wire):
+    return await wire.new_conversation()

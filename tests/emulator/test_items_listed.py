@@ -1,0 +1,226 @@
+"""Reading and deleting: pages, cursors, single items, and what `include` opens."""
+
+import pytest
+
+from .wire import user, users
+
+IMAGE_URL = "data:image/png;base64,AAAA"
+
+
+@pytest.fixture
+async def numbered(wire):
+    """A conversation of 25 messages "0" to "24"."""
+    conversation_id = await wire.new_conversation()
+    await wire.add(conversation_id, *users(20))
+    await wire.add(conversation_id, *users(5, first=20))
+    return conversation_id
+
+
+async def test_list_gives_the_20_newest_first(wire, numbered):
+    _, page = await wire.list(numbered)
+    assert [item["content"][0]["text"] for item in page["data"]] == [str(n) for n in range(24, 4, -1)]
+    assert page["has_more"] is True
+
+
+async def test_list_ascending_gives_the_oldest_first(wire, numbered):
+    assert await wire.texts(numbered, order="asc", limit=3) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(("limit", "has_more"), [(24, True), (25, False), (100, False)])
+async def test_has_more_only_where_more_follows(wire, numbered, limit, has_more):
+    _, page = await wire.list(numbered, limit=limit)
+    assert page["has_more"] is has_more
+
+
+async def test_list_answers_the_page_with_its_ends(wire, numbered):
+    _, page = await wire.list(numbered, limit=2)
+    assert list(page) == ["object", "data", "first_id", "has_more", "last_id"]
+    assert [page["first_id"], page["last_id"]] == [item["id"] for item in page["data"]]
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+async def test_after_continues_behind_the_item(wire, numbered, order):
+    _, first = await wire.list(numbered, limit=10, order=order)
+    _, second = await wire.list(numbered, limit=10, order=order, after=first["last_id"])
+    _, both = await wire.list(numbered, limit=20, order=order)
+    assert first["data"] + second["data"] == both["data"]
+
+
+async def test_after_the_last_item_is_an_empty_page(wire, numbered):
+    _, page = await wire.list(numbered, limit=100)
+    expected = {"object": "list", "data": [], "first_id": None, "has_more": False, "last_id": None}
+    assert await wire.list(numbered, after=page["last_id"]) == (200, expected)
+
+
+async def test_after_an_unknown_item_is_a_404(wire, numbered):
+    status, answer = await wire.list(numbered, after="msg_unknown")
+    assert (status, answer["error"]["code"]) == (404, None)
+
+
+async def test_after_a_deleted_item_is_a_404(wire, numbered):
+    _, page = await wire.list(numbered, limit=1)
+    await wire.delete(f"/conversations/{numbered}/items/{page['last_id']}")
+    status, _ = await wire.list(numbered, after=page["last_id"])
+    assert status == 404
+
+
+async def test_after_an_item_of_another_conversation_is_a_404(wire, numbered, conversation):
+    _, page = await wire.list(numbered, limit=1)
+    status, _ = await wire.list(conversation, after=page["last_id"])
+    assert status == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "code", "param"),
+    [
+        ({"limit": 101}, "integer_above_max_value", "limit"),
+        ({"limit": 2147483647}, "integer_above_max_value", "limit"),
+        ({"limit": 0}, "integer_below_min_value", "limit"),
+        ({"limit": -1}, "integer_below_min_value", "limit"),
+        ({"limit": "ten"}, "invalid_type", "limit"),
+        ({"limit": "1.5"}, "invalid_type", "limit"),
+        ({"limit": ""}, "invalid_type", "limit"),
+        ({"order": "newest"}, "invalid_value", "order"),
+        ({"order": ""}, "invalid_value", "order"),
+        ({"include[]": "everything"}, "invalid_value", "include[0]"),
+        ({"include": "everything"}, "invalid_value", "include[0]"),
+    ],
+    ids=str,
+)
+async def test_query_out_of_range_is_refused(wire, numbered, query, code, param):
+    status, answer = await wire.list(numbered, **query)
+    assert (400, code, param) == (status, answer["error"]["code"], answer["error"]["param"])
+
+
+async def test_client_pages_through_everything(client, wire, numbered):
+    items = [item async for item in client.conversations.items.list(numbered, limit=7, order="asc")]
+    assert [item.content[0].text for item in items] == [str(n) for n in range(25)]
+
+
+async def test_retrieve_gives_the_bare_item(wire, conversation):
+    stored = await wire.add_one(conversation, user("Hello"))
+    assert await wire.get(f"/conversations/{conversation}/items/{stored['id']}") == (200, stored)
+
+
+async def test_delete_of_an_item_answers_the_conversation(wire, conversation):
+    stored = await wire.add_one(conversation, user("Hello"))
+    _, expected = await wire.get(f"/conversations/{conversation}")
+    path = f"/conversations/{conversation}/items/{stored['id']}"
+    assert await wire.delete(path) == (200, expected)
+    assert await wire.texts(conversation) == []
+
+
+async def test_deleted_item_is_a_404(wire, conversation):
+    stored = await wire.add_one(conversation, user("Hello"))
+    path = f"/conversations/{conversation}/items/{stored['id']}"
+    await wire.delete(path)
+    for status, answer in (await wire.get(path), await wire.delete(path)):
+        assert status == 404
+        assert answer["error"]["message"] == f"Item with id '{stored['id']}' not found."
+
+
+INCLUDED = {
+    "message.input_image.image_url": (
+        {
+            "role": "user",
+            "content": [
+                {"type": "input_image", "image_url": IMAGE_URL, "file_id": None, "detail": "auto"},
+                {"type": "input_text", "text": "x"},
+            ],
+        },
+        lambda item: item["content"][0].get("image_url", "absent"),
+        "absent",
+        IMAGE_URL,
+    ),
+    "message.output_text.logprobs": (
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "output_text", "text": "x", "annotations": [], "logprobs": [{"token": "x"}]}
+            ],
+        },
+        lambda item: item["content"][0]["logprobs"],
+        [],
+        [{"token": "x"}],
+    ),
+    "computer_call_output.output.image_url": (
+        {
+            "type": "computer_call_output",
+            "call_id": "call_1",
+            "output": {"type": "computer_screenshot", "image_url": IMAGE_URL},
+        },
+        lambda item: item["output"].get("image_url", "absent"),
+        "absent",
+        IMAGE_URL,
+    ),
+    "code_interpreter_call.outputs": (
+        {
+            "type": "code_interpreter_call",
+            "id": "ci_1",
+            "status": "completed",
+            "container_id": "c",
+            "code": "1",
+            "outputs": [{"type": "logs", "logs": "1"}],
+        },
+        lambda item: item["outputs"],
+        None,
+        [{"type": "logs", "logs": "1"}],
+    ),
+    "file_search_call.results": (
+        {"type": "file_search_call", "id": "fs_1", "status": "completed", "queries": [], "results": [{}]},
+        lambda item: item.get("results", "absent"),
+        "absent",
+        [{}],
+    ),
+    "web_search_call.action.sources": (
+        {
+            "type": "web_search_call",
+            "id": "ws_1",
+            "status": "completed",
+            "action": {"type": "search", "query": "x", "sources": [{"type": "url", "url": "u"}]},
+        },
+        lambda item: item["action"].get("sources", "absent"),
+        "absent",
+        [{"type": "url", "url": "u"}],
+    ),
+    "reasoning.encrypted_content": (
+        {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"},
+        lambda item: item.get("encrypted_content", "absent"),
+        "absent",
+        "gAAA",
+    ),
+}
+
+
+@pytest.mark.parametrize("spelling", ["include[]", "include"])
+@pytest.mark.parametrize("include", INCLUDED)
+async def test_include_opens_a_field_of_create_list_and_retrieve(wire, conversation, include, spelling):
+    """Without it the field is absent, or empty where the schema requires it."""
+    item, read, hidden, shown = INCLUDED[include]
+    asked = {spelling: include}
+    created_bare = await wire.add_one(conversation, item)
+    path = f"/conversations/{conversation}/items"
+    bare = [created_bare, (await wire.list(conversation))[1]["data"][0]]
+    bare.append((await wire.get(f"{path}/{created_bare['id']}"))[1])
+    opened = [(await wire.list(conversation, **asked))[1]["data"][0]]
+    opened.append((await wire.get(f"{path}/{created_bare['id']}", **asked))[1])
+    await wire.delete(f"{path}/{created_bare['id']}")
+    opened.append(await wire.add_one(conversation, item, **asked))
+    assert [read(each) for each in bare] == [hidden] * 3
+    assert [read(each) for each in opened] == [shown] * 3
+
+
+async def test_include_takes_several_values(wire, conversation):
+    await wire.add_one(conversation, {"type": "reasoning", "summary": [], "encrypted_content": "gAAA"})
+    asked = {"include[]": ["file_search_call.results", "reasoning.encrypted_content"]}
+    _, page = await wire.list(conversation, **asked)
+    assert page["data"][0]["encrypted_content"] == "gAAA"
+
+
+async def test_image_of_a_function_output_needs_no_include(wire, conversation):
+    """The include is named after messages alone."""
+    part = {"type": "input_image", "image_url": IMAGE_URL, "detail": "low"}
+    stored = await wire.add_one(
+        conversation, {"type": "function_call_output", "call_id": "call_1", "output": [part]}
+    )
+    assert stored["output"] == [part]

@@ -1,0 +1,66 @@
+"""A plain HTTP client of the emulator, which shows statuses and bodies as they are on the wire."""
+
+import importlib
+
+import openai
+
+FAMILY = importlib.import_module(openai.DefaultAsyncHttpxClient.__mro__[1].__module__.split(".")[0])
+KEY = "sk-on-the-wire"
+
+
+class Wire:
+    """Send requests in process; every method returns the status and the parsed body."""
+
+    def __init__(self, emulator, *, key=KEY):
+        headers = {} if key is None else {"authorization": f"Bearer {key}"}
+        self.http = FAMILY.AsyncClient(
+            transport=FAMILY.ASGITransport(app=emulator), base_url="http://emulator", headers=headers
+        )
+
+    async def send(self, method, path, **options):
+        answer = await self.http.request(method, f"/v1{path}", **options)
+        return answer.status_code, answer.json()
+
+    async def get(self, path, **params):
+        return await self.send("GET", path, params=params)
+
+    async def post(self, path, body, **params):
+        return await self.send("POST", path, json=body, params=params)
+
+    async def delete(self, path):
+        return await self.send("DELETE", path)
+
+    async def new_conversation(self, *items):
+        _, conversation = await self.post("/conversations", {"items": list(items)})
+        return conversation["id"]
+
+    async def add(self, conversation_id, *items, **params):
+        return await self.post(f"/conversations/{conversation_id}/items", {"items": list(items)}, **params)
+
+    async def add_one(self, conversation_id, item, **params):
+        """Add an item that must be accepted, and return it as it was answered."""
+        status, page = await self.add(conversation_id, item, **params)
+        assert status == 200, page
+        return page["data"][0]
+
+    async def refusal(self, conversation_id, *items):
+        """Add items that must be refused, and return the code and the param of the error."""
+        status, answer = await self.add(conversation_id, *items)
+        assert status == 400, answer
+        return answer["error"]["code"], answer["error"]["param"]
+
+    async def list(self, conversation_id, **params):
+        return await self.get(f"/conversations/{conversation_id}/items", **params)
+
+    async def texts(self, conversation_id, **params):
+        """Return the texts of the listed messages, each of one part."""
+        _, page = await self.list(conversation_id, **params)
+        return [item["content"][0]["text"] for item in page["data"]]
+
+
+def user(text):
+    return {"role": "user", "content": text}
+
+
+def users(number, *, first=0):
+    return [user(str(index)) for index in range(first, first + number)]
