@@ -4,7 +4,9 @@ Written from the request and answer schemas of OpenAI's public API document. Fie
 (`created_by`, say) are not here, so that sending them is refused. Free-form values (tools, actions,
 arguments) are taken as they come. The id prefixes `msg`, `fc` and `rs` are those of real traffic; the others
 follow OpenAI's examples where there are any. The document requires `local_shell_call_output.call_id` and
-`mcp_approval_response.request_id` without describing them: they are optional here.
+`mcp_approval_response.request_id` without describing them: they are optional here. The type
+`configuration_update`, `async` on calls, and what an image generation says of itself are in the openai
+package (3.54) and not yet in the document.
 """
 
 from __future__ import annotations
@@ -47,6 +49,12 @@ _PATCH = {
     "update_file": _PATCHED_FILE,
     "delete_file": Shape(required={"path": TEXT}),
 }
+_IMAGE_FACTS = {
+    **dict.fromkeys(
+        ("action", "background", "output_format", "quality", "revised_prompt", "size"), TEXT.nullable()
+    ),
+    **dict.fromkeys(("error", "svg_usage"), FREE_OBJECT.nullable()),
+}
 _SEARCHED = {
     "call_id": CALL_ID.nullable(),
     "execution": Value(("string",), choices=("server", "client")),
@@ -64,7 +72,7 @@ _FUNCTIONS = {
         "fc",
         Shape(
             required={"call_id": TEXT, "name": TEXT, "arguments": TEXT},
-            optional={"caller": _CALLER, "namespace": TEXT, "status": STATUS},
+            optional={"caller": _CALLER, "namespace": TEXT, "status": STATUS, "async": FLAG},
             defaults=COMPLETED,
         ),
     ),
@@ -86,7 +94,7 @@ _FUNCTIONS = {
         "ctc",
         Shape(
             required={"call_id": TEXT, "name": TEXT, "input": TEXT},
-            optional={"caller": _CALLER, "namespace": TEXT},
+            optional={"caller": _CALLER, "namespace": TEXT, "async": FLAG},
         ),
     ),
     "custom_tool_call_output": ItemType(
@@ -141,7 +149,10 @@ _HOSTED_TOOLS = {
     ),
     "image_generation_call": ItemType(
         "ig",
-        Shape(required={"status": item_status("generating", "failed"), "result": TEXT.nullable()}),
+        Shape(
+            required={"status": item_status("generating", "failed"), "result": TEXT.nullable()},
+            optional=_IMAGE_FACTS,
+        ),
         IdRule.REQUIRED,
     ),
 }
@@ -248,6 +259,9 @@ _CONTEXT = {
     ),
     "additional_tools": ItemType(
         "at", Shape(required={"role": Value(("string",), choices=("developer",)), "tools": FREE_ARRAY})
+    ),
+    "configuration_update": ItemType(
+        "cfu", Shape(optional={"reasoning": FREE_OBJECT.nullable(), "text": FREE_OBJECT.nullable()})
     ),
     "program": ItemType(
         "prog", Shape(required={"call_id": CALL_ID, "code": TEXT, "fingerprint": TEXT}), IdRule.REQUIRED
