@@ -1,0 +1,48 @@
+"""The servers and clients that sessions are checked on."""
+
+import openai
+import pytest
+
+from openai_sessions.emulator import Emulator
+from tests.servers import smg_server
+
+
+@pytest.fixture
+def emulator():
+    with Emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="session")
+def emulator_url():
+    with Emulator() as emulator, emulator.serve() as base_url:
+        yield base_url
+
+
+@pytest.fixture(scope="session")
+def smg_url():
+    with smg_server() as base_url:
+        yield base_url
+
+
+@pytest.fixture
+async def in_process(emulator):
+    async with emulator.client() as client:
+        yield client
+
+
+@pytest.fixture
+async def over_socket(emulator_url):
+    async with client_of(emulator_url) as client:
+        yield client
+
+
+@pytest.fixture
+async def to_smg(smg_url):
+    async with client_of(smg_url) as client:
+        yield client
+
+
+def client_of(base_url):
+    transport = openai.DefaultAsyncHttpxClient(verify=False)  # plain HTTP: spares the loading of certificates
+    return openai.AsyncOpenAI(base_url=base_url, api_key="sk-conformance", http_client=transport)

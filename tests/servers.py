@@ -1,0 +1,99 @@
+"""Servers of the Conversations API that others wrote, for tests over a socket."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+START_SECONDS = 20
+
+
+@contextmanager
+def smg_server(*arguments):
+    """Run smg, a gateway that keeps conversations in memory, on free ports of the loopback interface.
+
+    Args:
+        *arguments: Added to its command line, for example "--api-key", "key".
+
+    Yields:
+        Its base URL, as AsyncOpenAI takes it.
+
+    Skips the test where smg is not installed.
+    """
+    port, metrics_port = free_ports(2)
+    command = [find_smg(), *launch_arguments(port, metrics_port), *arguments]
+    with tempfile.TemporaryFile() as log, running(command, log) as process:
+        wait_until_alive(f"http://127.0.0.1:{port}/liveness", process, log)
+        yield f"http://127.0.0.1:{port}/v1"
+
+
+def launch_arguments(port, metrics_port):
+    options = {
+        "--host": "127.0.0.1",
+        "--port": port,
+        "--prometheus-host": "127.0.0.1",
+        "--prometheus-port": metrics_port,
+        "--backend": "openai",
+        "--history-backend": "memory",
+        "--log-level": "warn",
+        "--shutdown-grace-period-secs": 0,
+    }
+    return ["launch", *(str(word) for option in options.items() for word in option)]
+
+
+def find_smg(folder=Path(sys.executable).parent):
+    """Return the path of smg: in the folder of this Python, on PATH, or as the variable SMG has it."""
+    beside_python = shutil.which("smg", path=str(folder))
+    found = beside_python or shutil.which("smg") or os.environ.get("SMG")
+    if not found:
+        pytest.skip("smg is not installed: neither beside this Python, nor on PATH, nor named by SMG")
+    return found
+
+
+def free_ports(number):
+    sockets = [socket.socket() for _ in range(number)]
+    try:
+        for opened in sockets:
+            opened.bind(("127.0.0.1", 0))
+        return [opened.getsockname()[1] for opened in sockets]
+    finally:
+        for opened in sockets:
+            opened.close()
+
+
+@contextmanager
+def running(command, log):
+    """Run the command inside the block, its output in the log; kill it then, for it has nothing to save."""
+    with subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_until_alive(url, process, log, seconds=START_SECONDS):
+    """Return once the server answers; raise with its log if it ended or did not answer in time."""
+    deadline = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < deadline:
+        if answers(url):
+            return
+        time.sleep(0.05)
+    log.seek(0)
+    state = "is not ready" if process.poll() is None else f"ended with {process.returncode}"
+    raise RuntimeError(f"{process.args[0]} {state}; its log:\n{log.read().decode(errors='replace')}")
+
+
+def answers(url):
+    try:
+        with urllib.request.urlopen(url, timeout=1) as reply:  # noqa: S310 - a URL of the loopback interface
+            return reply.status == 200
+    except OSError:
+        return False
