@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from agents import SessionSettings
     from openai import AsyncOpenAI
     from openai.types.responses import ResponseInputItemParam
+    from pydantic import BaseModel
     from typing_extensions import Self
 
 
@@ -163,7 +164,9 @@ class OpenAIConversationsSession:
         listed = await self._conversation.run(lambda gateway, at: read_items(gateway, at, wanted))
         return cast("list[ResponseInputItemParam]", to_replay(listed or []))
 
-    async def add_items(self, items: Sequence[ResponseInputItemParam | Mapping[str, Any]]) -> None:
+    async def add_items(
+        self, items: Sequence[ResponseInputItemParam | Mapping[str, Any] | BaseModel]
+    ) -> None:
         """Append items to the history, in order, in requests of at most 20.
 
         A call and its output, and a reasoning item and what follows it, travel in one request where

@@ -38,5 +38,7 @@ async def use() -> None:
         session.session_settings = SessionSettings(limit=3)
         session.session_id = conversation_id
         name: str | None = session.conversation_id
-        await client.responses.create(model="gpt-5", input=[*items, {"role": "user", "content": "Hello"}])
+        question: ResponseInputItemParam = {"role": "user", "content": "Hello"}
+        response = await client.responses.create(model="gpt-5", input=[*items, question])
+        await session.add_items([question, *response.output])
         print(popped, settings, name, await session.ensure_conversation())  # noqa: T201

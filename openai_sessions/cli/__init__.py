@@ -1,0 +1,26 @@
+"""The `openai-sessions` command: a demonstration, and the emulator as a server."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+__all__ = ["main"]
+
+_EXTRA = ("agents", "rich", "starlette", "typer", "uvicorn")
+"""What `pip install "openai-sessions[cli]"` brings."""
+
+
+def main() -> None:
+    """Run the command named in `sys.argv`.
+
+    Raises:
+        SystemExit: Always: 0 when all went well, 1 after a failure, 2 for a command that cannot be run.
+    """
+    missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
+    if missing:
+        sys.stderr.write(f'{", ".join(missing)} not found: install "openai-sessions[cli]"\n')
+        sys.exit(2)
+    from openai_sessions.cli._app import app  # noqa: PLC0415 - not importable without the extra
+
+    app(prog_name="openai-sessions")

@@ -1,0 +1,91 @@
+"""Every example runs as a user would run it, with the stand-in for OpenAI."""
+
+import re
+
+import pytest
+
+from tests.examples.stand_in import ROOT, run_python
+
+EXAMPLES = ROOT / "examples"
+
+OUTPUT = {
+    "quickstart.py": [
+        r"stored in conv_\w{48}",
+        re.escape(
+            "history: [{'role': 'user', 'content': 'Hello'}, {'role': 'assistant', 'content': 'Hi there!'}]"
+        ),
+        re.escape("popped: {'role': 'assistant', 'content': 'Hi there!'}"),
+    ],
+    "resume.py": [r"resume with: conv_\w{48}"],
+    "agents_runner.py": [
+        r"What city is the Golden Gate Bridge in\? San Francisco\.",
+        r"What state is it in\? California\.",
+        r"How many people live there\? About 39 million\.",
+    ],
+    "responses_without_agents.py": [r"San Francisco\.", r"California\."],
+    "shared_between_agents.py": [r"Guide: San Francisco\.", r"Geographer: California\."],
+    "multiple_sessions.py": [
+        r"first user: What city is the Golden Gate Bridge in\? San Francisco\.",
+        r"first user: What state is it in\? California\.",
+        r"second user: What city is the Space Needle in\? Seattle\.",
+        r"second user: What state is it in\? Washington\.",
+    ],
+    "stateless_worker.py": [r"San Francisco\.", r"California\."],
+}
+"""What each example prints, as a pattern for each line; users speak in any order, so lines are sorted."""
+
+
+def test_every_example_has_an_expected_output():
+    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == sorted(OUTPUT)
+
+
+@pytest.mark.parametrize("name", OUTPUT)
+def test_example_is_short(name):
+    assert len((EXAMPLES / name).read_text().splitlines()) < 40
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OUTPUT)
+def test_example_runs(name, server):
+    base_url, _ = server
+    finished = run_python(str(EXAMPLES / name), base_url=base_url)
+    lines = finished.stdout.splitlines()
+    if name == "multiple_sessions.py":
+        lines.sort()
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert [
+        (pattern, line)
+        for pattern, line in zip(OUTPUT[name], lines, strict=True)
+        if not re.fullmatch(pattern, line)
+    ] == []
+
+
+@pytest.mark.slow
+def test_resume_goes_on_in_another_process(server):
+    base_url, _ = server
+    first = run_python("examples/resume.py", base_url=base_url)
+    conversation_id = first.stdout.split()[-1]
+    second = run_python("examples/resume.py", conversation_id, base_url=base_url)
+    assert second.stdout.splitlines() == [
+        "remembered: {'role': 'user', 'content': 'I was here.'}",
+        f"resume with: {conversation_id}",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("conversation_id", ["conv_" + "0" * 48, "../files"])
+def test_resume_says_when_the_conversation_cannot_be_used(server, conversation_id):
+    base_url, _ = server
+    finished = run_python("examples/resume.py", conversation_id, base_url=base_url)
+    assert finished.returncode == 1
+    assert len(finished.stderr.splitlines()) == 1
+    assert conversation_id in finished.stderr
+
+
+@pytest.mark.slow
+def test_quickstart_leaves_nothing_behind(server):
+    base_url, emulator = server
+    emulator.forget_requests()
+    run_python("examples/quickstart.py", base_url=base_url)
+    made = [request.method for request in emulator.requests]
+    assert made == ["POST", "POST", "GET", "GET", "DELETE", "DELETE"]

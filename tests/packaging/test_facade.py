@@ -1,0 +1,41 @@
+"""What the root of the package offers, and what its distribution says."""
+
+import re
+
+import openai_sessions
+from tests.examples.stand_in import ROOT
+
+PYPROJECT = (ROOT / "pyproject.toml").read_text()
+
+
+def test_root_exports_exactly_what_is_documented():
+    assert openai_sessions.__all__ == [
+        "ClientLoopError",
+        "ConversationNotCreatedError",
+        "ConversationNotFoundError",
+        "CursorError",
+        "InvalidItemError",
+        "InvalidResponseError",
+        "OpenAIConversationsSession",
+        "RequestTimeoutError",
+        "SessionError",
+        "start_openai_conversations_session",
+    ]
+
+
+def test_every_export_is_there_and_documented():
+    for name in openai_sessions.__all__:
+        assert getattr(openai_sessions, name).__doc__
+
+
+def test_version_is_that_of_the_distribution():
+    assert re.search(r'^version = "(.+)"$', PYPROJECT, re.MULTILINE).group(1) == openai_sessions.__version__
+
+
+def test_package_is_marked_as_typed():
+    assert (ROOT / "openai_sessions/py.typed").is_file()
+
+
+def test_core_needs_three_packages():
+    dependencies = re.search(r"^dependencies = \[(.*?)\]", PYPROJECT, re.MULTILINE | re.DOTALL).group(1)
+    assert re.findall(r'"([a-z]+)', dependencies) == ["anyio", "openai", "tenacity"]

@@ -1,0 +1,50 @@
+"""What importing a part of the package loads beside openai, by module names.
+
+openai on httpx loads rich where that is installed.
+"""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.examples.stand_in import ROOT
+
+PROBE = """
+import sys
+import openai
+before = set(sys.modules)
+import {module}
+loaded = {{name.partition(".")[0] for name in set(sys.modules) - before}}
+print(*sorted(loaded & {{{names}}}))
+"""
+
+EXTRAS = ("agents", "pytest", "rich", "starlette", "typer", "uvicorn", "vcr")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("openai_sessions", EXTRAS),
+        ("openai_sessions.testing", ("agents", "pytest", "typer", "vcr")),
+        ("openai_sessions.emulator", ("agents", "pytest", "typer", "vcr")),
+        ("openai_sessions.cli", ("agents", "starlette", "typer", "uvicorn")),
+    ],
+)
+def test_import_loads_nothing_that_is_not_needed(module, unwanted):
+    assert loaded_by(module, unwanted) == []
+
+
+@pytest.mark.slow
+def test_probe_tells_what_is_loaded():
+    assert loaded_by("uvicorn", ("agents", "uvicorn")) == ["uvicorn"]
+
+
+def loaded_by(module, names):
+    """Return which of the names are loaded after importing the module in a new process."""
+    code = PROBE.format(module=module, names=", ".join(map(repr, names)))
+    finished = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    return finished.stdout.split()
