@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 
@@ -40,10 +40,10 @@ def session_settings(value: object) -> Any:
         return wanted()
     if not isinstance(value, Mapping):
         raise TypeError(f"session_settings is a SessionSettings, a dict or None, not {value!r}")
-    try:
-        return wanted(**value)
-    except TypeError:
-        raise TypeError(f"session_settings has a field that SessionSettings has not: {value!r}") from None
+    unknown = value.keys() - {field.name for field in fields(wanted)}
+    if unknown:
+        raise TypeError(f"session_settings has no field {', '.join(map(repr, sorted(unknown)))}: {value!r}")
+    return wanted(**value)
 
 
 def limit_of(settings: object) -> object:

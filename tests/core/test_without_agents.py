@@ -41,7 +41,7 @@ try:
 except TypeError as error:
     print(error)
 """
-    assert run(program) == "session_settings has a field that SessionSettings has not: {'limits': 3}"
+    assert run(program) == "session_settings has no field 'limits': {'limits': 3}"
 
 
 def test_changed_settings_survive_the_import_of_the_agents_sdk():
