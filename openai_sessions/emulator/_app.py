@@ -15,10 +15,17 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ._errors import ApiError, JsonObject, method_not_allowed, missing_key, unknown_url, wrong_key
-from ._operations import Call, Operations
-from ._requests import EmulatedRequest, RequestLog
-from ._validation import parse_body
+from openai_sessions.emulator._errors import (
+    ApiError,
+    JsonObject,
+    method_not_allowed,
+    missing_key,
+    unknown_url,
+    wrong_key,
+)
+from openai_sessions.emulator._operations import Call, Operations
+from openai_sessions.emulator._requests import EmulatedRequest, RequestLog
+from openai_sessions.emulator._validation import parse_body
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._app import build_app
-from ._client import in_process_client
-from ._operations import Operations
-from ._requests import EmulatedRequest, RequestLog
-from ._server import serving
-from ._store import Store
+from openai_sessions.emulator._app import build_app
+from openai_sessions.emulator._client import in_process_client
+from openai_sessions.emulator._operations import Operations
+from openai_sessions.emulator._requests import EmulatedRequest, RequestLog
+from openai_sessions.emulator._server import serving
+from openai_sessions.emulator._store import Store
 
 if TYPE_CHECKING:
     import os

@@ -14,7 +14,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from ._message_schema import (
+from openai_sessions.emulator._message_schema import (
     CALL_ID,
     COMPLETED,
     FLAG,
@@ -29,7 +29,7 @@ from ._message_schema import (
     ItemType,
     item_status,
 )
-from ._shapes import Null, Shape, Value
+from openai_sessions.emulator._shapes import Null, Shape, Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

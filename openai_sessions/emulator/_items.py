@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ._errors import (
+from openai_sessions.emulator._errors import (
     ApiError,
     JsonObject,
     empty_string,
@@ -17,9 +17,16 @@ from ._errors import (
     string_too_long,
     unknown_parameter,
 )
-from ._item_schema import ITEM_TYPES, NOTHING_ADDED
-from ._message_schema import ASSISTANT_MESSAGE, INPUT_MESSAGE, MESSAGE_ROLES, TEXT, IdRule, ItemType
-from ._shapes import Shape, Value, conform, conform_object, wrong_type
+from openai_sessions.emulator._item_schema import ITEM_TYPES, NOTHING_ADDED
+from openai_sessions.emulator._message_schema import (
+    ASSISTANT_MESSAGE,
+    INPUT_MESSAGE,
+    MESSAGE_ROLES,
+    TEXT,
+    IdRule,
+    ItemType,
+)
+from openai_sessions.emulator._shapes import Shape, Value, conform, conform_object, wrong_type
 
 MAX_ID_LENGTH = 64
 _ID_CHARACTERS = re.compile(r"[A-Za-z0-9_-]+\Z")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from ._shapes import Null, Shape, Value
+from openai_sessions.emulator._shapes import Null, Shape, Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,11 +7,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ._errors import JsonObject, missing_parameter
-from ._ids import new_id
-from ._items import Addition, prepare_items, shown_item
-from ._store import Conversation, Page, Store
-from ._validation import Query, check_body, check_include, check_items, check_metadata, check_page
+from openai_sessions.emulator._errors import JsonObject, missing_parameter
+from openai_sessions.emulator._ids import new_id
+from openai_sessions.emulator._items import Addition, prepare_items, shown_item
+from openai_sessions.emulator._store import Conversation, Page, Store
+from openai_sessions.emulator._validation import (
+    Query,
+    check_body,
+    check_include,
+    check_items,
+    check_metadata,
+    check_page,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

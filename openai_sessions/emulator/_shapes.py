@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from ._errors import (
+from openai_sessions.emulator._errors import (
     ApiError,
     JsonObject,
     empty_string,

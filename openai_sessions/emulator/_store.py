@@ -10,14 +10,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ._errors import JsonObject, conversation_locked, conversation_not_found, duplicate_item, item_not_found
+from openai_sessions.emulator._errors import (
+    JsonObject,
+    conversation_locked,
+    conversation_not_found,
+    duplicate_item,
+    item_not_found,
+)
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
-    from ._items import Addition
-    from ._validation import PageRequest
+    from openai_sessions.emulator._items import Addition
+    from openai_sessions.emulator._validation import PageRequest
 
 BUSY_SECONDS = 0.2
 """How long a write waits for another process's write to the same file before it is answered with a 400."""

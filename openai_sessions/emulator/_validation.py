@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from ._errors import (
+from openai_sessions.emulator._errors import (
     JsonObject,
     array_too_long,
     integer_too_large,
@@ -22,7 +22,7 @@ from ._errors import (
     unknown_parameter,
     unparsable_body,
 )
-from ._shapes import wrong_type
+from openai_sessions.emulator._shapes import wrong_type
 
 MAX_ITEMS = 20
 MAX_METADATA_PAIRS = 16
