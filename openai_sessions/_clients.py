@@ -89,8 +89,8 @@ class OwnClients:
         """Return the client of the running event loop, opened when there is none yet."""
         loop = asyncio.get_running_loop()
         with self._guard:
-            for closed in [known for known in self._open if known.is_closed()]:
-                del self._open[closed]
+            for ended in [known for known in self._open if self._has_ended(known)]:
+                del self._open[ended]
             if loop in self._open:
                 return self._open[loop][0]
             gateway = self._open_gateway()
@@ -99,6 +99,14 @@ class OwnClients:
             self.unclosed = True
         await anext(lifetime)
         return gateway
+
+    def _has_ended(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Tell whether the client of a loop is closed. The loop itself may go on.
+
+        `Runner.run_sync` shuts down the generators of its loop, and so our clients, after each run.
+        """
+        _, lifetime = self._open[loop]
+        return loop.is_closed() or getattr(lifetime, "ag_frame", None) is None
 
     async def aclose(self) -> None:
         """Close all clients, each in its own loop. A later `gateway()` opens new ones."""

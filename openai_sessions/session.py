@@ -20,7 +20,8 @@ from openai_sessions._gateway import Gateway, open_client
 from openai_sessions._items import replay_form, to_replay, to_stored
 from openai_sessions._lazy_conversation import LazyConversation
 from openai_sessions._reading import read_items
-from openai_sessions._types import ConversationCallback, Metadata
+from openai_sessions._types import ConversationCallback, Item, Metadata
+from openai_sessions._unread import UnreadItems
 from openai_sessions._writing import append_items, pop_newest, replace_items
 from openai_sessions.errors import ConversationNotCreatedError
 
@@ -86,6 +87,7 @@ class OpenAIConversationsSession:
         on_conversation_created: ConversationCallback | None = None,
     ) -> None:
         self._settings = _agents.session_settings(session_settings)
+        self._unread = UnreadItems()
         self._clients = _clients(
             openai_client, timeout=checked_timeout(timeout), include=checked_include(include)
         )
@@ -158,11 +160,20 @@ class OpenAIConversationsSession:
             CursorError: The server's pages contradict each other.
             openai.OpenAIError: A request failed; a transient failure is tried three times.
         """
+        self._unread.forget()
+        return cast("list[ResponseInputItemParam]", await self._read(limit))
+
+    async def _read(self, limit: int | None) -> list[Item]:
         wanted = checked_limit(_agents.limit_of(self.session_settings) if limit is None else limit)
         if wanted is not None and wanted <= 0:
             return []
         listed = await self._conversation.run(lambda gateway, at: read_items(gateway, at, wanted))
-        return cast("list[ResponseInputItemParam]", to_replay(listed or []))
+        return to_replay(listed or [])
+
+    async def _read_compaction_items(self, limit: int | None) -> tuple[list[Item], bool]:
+        """Return the history as the Agents SDK's compaction asks for it, and whether that is all of it."""
+        items = await self._read(limit)
+        return self._unread.restored_in(items), limit is not None and len(items) < limit
 
     async def add_items(
         self, items: Sequence[ResponseInputItemParam | Mapping[str, Any] | BaseModel]
@@ -185,9 +196,11 @@ class OpenAIConversationsSession:
             RequestTimeoutError: A request got no answer in time.
             openai.OpenAIError: A request failed.
         """
-        written = to_stored(checked_items(items))
+        given = checked_items(items)
+        written = to_stored(given)
         if written:
             await self._conversation.run(lambda gateway, at: append_items(gateway, at, written), create=True)
+            self._unread.add(given)
 
     async def pop_item(self) -> ResponseInputItemParam | None:
         """Remove the newest item and return it as `get_items` would; None when there is none.

@@ -477,9 +477,10 @@ def test_what_is_read_of_a_written_item_is_the_same_item(item):
             session = OpenAIConversationsSession(openai_client=emulator.client())
             await session.add_items([item, HI])
             listed = await session.get_items()
-            assert [
-                same_item(*pair) for pair in zip(to_stored([item, HI]), listed, strict=True)
-            ] == [True, True]
+            assert [same_item(*pair) for pair in zip(to_stored([item, HI]), listed, strict=True)] == [
+                True,
+                True,
+            ]
             await session.clear_session()
             await session.add_items(listed)
             assert without_ids(await session.get_items()) == without_ids(listed)

@@ -23,6 +23,7 @@ CORE = (
     "_writing",
     "_agents",
     "_lazy_conversation",
+    "_unread",
     "session",
 )
 """Each module imports only from those before it."""

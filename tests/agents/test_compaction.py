@@ -1,0 +1,220 @@
+"""The SDK's compaction of a history, wrapped around a session."""
+
+import inspect
+from itertools import count
+
+import agents
+import pytest
+from agents import Agent, OpenAIResponsesCompactionSession, SQLiteSession
+from agents.memory import openai_responses_compaction_session
+from openai import BadRequestError
+
+from openai_sessions import OpenAIConversationsSession
+from openai_sessions.emulator import Emulator
+from openai_sessions.emulator._client import in_process_client
+
+from .compacting import CompactingService, compacted, said_by_the_user
+from .crashing import DeafApp, crashes
+from .normalised import normalised
+from .scripted import add, calls, says, thinks
+from .staging import play
+
+replaces_in_place = "_atomic_replace_items" in inspect.getsource(openai_responses_compaction_session)
+"""Whether this version of the SDK asks a session to replace its history; others clear it and add."""
+
+in_place = pytest.mark.skipif(
+    not replaces_in_place, reason=f"openai-agents {agents.__version__} compacts by clearing and adding"
+)
+by_clearing = pytest.mark.skipif(
+    replaces_in_place, reason=f"openai-agents {agents.__version__} compacts in place"
+)
+
+
+def compacting(session, service, *, after=2):
+    """Wrap a session so that its history is compacted once it has so many items beside the user's."""
+    return OpenAIResponsesCompactionSession(
+        "compacting",
+        session,
+        client=service.client(),
+        compaction_mode="input",
+        should_trigger_compaction=lambda context: len(context["compaction_candidate_items"]) >= after,
+    )
+
+
+def comparable(items):
+    """Return items normalised, and messages of one plain text part in their short form.
+
+    A conversation lists both forms of such a message alike; SQLiteSession returns the one it was given.
+    """
+    return [_short(item) for item in normalised(items)]
+
+
+def _short(item):
+    match item:
+        case {"role": role, "content": [{"type": "input_text", "text": text}]}:
+            return {"role": role, "content": text}
+    return item
+
+
+async def three_turns(stage):
+    agent = Agent(name="Guide", model=stage.model([says("Paris.")], [says("Seine.")], [says("777 km.")]))
+    await stage.run(agent, "The capital of France?")
+    await stage.run(agent, "The river there?")
+    await stage.run(agent, "How long?")
+
+
+async def turns_with_tools(stage):
+    """Calls with a status, as the Responses API returns them, and without one."""
+    model = stage.model(
+        [says("Yes?")],
+        [calls("add", '{"a": 1, "b": 2}', call_id="call_1", status="completed")],
+        [calls("add", '{"a": 3, "b": 4}', call_id="call_2")],
+        [says("3 and 7.")],
+        [thinks("Hm."), says("Yes.")],
+    )
+    agent = Agent(name="Adder", model=model, tools=[add])
+    await stage.run(agent, "Hello.")
+    await stage.run(agent, "1 + 2, and 3 + 4?")
+    await stage.run(agent, "Sure?")
+
+
+@pytest.mark.parametrize("scenario", [three_turns, turns_with_tools])
+async def test_compaction_by_the_runner(runner, client, scenario):
+    """Both the model and the compacting service are shown the same as with SQLiteSession."""
+    expected_service, service = CompactingService(), CompactingService()
+    sqlite = SQLiteSession("compacting")
+    expected = await play(scenario, runner, compacting(sqlite, expected_service))
+    sqlite.close()
+
+    session = OpenAIConversationsSession(openai_client=client)
+    actual = await play(scenario, runner, compacting(session, service))
+
+    assert expected_service.requests
+    assert [comparable(body["input"]) for body in expected_service.requests] == [
+        comparable(body["input"]) for body in service.requests
+    ]
+    assert [[comparable(shown) for shown in model] for model in expected.inputs] == [
+        [comparable(shown) for shown in model] for model in actual.inputs
+    ]
+    assert comparable(expected.history) == comparable(actual.history)
+
+
+async def compacted_session(client):
+    """Return a session that was compacted on demand, its id before, and the service that did it."""
+    service = CompactingService()
+    session = OpenAIConversationsSession(openai_client=client)
+    await session.add_items([{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}])
+    before = session.session_id
+    await compacting(session, service).run_compaction({"force": True})
+    assert [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}] == (
+        service.requests[0]["input"]
+    )
+    return session, before
+
+
+async def test_compaction_on_demand(client):
+    session, _ = await compacted_session(client)
+
+    assert [
+        {"role": "user", "content": "Hello"},
+        {"type": "compaction", "encrypted_content": "summary 1"},
+    ] == await session.get_items()
+
+
+@in_place
+async def test_compaction_in_place_keeps_the_conversation_id(client, emulator):
+    session, before = await compacted_session(client)
+
+    assert before == session.session_id
+    assert 1 == sum(request.path == "/v1/conversations" for request in emulator.requests)
+
+
+@by_clearing
+async def test_compaction_by_clearing_changes_the_conversation_id(client):
+    """The id read afterwards is the one that resumes the compacted history."""
+    session, before = await compacted_session(client)
+    resumed = OpenAIConversationsSession(conversation_id=session.session_id, openai_client=client)
+
+    assert before != session.session_id
+    assert await session.get_items() == await resumed.get_items()
+
+
+async def test_compaction_of_a_resumed_session(client):
+    written = OpenAIConversationsSession(openai_client=client)
+    await written.add_items([{"role": "user", "content": f"Line {n}"} for n in range(130)])
+    resumed = OpenAIConversationsSession(conversation_id=written.session_id, openai_client=client)
+
+    await compacting(resumed, CompactingService()).run_compaction({"force": True})
+
+    assert 131 == len(await resumed.get_items())
+    assert "compaction" == (await resumed.get_items(limit=1))[0]["type"]
+
+
+OLD = [{"role": "user", "content": f"Old {n}"} for n in range(12)]
+NEW = [*said_by_the_user({"role": "user", "content": f"New {n}"} for n in range(24)), compacted(1)]
+
+
+async def replace_until(request_number, *, served):
+    """Replace OLD by NEW in a session whose server goes deaf at a request.
+
+    Returns:
+        Whether it came to that request, and the history that another process then finds.
+    """
+    with Emulator() as emulator:
+        session = OpenAIConversationsSession(openai_client=emulator.client())
+        await session.add_items(OLD)
+        app = DeafApp(emulator, deaf_from=request_number, served=served)
+        deaf = OpenAIConversationsSession(
+            conversation_id=session.session_id, openai_client=in_process_client(app, api_key="sk-emulator")
+        )
+        crashed = await crashes(deaf._atomic_replace_items(NEW), app)
+        return crashed, await session.get_items()
+
+
+@pytest.mark.parametrize("served", [False, True], ids=["request_lost", "answer_lost"])
+async def test_replacing_a_history_that_crashes_at_any_request_loses_nothing(served):
+    """Until every new item is stored every old item is there; new ones follow, in order, a prefix."""
+    new = comparable(NEW)
+    for request_number in count(1):
+        crashed, history = await replace_until(request_number, served=served)
+        if not crashed:
+            break
+        old_left = [item for item in history if item in OLD]
+        new_stored = history[len(old_left) :]
+        assert history == old_left + new_stored
+        assert old_left == [item for item in OLD if item in old_left]
+        assert new_stored == new[: len(new_stored)]
+        assert old_left == OLD or new_stored == new
+    assert comparable(history) == new
+    assert len(OLD) < request_number
+
+
+async def test_replacing_a_history_that_failed_is_done_again(client, emulator):
+    """What a refused request leaves is the old history; the same replacement then succeeds."""
+    session = OpenAIConversationsSession(openai_client=client)
+    await session.add_items(OLD)
+
+    with emulator.locked(session.session_id), pytest.raises(BadRequestError, match="Another process"):
+        await session._atomic_replace_items(NEW)
+    assert OLD == await session.get_items()
+
+    assert await session._atomic_replace_items(NEW) is True
+    assert comparable(NEW) == await session.get_items()
+
+
+async def test_replacing_the_history_of_an_unused_session(client):
+    session = OpenAIConversationsSession(openai_client=client)
+
+    assert await session._atomic_replace_items(NEW) is True
+
+    assert comparable(NEW) == await session.get_items()
+
+
+async def test_replacing_a_history_by_nothing_keeps_the_conversation_id(client):
+    session = OpenAIConversationsSession(openai_client=client)
+    await session.add_items(OLD)
+    before = session.session_id
+
+    assert await session._atomic_replace_items([]) is True
+
+    assert (before, []) == (session.session_id, await session.get_items())
