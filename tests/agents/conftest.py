@@ -1,20 +1,12 @@
 import agents
 import pytest
 
-from openai_sessions.emulator import Emulator
-
 from .staging import RUNNERS, play_alike
 
 
 @pytest.fixture(autouse=True, scope="package")
 def _tracing_is_off():
     agents.set_tracing_disabled(disabled=True)
-
-
-@pytest.fixture
-def emulator():
-    with Emulator() as emulator:
-        yield emulator
 
 
 @pytest.fixture

@@ -7,12 +7,6 @@ from openai_sessions.emulator import Emulator
 from tests.servers import smg_server
 
 
-@pytest.fixture
-def emulator():
-    with Emulator() as emulator:
-        yield emulator
-
-
 @pytest.fixture(scope="session")
 def emulator_url():
     with Emulator() as emulator, emulator.serve() as base_url:

@@ -5,13 +5,6 @@ from __future__ import annotations
 import pytest
 
 from openai_sessions import OpenAIConversationsSession
-from openai_sessions.emulator import Emulator
-
-
-@pytest.fixture
-def emulator():
-    with Emulator() as emulator:
-        yield emulator
 
 
 @pytest.fixture

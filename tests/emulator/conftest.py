@@ -2,15 +2,7 @@
 
 import pytest
 
-from openai_sessions.emulator import Emulator
-
 from .wire import KEY, Wire
-
-
-@pytest.fixture
-def emulator():
-    with Emulator() as emulator:
-        yield emulator
 
 
 @pytest.fixture
