@@ -4,6 +4,7 @@ As a program it reads what to do as JSON on standard input, and writes what came
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -78,7 +79,8 @@ async def obey(order):
     """Do what another process asked for, and return what its caller gets."""
     runner = next(runner for runner in RUNNERS if runner.__name__ == order["runner"])
     if order["database"]:
-        return await one_turn(runner, SQLiteSession("elsewhere", order["database"]), order)
+        with contextlib.closing(SQLiteSession("elsewhere", order["database"])) as session:
+            return await one_turn(runner, session, order)
     async with OpenAIConversationsSession(conversation_id=order["conversation_id"]) as session:
         return await one_turn(runner, session, order)
 
