@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
-from openai_sessions.emulator._app import build_app
+from openai_sessions.emulator._app import Answering, build_app
 from openai_sessions.emulator._client import in_process_client
+from openai_sessions.emulator._faults import Chance, Fault, FaultPlan, OperationName, Script
+from openai_sessions.emulator._late_commits import LateCommits
 from openai_sessions.emulator._operations import Operations
 from openai_sessions.emulator._requests import EmulatedRequest, RequestLog
 from openai_sessions.emulator._server import serving
@@ -58,8 +61,11 @@ class Emulator:
     ) -> None:
         self._store = Store(database)
         self._log = RequestLog()
+        self._faults = FaultPlan()
+        self._late = LateCommits()
         operations = Operations(self._store, accept_unknown_types=accept_unknown_types)
-        self._app = build_app(operations, api_keys=api_keys, log=self._log)
+        answering = Answering(api_keys=api_keys, log=self._log, faults=self._faults, late=self._late)
+        self._app = build_app(operations, answering)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one ASGI connection."""
@@ -101,9 +107,72 @@ class Emulator:
         """
         return self._store.locked(conversation_id)
 
+    def inject(
+        self,
+        fault: Fault,
+        *,
+        operation: OperationName | None = None,
+        after: int = 0,
+        times: int = 1,
+        conversation_id: str | None = None,
+    ) -> None:
+        """Let coming requests meet a fault.
+
+        Any number of faults can be injected. Each counts for itself the requests that match it, whatever else
+        these meet; where several want the same request, the one injected first has it, and the others have
+        the next. Faults look the same through `client` and `serve`: on a socket they are real, in process
+        they are the errors of the HTTP library that openai uses. Another ASGI server than that of `serve`
+        answers a 500 in place of those that leave a request without a whole answer.
+
+        Args:
+            fault: What happens.
+            operation: The operation it happens to; None for all that the fault fits.
+            after: How many matching requests pass before.
+            times: How many requests meet the fault then.
+            conversation_id: The conversation it happens to; None for all.
+
+        Raises:
+            ValueError: The operation is unknown or the fault makes no sense for it, or a number is too small.
+        """
+        self._faults.add(
+            Script(fault, operation=operation, after=after, times=times, conversation_id=conversation_id)
+        )
+
+    def inject_at_random(
+        self,
+        rate: float,
+        *,
+        seed: int,
+        faults: Collection[Fault] | None = None,
+        operations: Collection[OperationName] | None = None,
+    ) -> None:
+        """Let coming requests meet faults at random, until `clear_faults`.
+
+        The same requests in the same order meet the same faults with the same seed.
+
+        Args:
+            rate: The probability, from 0 to 1, with which a matching request meets a fault.
+            seed: What the choices are made from.
+            faults: The faults to choose from, all as likely as each other; None for one of each kind. For
+                each request only those that fit its operation count.
+            operations: The operations that match; None for all.
+
+        Raises:
+            ValueError: The rate is no probability, an operation is unknown, or no fault fits any of them.
+        """
+        self._faults.add(Chance(rate, seed=seed, faults=faults, operations=operations))
+
+    def clear_faults(self) -> None:
+        """Let no more requests meet a fault. Late commits under way still happen."""
+        self._faults.clear()
+
+    async def late_commits(self) -> None:
+        """Wait until every late commit under way has happened."""
+        await asyncio.to_thread(self._late.wait)
+
     @property
     def requests(self) -> tuple[EmulatedRequest, ...]:
-        """Every request answered since the last `forget_requests`, in order; refused ones too."""
+        """Every request answered or met by a fault since the last `forget_requests`, in order."""
         return self._log.snapshot()
 
     def forget_requests(self) -> None:
@@ -111,7 +180,11 @@ class Emulator:
         self._log.clear()
 
     def close(self) -> None:
-        """Close the database. Closing twice is no error; requests after it fail."""
+        """Close the database, once late commits under way have happened.
+
+        Closing twice is no error; requests after it fail.
+        """
+        self._late.wait()
         self._store.close()
 
     def __enter__(self) -> Emulator:  # noqa: PYI034 - Self is not in Python 3.10's typing

@@ -16,11 +16,12 @@ JsonObject = dict[str, Any]
 class ApiError(Exception):
     """Carry an error answer: its HTTP status, its `{"error": ...}` fields and its headers."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - an error has these fields
         self,
         message: str,
         *,
         status: int = 400,
+        kind: str = "invalid_request_error",
         param: str | None = None,
         code: str | None = None,
         headers: Mapping[str, str] | None = None,
@@ -28,6 +29,7 @@ class ApiError(Exception):
         super().__init__(message)
         self.message = message
         self.status = status
+        self.kind = kind
         self.param = param
         self.code = code
         self.headers = dict(headers or {})
@@ -36,7 +38,7 @@ class ApiError(Exception):
         """Return the JSON body of the answer."""
         fields = {
             "message": self.message,
-            "type": "invalid_request_error",
+            "type": self.kind,
             "param": self.param,
             "code": self.code,
         }
@@ -90,6 +92,25 @@ def conversation_locked() -> ApiError:
     """Return the 400 of a write while another writer holds the conversation."""
     message = "Another process is currently operating on this conversation. Please retry in a few seconds."
     return ApiError(message, code="conversation_locked")
+
+
+def rate_limited(*, retry_after: float | None) -> ApiError:
+    """Return the 429 of too many requests, with the seconds to wait where they are given."""
+    message = "Rate limit reached for requests. Please try again later."
+    headers = {} if retry_after is None else {"retry-after": f"{retry_after:g}"}
+    return ApiError(message, status=429, kind="requests", code="rate_limit_exceeded", headers=headers)
+
+
+def quota_exceeded() -> ApiError:
+    """Return the 429 of an account without credit, which no waiting mends."""
+    message = "You exceeded your current quota, please check your plan and billing details."
+    return ApiError(message, status=429, kind="insufficient_quota", code="insufficient_quota")
+
+
+def server_error() -> ApiError:
+    """Return the 500 of a failure inside the service."""
+    message = "The server had an error while processing your request. Sorry about that!"
+    return ApiError(message, status=500, kind="server_error")
 
 
 def unparsable_body() -> ApiError:

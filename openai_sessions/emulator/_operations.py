@@ -26,12 +26,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One authenticated request: whose key it came with, the ids in its path, its query and its JSON body."""
+    """One authenticated request: whose key it came with, the ids in its path, its query and its JSON body.
+
+    With `stale`, a list is answered as it was before the last write to the conversation.
+    """
 
     owner: str
     path: Mapping[str, str]
     query: Query
     body: Any
+    stale: bool = False
 
     @property
     def conversation_id(self) -> str:
@@ -90,7 +94,8 @@ class Operations:
     def list_items(self, call: Call) -> JsonObject:
         """GET /conversations/{id}/items."""
         include = check_include(call.query)
-        page = self._store.page(call.conversation_id, owner=call.owner, request=check_page(call.query))
+        read = self._store.stale_page if call.stale else self._store.page
+        page = read(call.conversation_id, owner=call.owner, request=check_page(call.query))
         return _list_body(page, include=include)
 
     def retrieve_item(self, call: Call) -> JsonObject:

@@ -72,6 +72,14 @@ class Page:
     has_more: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What a write did to the items of a conversation; a row is a position and a body."""
+
+    added: frozenset[str] = frozenset()
+    removed: tuple[tuple[int, str], ...] = ()
+
+
 class Store:
     """Keep the conversations of all keys; `owner` is a digest of the key whose conversations are meant.
 
@@ -85,6 +93,7 @@ class Store:
         )
         self._mutex = threading.Lock()
         self._locked: Counter[str] = Counter()
+        self._last_changes: dict[str, _Change] = {}
         try:
             # With a write-ahead log, reads are never kept waiting by another process's write.
             self._connection.execute("PRAGMA journal_mode=WAL")
@@ -130,6 +139,7 @@ class Store:
             self._connection.execute(
                 "UPDATE conversations SET metadata = ? WHERE id = ?", (json.dumps(metadata), conversation_id)
             )
+            self._last_changes[conversation_id] = _Change()
             return self._find(conversation_id, owner)
 
     def delete(self, conversation_id: str, *, owner: str) -> None:
@@ -137,6 +147,7 @@ class Store:
         with self._writing(conversation_id):
             self._find(conversation_id, owner)
             self._connection.execute("UPDATE conversations SET deleted = 1 WHERE id = ?", (conversation_id,))
+            self._last_changes[conversation_id] = _Change()
 
     def add(self, conversation_id: str, *, owner: str, addition: Addition) -> None:
         """Append the items, all or none.
@@ -166,15 +177,28 @@ class Store:
         items = tuple(json.loads(body) for (body,) in rows[: request.limit])
         return Page(items, has_more=len(rows) > request.limit)
 
+    def stale_page(self, conversation_id: str, *, owner: str, request: PageRequest) -> Page:
+        """Return the page as it was before the last write made here; a deletion counts as a write.
+
+        Raises:
+            ApiError: 404 for a cursor that was no item of the conversation at that time.
+        """
+        with self._mutex:
+            self._find(conversation_id, owner, or_deleted=True)
+            rows = self._connection.execute(
+                "SELECT position, body FROM items WHERE conversation_id = ?", (conversation_id,)
+            ).fetchall()
+            change = self._last_changes.get(conversation_id, _Change())
+        rows = sorted([*rows, *change.removed], reverse=not request.ascending)
+        items = [item for _, body in rows if (item := json.loads(body))["id"] not in change.added]
+        start = 0 if request.after is None else _index_after(request.after, items)
+        return Page(tuple(items[start:][: request.limit]), has_more=len(items) > start + request.limit)
+
     def item(self, conversation_id: str, item_id: str, *, owner: str) -> JsonObject:
         """Return one item; an unknown one raises the 404 of the API."""
         with self._mutex:
             self._find(conversation_id, owner)
-            position = self._position(conversation_id, item_id)
-            (body,) = self._connection.execute(
-                "SELECT body FROM items WHERE position = ?", (position,)
-            ).fetchone()
-        item: JsonObject = json.loads(body)
+            item: JsonObject = json.loads(self._body(self._position(conversation_id, item_id)))
         return item
 
     def delete_item(self, conversation_id: str, item_id: str, *, owner: str) -> Conversation:
@@ -182,6 +206,7 @@ class Store:
         with self._writing(conversation_id):
             conversation = self._find(conversation_id, owner)
             position = self._position(conversation_id, item_id)
+            self._last_changes[conversation_id] = _Change(removed=((position, self._body(position)),))
             self._connection.execute("DELETE FROM items WHERE position = ?", (position,))
             return conversation
 
@@ -206,10 +231,10 @@ class Store:
                 raise conversation_locked() from error
             raise
 
-    def _find(self, conversation_id: str, owner: str) -> Conversation:
+    def _find(self, conversation_id: str, owner: str, *, or_deleted: bool = False) -> Conversation:
         row = self._connection.execute(
-            "SELECT created_at, metadata FROM conversations WHERE id = ? AND owner = ? AND NOT deleted",
-            (conversation_id, owner),
+            "SELECT created_at, metadata FROM conversations WHERE id = ? AND owner = ? AND deleted <= ?",
+            (conversation_id, owner, or_deleted),
         ).fetchone()
         if row is None:
             raise conversation_not_found(conversation_id)
@@ -225,11 +250,18 @@ class Store:
         position: int = row[0]
         return position
 
+    def _body(self, position: int) -> str:
+        (body,) = self._connection.execute(
+            "SELECT body FROM items WHERE position = ?", (position,)
+        ).fetchone()
+        return str(body)
+
     def _append(self, conversation_id: str, addition: Addition) -> None:
         for item_id in addition.referenced:
             self._position(conversation_id, item_id)
         for item in addition.items:
             self._insert(conversation_id, item)
+        self._last_changes[conversation_id] = _Change(added=frozenset(item["id"] for item in addition.items))
 
     def _insert(self, conversation_id: str, item: JsonObject) -> None:
         try:
@@ -239,3 +271,10 @@ class Store:
             )
         except sqlite3.IntegrityError as error:
             raise duplicate_item(item["id"]) from error
+
+
+def _index_after(item_id: str, items: list[JsonObject]) -> int:
+    for index, item in enumerate(items):
+        if item["id"] == item_id:
+            return index + 1
+    raise item_not_found(item_id)

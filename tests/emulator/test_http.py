@@ -69,9 +69,11 @@ async def test_requests_are_remembered_in_order(emulator, wire, conversation):
     await wire.get("/unknown")
     items_path = f"/v1/conversations/{conversation}/items"
     assert emulator.requests == (
-        EmulatedRequest("POST", items_path, {}, {"items": [user("Hello")]}, 200),
-        EmulatedRequest("GET", items_path, {"limit": ["5"], "include[]": ["a", "b"]}, None, 400),
-        EmulatedRequest("GET", "/v1/unknown", {}, None, 404),
+        EmulatedRequest("POST", items_path, {}, {"items": [user("Hello")]}, 200, "create_items"),
+        EmulatedRequest(
+            "GET", items_path, {"limit": ["5"], "include[]": ["a", "b"]}, None, 400, "list_items"
+        ),
+        EmulatedRequest("GET", "/v1/unknown", {}, None, 404, None),
     )
 
 

@@ -1,0 +1,196 @@
+"""Which requests meet a fault: scripts, chance, and what is refused."""
+
+import pytest
+
+from openai_sessions.emulator import FAULT_KINDS, Emulator, Fault
+from openai_sessions.emulator._faults import OPERATION_NAMES, Chance, FaultPlan
+
+from .wire import Wire, user
+
+ERROR = Fault("error_500_before")
+THROTTLED = Fault("throttled")
+
+
+async def statuses(wire, conversation_id, *, times):
+    return [(await wire.list(conversation_id))[0] for _ in range(times)]
+
+
+async def test_fault_hits_the_next_matching_request_once(emulator, wire, conversation):
+    emulator.inject(ERROR)
+    assert [500, 200] == await statuses(wire, conversation, times=2)
+
+
+async def test_fault_hits_as_many_requests_as_asked_after_those_that_pass(emulator, wire, conversation):
+    emulator.inject(ERROR, after=1, times=2)
+    assert [200, 500, 500, 200] == await statuses(wire, conversation, times=4)
+
+
+async def test_fault_of_one_operation_lets_the_others_pass_and_does_not_count_them(
+    emulator, wire, conversation
+):
+    emulator.inject(ERROR, operation="create_items", after=1)
+    await wire.add_one(conversation, user("0"))
+    assert [200, 200] == await statuses(wire, conversation, times=2)
+    assert 500 == (await wire.add(conversation, user("1")))[0]
+
+
+async def test_fault_of_one_conversation_lets_the_others_pass_and_does_not_count_them(
+    emulator, wire, conversation
+):
+    other = await wire.new_conversation()
+    emulator.inject(ERROR, after=1, conversation_id=conversation)
+    assert [200, 200] == await statuses(wire, other, times=2)
+    await wire.new_conversation()
+    assert [200, 500] == await statuses(wire, conversation, times=2)
+
+
+async def test_fault_for_any_operation_waits_for_one_that_it_fits(emulator, wire, conversation):
+    emulator.inject(Fault("error_500_after_commit"))
+    assert [200] == await statuses(wire, conversation, times=1)
+    assert 500 == (await wire.add(conversation, user("0")))[0]
+    assert ["0"] == await wire.texts(conversation)
+
+
+async def test_faults_count_requests_independently(emulator, wire, conversation):
+    """What one of them hits counts for the others as passed."""
+    emulator.inject(ERROR, after=2)
+    emulator.inject(THROTTLED, after=1)
+    emulator.inject(Fault("quota"))
+    assert [429, 429, 500, 200] == await statuses(wire, conversation, times=4)
+    assert ["quota", "throttled", "error_500_before", None] == [
+        request.fault for request in emulator.requests[1:]
+    ]
+
+
+async def test_fault_that_comes_second_has_the_next_request(emulator, wire, conversation):
+    emulator.inject(ERROR)
+    emulator.inject(THROTTLED)
+    assert [500, 429, 200] == await statuses(wire, conversation, times=3)
+
+
+async def test_cleared_faults_hit_nothing(emulator, wire, conversation):
+    emulator.inject(ERROR)
+    emulator.inject_at_random(1, seed=0)
+    emulator.clear_faults()
+    assert [200] == await statuses(wire, conversation, times=1)
+
+
+async def random_statuses(*, seed, rate=0.5):
+    with Emulator() as emulator:
+        emulator.inject_at_random(rate, seed=seed, faults=[ERROR, THROTTLED], operations=["list_items"])
+        wire = Wire(emulator)
+        return await statuses(wire, await wire.new_conversation(), times=40)
+
+
+async def test_same_seed_makes_the_same_faults():
+    first, second, other = [await random_statuses(seed=seed) for seed in (1, 1, 2)]
+    assert first == second
+    assert first != other
+    assert {200, 429, 500} == set(first)
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(0, {200}), (1, {429, 500})])
+async def test_rate_is_a_probability(rate, expected):
+    assert expected == set(await random_statuses(seed=0, rate=rate))
+
+
+def test_rate_is_met():
+    plan = FaultPlan()
+    plan.add(Chance(0.2, seed=0, faults=None, operations=None))
+    drawn = [plan.draw("list_items", "conv_1") for _ in range(10_000)]
+    assert 0.19 < sum(fault is not None for fault in drawn) / len(drawn) < 0.21
+
+
+@pytest.mark.parametrize("operation", OPERATION_NAMES)
+def test_chance_draws_every_kind_that_fits_and_no_other(operation):
+    plan = FaultPlan()
+    plan.add(Chance(1, seed=0, faults=None, operations=None))
+    drawn = {plan.draw(operation, "conv_1").kind for _ in range(500)}
+    assert {kind for kind in FAULT_KINDS if Fault(kind).fits(operation)} == drawn
+
+
+async def test_chance_keeps_to_its_operations(emulator, wire, conversation):
+    emulator.inject_at_random(1, seed=0, faults=[ERROR], operations=["create_items"])
+    assert [200] == await statuses(wire, conversation, times=1)
+    assert 500 == (await wire.add(conversation, user("0")))[0]
+
+
+async def test_chance_passes_over_operations_that_nothing_fits(emulator, wire, conversation):
+    emulator.inject_at_random(1, seed=0, faults=[Fault("empty_page")])
+    await wire.add_one(conversation, user("0"))
+    assert [] == await wire.texts(conversation)
+
+
+async def test_script_and_chance_take_turns_as_they_were_injected(emulator, wire, conversation):
+    emulator.inject(Fault("quota"))
+    emulator.inject_at_random(1, seed=0, faults=[ERROR])
+    emulator.inject(THROTTLED)
+    assert [429, 500, 500] == await statuses(wire, conversation, times=3)
+    assert "quota" == emulator.requests[1].fault
+
+
+@pytest.mark.parametrize("kind", FAULT_KINDS)
+def test_each_kind_fits_some_operation(kind):
+    assert any(Fault(kind).fits(operation) for operation in OPERATION_NAMES)
+
+
+def test_kinds_of_pages_fit_lists_only_and_commits_writes_only():
+    writes = [name for name in OPERATION_NAMES if Fault("late_commit").fits(name)]
+    assert {"create_conversation", "update_conversation", "delete_conversation"} < set(writes)
+    assert {"create_items", "delete_item"} < set(writes)
+    assert 5 == len(writes)
+    assert ["list_items"] == [name for name in OPERATION_NAMES if Fault("stale_page").fits(name)]
+    assert not Fault("locked").fits("create_conversation")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (("cut",), {}, "Unknown kind of fault 'cut'; the kinds are cut_before, "),
+        (("quota",), {"retry_after": 1}, "retry_after belongs to a 'throttled' fault, not to 'quota'"),
+        (("throttled",), {"retry_after": -1}, "cannot be negative"),
+        (("late_commit",), {"delay": -0.1}, "cannot be negative"),
+    ],
+)
+def test_wrong_fault_is_refused(arguments, options, message):
+    with pytest.raises(ValueError, match=message):
+        Fault(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("stale_page", {"operation": "create_items"}, "'stale_page' fault makes no sense for create_items"),
+        ("late_commit", {"operation": "list_items"}, "'late_commit' fault makes no sense for list_items"),
+        (
+            "stall",
+            {"operation": "list"},
+            "Unknown operation 'list'; the operations are create_conversation, ",
+        ),
+        ("stall", {"after": -1}, "not -1 and 1"),
+        ("stall", {"times": 0}, "not 0 and 0"),
+        (
+            "stall",
+            {"operation": "create_conversation", "conversation_id": "conv_1"},
+            "has no id before it is created",
+        ),
+    ],
+)
+def test_wrong_script_is_refused(emulator, kind, options, message):
+    with pytest.raises(ValueError, match=message):
+        emulator.inject(Fault(kind), **options)
+
+
+@pytest.mark.parametrize(
+    ("rate", "options", "message"),
+    [
+        (1.5, {}, "from 0 to 1, not 1.5"),
+        (-0.1, {}, "from 0 to 1, not -0.1"),
+        (0.5, {"operations": ["list"]}, "Unknown operation 'list'"),
+        (0.5, {"faults": []}, "None of the faults makes sense"),
+        (0.5, {"faults": [Fault("stale_page")], "operations": ["create_items"]}, "None of the faults"),
+    ],
+)
+def test_wrong_chance_is_refused(emulator, rate, options, message):
+    with pytest.raises(ValueError, match=message):
+        emulator.inject_at_random(rate, seed=0, **options)
