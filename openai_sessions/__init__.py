@@ -1,5 +1,10 @@
 """Keep an agent's memory in OpenAI's hosted conversations."""
 
+from openai_sessions._lazy_conversation import PossibleOrphan
+from openai_sessions._policy import RetryPolicy
+from openai_sessions._retrying import RetryBudget, RetryEvent
+from openai_sessions._settling import Settlement
+from openai_sessions._starting import start_openai_conversations_session
 from openai_sessions.errors import (
     ClientLoopError,
     ConversationNotCreatedError,
@@ -9,8 +14,10 @@ from openai_sessions.errors import (
     InvalidResponseError,
     RequestTimeoutError,
     SessionError,
+    UnsettledWarning,
+    UnsettledWriteError,
 )
-from openai_sessions.session import OpenAIConversationsSession, start_openai_conversations_session
+from openai_sessions.session import OpenAIConversationsSession
 
 __version__ = "0.1.0"
 
@@ -22,7 +29,14 @@ __all__ = [
     "InvalidItemError",
     "InvalidResponseError",
     "OpenAIConversationsSession",
+    "PossibleOrphan",
     "RequestTimeoutError",
+    "RetryBudget",
+    "RetryEvent",
+    "RetryPolicy",
     "SessionError",
+    "Settlement",
+    "UnsettledWarning",
+    "UnsettledWriteError",
     "start_openai_conversations_session",
 ]

@@ -10,16 +10,22 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Callable, Iterator
-from typing import Protocol
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Protocol
 
-from openai_sessions._gateway import Gateway
+from openai_sessions._gateway import Gateway, open_client
+from openai_sessions._retrying import Retrier, RetryBudget
 from openai_sessions.errors import ClientLoopError
 
 _first_loops: weakref.WeakKeyDictionary[object, weakref.ref[asyncio.AbstractEventLoop]] = (
     weakref.WeakKeyDictionary()
 )
 """The registry of the process: for each HTTP client of a caller, the loop in which it was first used."""
+
+_budgets: weakref.WeakKeyDictionary[object, RetryBudget] = weakref.WeakKeyDictionary()
+"""The registry of the process: for each HTTP client of a caller, the budget that its sessions share."""
 
 _CLOSING_TIMEOUT = 5.0
 """Seconds to wait for another thread's loop to close a client there."""
@@ -116,6 +122,33 @@ class OwnClients:
             self.unclosed = False
         for loop, lifetime in lifetimes.items():
             await _close_in(loop, lifetime)
+
+
+def clients_for(
+    client: Any,
+    *,
+    timeout: float | None,
+    include: Sequence[str],
+    retrier: Retrier,
+    budget: RetryBudget | None,
+) -> GivenClient | OwnClients:
+    """Return the source of clients for a session.
+
+    Args:
+        client: The caller's `AsyncOpenAI`, or None for clients of the session's own.
+        timeout: As for `Gateway`.
+        include: As for `Gateway`.
+        retrier: As for `Gateway`.
+        budget: What retries are paid from; None for one that the sessions of the client share.
+    """
+    gateway = partial(Gateway, timeout=timeout, include=include)
+    if client is None:
+        own = replace(retrier, budget=budget or RetryBudget())
+        return OwnClients(lambda: gateway(open_client(), retrier=own))
+    given = gateway(client, retrier=retrier)
+    shared = budget or _budgets.setdefault(given.http_client, RetryBudget())
+    given.retrier = replace(retrier, budget=shared)
+    return GivenClient(given)
 
 
 async def _lifetime(gateway: Gateway) -> AsyncGenerator[None, None]:

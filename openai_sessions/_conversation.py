@@ -3,26 +3,120 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
 from openai_sessions._locking import FairLock
+from openai_sessions._receipts import Receipt, SentItems
+from openai_sessions._types import Item
+
+_NEWEST = 128
+"""How many ids of a listing are remembered."""
+
+_MISSING = 32
+"""How many ids are remembered although a listing lacked them: it may have been an old one."""
 
 
+class KnownTail:
+    """The newest ids of a conversation that this process has seen, oldest first."""
+
+    def __init__(self) -> None:
+        self._ids: list[str] | None = None
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids; none when nothing is known, or the conversation was empty."""
+        return tuple(self._ids or ())
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the newest items have been seen at all."""
+        return self._ids is not None
+
+    def learn(self, items: Iterable[Item]) -> None:
+        """Take up what a read of the newest items has shown, oldest first."""
+        seen = [item["id"] for item in items if isinstance(item.get("id"), str)]
+        shown = set(seen)
+        missing = [item_id for item_id in self._ids or () if item_id not in shown]
+        self._ids = missing[-_MISSING:] + seen[-_NEWEST:]
+
+    def add(self, ids: Sequence[str]) -> None:
+        """Take up items that were appended."""
+        self._ids = [*(self._ids or ()), *ids][-_NEWEST - _MISSING :]
+
+    def remove(self, ids: Iterable[str]) -> None:
+        """Take up that items were deleted."""
+        gone = set(ids)
+        if self._ids is not None:
+            self._ids = [item_id for item_id in self._ids if item_id not in gone]
+
+    def forget(self) -> None:
+        """Know nothing, as when another process may have written."""
+        self._ids = None
+
+
+@dataclass(slots=True)
+class Doubt:
+    """A request that was cut and not found, and may yet be applied.
+
+    Attributes:
+        sent: What was sent, and after what.
+        until: Until when to look for it, by the clock of the policy.
+    """
+
+    sent: SentItems
+    until: float
+
+
+@dataclass(slots=True)
+class TakenItem:
+    """An item whose deletion was asked for and whose taker got no answer.
+
+    Attributes:
+        item: The item as listed.
+        is_gone: Whether the deletion is known to have happened.
+    """
+
+    item: Item
+    is_gone: bool
+
+
+@dataclass(eq=False)
 class Conversation:
     """One hosted conversation, shared by all session objects of the process that use it.
 
     Attributes:
         lock: Held around each operation, so that session objects on one conversation behave as one.
+        tail: The newest ids that are known.
+        doubts: Requests that may yet be applied.
+        unsettled: Writes that could not be undone.
+        taken: Items that a failed pop may have removed, to be handed out by the next one.
     """
 
-    __slots__ = ("__weakref__", "lock")
+    lock: FairLock = field(default_factory=FairLock)
+    tail: KnownTail = field(default_factory=KnownTail)
+    doubts: list[Doubt] = field(default_factory=list)
+    unsettled: list[Receipt] = field(default_factory=list)
+    taken: list[TakenItem] = field(default_factory=list)
 
-    def __init__(self) -> None:
-        self.lock = FairLock()
+    def settle_everything(self) -> None:
+        """Have nothing left to settle, as all items are gone. What is in doubt may yet appear."""
+        self.unsettled.clear()
+        self.taken.clear()
+
+    def forget(self) -> None:
+        """Know nothing, as the conversation is gone."""
+        self.settle_everything()
+        self.doubts.clear()
+        self.tail.forget()
 
 
 _conversations: WeakValueDictionary[tuple[str, str], Conversation] = WeakValueDictionary()
 """The registry of the process, by base URL and conversation id. An entry lives while it is in use."""
+
+_held: set[Conversation] = set()
+"""Conversations with something to settle, which live until that is done."""
 
 _guard = threading.Lock()
 
@@ -31,3 +125,12 @@ def shared_conversation(base_url: str, conversation_id: str) -> Conversation:
     """Return the one object that stands for a conversation in this process."""
     with _guard:
         return _conversations.setdefault((base_url, conversation_id), Conversation())
+
+
+def hold_while_unsettled(conversation: Conversation) -> None:
+    """Keep a conversation that has something to settle, and let go of one that has not."""
+    with _guard:
+        if conversation.unsettled or conversation.doubts or conversation.taken:
+            _held.add(conversation)
+        else:
+            _held.discard(conversation)

@@ -1,7 +1,8 @@
 """The calls of the Conversations API that a session makes, over `AsyncOpenAI`, as raw JSON.
 
 The only importer of openai in the core. The client's own retries are off for every call: it repeats
-a POST whose reply was lost, without an idempotency key. Reads are repeated here.
+a POST whose reply was lost, without an idempotency key. Reads and deletions are repeated here; an
+append is repeated by whoever can look whether it was applied.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import anyio
@@ -18,16 +20,14 @@ from openai import AsyncOpenAI, NotFoundError
 
 from openai_sessions._arguments import is_conversation_id
 from openai_sessions._item_types import INCLUDE
-from openai_sessions._retrying import retry_read
+from openai_sessions._policy import Operation
+from openai_sessions._retrying import Retrier
 from openai_sessions._types import Item
 from openai_sessions.errors import ConversationNotFoundError, InvalidResponseError, RequestTimeoutError
 
 __all__ = ["Gateway", "NotFoundError", "Order", "Page", "open_client"]
 
 Order = Literal["asc", "desc"]
-
-_LONGEST_RETRY_AFTER = 60.0
-"""Seconds; a server that asks for more gets the usual wait, as with openai's own client."""
 
 
 def open_client() -> AsyncOpenAI:
@@ -60,18 +60,27 @@ class Gateway:
     Args:
         client: The client whose transport, key and base URL are used.
         timeout: Seconds of wall clock for one request; None for the client's own limits only.
+        retrier: Repeats what may be repeated.
         include: Values of `include` beyond those that the replay form needs.
 
     Every method raises the errors of openai as they come, `RequestTimeoutError` when the time is up,
     and `InvalidResponseError` when an answer of success is not what the API promises.
     """
 
-    def __init__(self, client: AsyncOpenAI, *, timeout: float | None, include: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        client: AsyncOpenAI,
+        *,
+        timeout: float | None,
+        retrier: Retrier,
+        include: Sequence[str] = (),
+    ) -> None:
         if isinstance(client, openai.OpenAI):
             raise TypeError("openai_client is a synchronous OpenAI client; give an AsyncOpenAI.")
         self._client = client
         self._conversations = client.with_options(max_retries=0).conversations
-        self._timeout = timeout
+        self.timeout = timeout
+        self.retrier = retrier
         self._include: list[Any] = list(dict.fromkeys((*INCLUDE, *include)))
 
     @property
@@ -89,7 +98,7 @@ class Gateway:
         await self._client.close()
 
     async def create_conversation(self, metadata: Mapping[str, str] | None) -> str:
-        """Create an empty conversation and return its id."""
+        """Create an empty conversation in one request and return its id."""
         operation = "create conversation"
         given: dict[str, Any] = {} if metadata is None else {"metadata": dict(metadata)}
         answer = await self._request(operation, lambda: self._conversations.with_raw_response.create(**given))
@@ -99,13 +108,14 @@ class Gateway:
 
     async def delete_conversation(self, conversation_id: str) -> None:
         """Delete a conversation. The API keeps its items."""
-        await self._request(
-            "delete conversation",
+        await self._repeated(
+            Operation.DELETE_CONVERSATION,
+            conversation_id,
             lambda: self._conversations.with_raw_response.delete(conversation_id),
         )
 
-    async def create_items(self, conversation_id: str, items: Sequence[Item]) -> list[Item]:
-        """Append at most 20 items in one request and return them as the server lists them."""
+    async def create_items(self, conversation_id: str, items: Sequence[Item]) -> list[str]:
+        """Append at most 20 items in one request and return their ids."""
         operation = "create items"
         # As extra_body the items go out as they are: openai's own parameter renames keys by type.
         answer = await self._request(
@@ -114,27 +124,62 @@ class Gateway:
                 conversation_id, items=[], extra_body={"items": list(items)}
             ),
         )
-        return list(_page(operation, answer).items)
+        ids = [item.get("id") for item in _page(operation, answer).items]
+        if len(ids) != len(items) or not all(isinstance(item_id, str) for item_id in ids):
+            raise InvalidResponseError(operation, "does not list each item with its id", None)
+        return [str(item_id) for item_id in ids]
 
     async def list_items(
-        self, conversation_id: str, *, limit: int, order: Order, after: str | None = None
+        self,
+        conversation_id: str,
+        *,
+        limit: int,
+        order: Order,
+        after: str | None = None,
+        exempt: bool = False,
     ) -> Page:
-        """Return one page of at most 100 items."""
-        operation = "list items"
+        """Return one page of at most 100 items. `exempt`: its retries are not paid for."""
         cursor: dict[str, Any] = {} if after is None else {"after": after}
-        answer = await self._read(
-            operation,
+        answer = await self._repeated(
+            Operation.READ,
+            conversation_id,
             lambda: self._conversations.items.with_raw_response.list(
                 conversation_id, limit=limit, order=order, include=self._include, **cursor
             ),
+            name="list items",
+            exempt=exempt,
         )
-        return _page(operation, answer, limit=limit)
+        return _page("list items", answer, limit=limit)
 
-    async def delete_item(self, conversation_id: str, item_id: str) -> None:
-        """Delete one item."""
-        await self._request(
-            "delete item",
-            lambda: self._conversations.items.with_raw_response.delete(
+    async def delete_item(self, conversation_id: str, item_id: str, *, exempt: bool = False) -> None:
+        """Delete one item.
+
+        A 404 to the first request means that another has taken it. After a request whose outcome is
+        unknown it means that this one was applied.
+
+        Raises:
+            NotFoundError: The first request was answered with a 404.
+        """
+        sent = 0
+
+        async def request() -> Any:
+            nonlocal sent
+            sent += 1
+            return await self._conversations.items.with_raw_response.delete(
+                item_id, conversation_id=conversation_id
+            )
+
+        try:
+            await self._repeated(Operation.DELETE_ITEM, conversation_id, request, exempt=exempt)
+        except NotFoundError:
+            if sent == 1:
+                raise
+
+    async def has_item(self, conversation_id: str, item_id: str) -> bool:
+        """Tell whether a conversation holds an item."""
+        return await self._is_found(
+            conversation_id,
+            lambda: self._conversations.items.with_raw_response.retrieve(
                 item_id, conversation_id=conversation_id
             ),
         )
@@ -153,34 +198,41 @@ class Gateway:
             raise ConversationNotFoundError(conversation_id) from error
 
     async def _exists(self, conversation_id: str) -> bool:
+        return await self._is_found(
+            conversation_id, lambda: self._conversations.with_raw_response.retrieve(conversation_id)
+        )
+
+    async def _is_found(self, conversation_id: str, request: Callable[[], Awaitable[Any]]) -> bool:
         try:
-            await self._read(
-                "retrieve conversation",
-                lambda: self._conversations.with_raw_response.retrieve(conversation_id),
-            )
+            await self._repeated(Operation.READ, conversation_id, request, name="retrieve")
         except NotFoundError:
             return False
         return True
 
-    async def _read(self, operation: str, request: Callable[[], Awaitable[Any]]) -> Item:
-        """Make a request that changes nothing, with retries."""
-
-        async def read() -> Item:
-            return await self._request(operation, request)
-
-        return await retry_read(
-            read,
-            is_transient=_is_transient,
-            retry_after=_retry_after,
+    async def _repeated(
+        self,
+        operation: Operation,
+        conversation_id: str,
+        request: Callable[[], Awaitable[Any]],
+        *,
+        name: str | None = None,
+        exempt: bool = False,
+    ) -> Item:
+        """Make a request that may be repeated, whatever became of it."""
+        return await self.retrier.run(
+            operation,
+            partial(self._request, name or operation.value, request),
+            conversation_id=conversation_id,
+            exempt=exempt,
         )
 
     async def _request(self, operation: str, request: Callable[[], Awaitable[Any]]) -> Item:
         """Make one request within the timeout and decode its answer, a JSON object."""
         response = None
-        with anyio.move_on_after(self._timeout):
+        with anyio.move_on_after(self.timeout):
             response = await request()
         if response is None:
-            raise RequestTimeoutError(operation, self._timeout or 0)
+            raise RequestTimeoutError(operation, self.timeout or 0)
         try:
             answer = json.loads(response.content)
         except ValueError:
@@ -207,27 +259,3 @@ def _page(operation: str, answer: Item, *, limit: int | None = None) -> Page:
 
 def _request_id(response: Any) -> str | None:
     return response.headers.get("x-request-id")  # type: ignore[no-any-return]
-
-
-def _is_transient(error: BaseException) -> bool:
-    """Tell whether a read that failed so may succeed when repeated."""
-    if isinstance(error, openai.RateLimitError):
-        return error.code != "insufficient_quota"
-    if isinstance(error, openai.APIStatusError):
-        return error.status_code in (408, 409) or error.status_code >= 500
-    return isinstance(error, (openai.APIConnectionError, RequestTimeoutError))
-
-
-def _retry_after(error: BaseException) -> float | None:
-    """Return the seconds that the server asked to wait before another attempt, or None."""
-    if not isinstance(error, openai.APIStatusError):
-        return None
-    headers = error.response.headers
-    for name, scale in (("retry-after-ms", 1000), ("retry-after", 1)):
-        try:
-            seconds = float(headers[name]) / scale
-        except (KeyError, ValueError):
-            continue
-        if 0 <= seconds <= _LONGEST_RETRY_AFTER:
-            return seconds
-    return None

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import inspect
 import logging
+import time
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from openai_sessions._clients import Clients
-from openai_sessions._conversation import shared_conversation
+from openai_sessions._conversation import Conversation, hold_while_unsettled, shared_conversation
 from openai_sessions._gateway import Gateway
+from openai_sessions._holding import Held
 from openai_sessions._locking import FairLock
+from openai_sessions._owned import Interruption, run_owned
+from openai_sessions._plugged_lock import PluggedLock, holding
+from openai_sessions._policy import Operation, Outcome
+from openai_sessions._removing import delete_conversation
 from openai_sessions._types import ConversationCallback, Metadata
-from openai_sessions._writing import delete_conversation
 
 T = TypeVar("T")
 
@@ -23,6 +31,39 @@ _announcing: ContextVar[tuple[int, ...]] = ContextVar("_announcing", default=())
 """The conversations (by identity) whose callback this task is inside of: it must not wait for itself."""
 
 
+@dataclass(frozen=True, slots=True)
+class PossibleOrphan:
+    """An empty conversation that may exist although its id never arrived.
+
+    Attributes:
+        metadata: What it was to be created with, or None.
+        requested_at: When its creation was requested, in seconds since the epoch.
+    """
+
+    metadata: Metadata | None
+    requested_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """What the caller plugs in.
+
+    Attributes:
+        on_created: Called with the id of each conversation that is created, before it is used; again
+            before the next use if it raised.
+        on_orphan: Called when the answer to a creation was lost.
+        lock: Held around each operation, or None.
+    """
+
+    on_created: ConversationCallback | None = None
+    on_orphan: Callable[[PossibleOrphan], object] | None = None
+    lock: PluggedLock | None = None
+
+
+_CHANGED = object()
+"""Stands for the result of an operation whose conversation was another one by the time it was its turn."""
+
+
 class LazyConversation:
     """A conversation that is created, empty, by the first operation that needs one.
 
@@ -30,8 +71,7 @@ class LazyConversation:
         clients: Where the client for the running event loop comes from.
         conversation_id: The conversation to resume, or None.
         metadata: Kept with a conversation that is created.
-        on_created: Called with the id of each conversation that is created, before it is used; again
-            before the next use if it raised.
+        hooks: What the caller plugs in.
     """
 
     def __init__(
@@ -40,12 +80,13 @@ class LazyConversation:
         *,
         conversation_id: str | None,
         metadata: Metadata | None,
-        on_created: ConversationCallback | None,
+        hooks: Hooks,
     ) -> None:
         self._clients = clients
         self._conversation_id = conversation_id
         self._metadata = metadata
-        self._on_created = on_created
+        self._hooks = hooks
+        self.known: Conversation | None = None
         self._unannounced: str | None = None
         self._creation = FairLock()
         self._announcement = FairLock()
@@ -71,13 +112,11 @@ class LazyConversation:
             if conversation_id == self._conversation_id:
                 return conversation_id
 
-    async def run(
-        self, operation: Callable[[Gateway, str], Awaitable[T]], *, create: bool = False
-    ) -> T | None:
-        """Run an operation under the conversation's lock.
+    async def run(self, operation: Callable[[Held], Awaitable[T]], *, create: bool = False) -> T | None:
+        """Run an operation under the conversation's lock, shielded once it has begun to write.
 
         Args:
-            operation: Called with the client and the id of the conversation.
+            operation: Called with the conversation.
             create: Create the conversation when there is none.
 
         Returns:
@@ -91,20 +130,39 @@ class LazyConversation:
             if conversation_id is None:
                 return None
             gateway = await self._clients.gateway()
-            conversation = shared_conversation(gateway.base_url, conversation_id)
-            async with conversation.lock:
-                # Cleared, or set to another conversation, while waiting: begin again.
-                if conversation_id == self._conversation_id:
-                    async with gateway.confirming_not_found(conversation_id):
-                        return await operation(gateway, conversation_id)
+            self.known = shared_conversation(gateway.base_url, conversation_id)
+            held = partial(Held, gateway, conversation_id, self.known)
+            result = await run_owned(partial(self._under_lock, held, operation))
+            if result is not _CHANGED:
+                return result  # type: ignore[return-value]
+
+    async def _under_lock(
+        self,
+        hold: Callable[[Interruption], Held],
+        operation: Callable[[Held], Awaitable[T]],
+        interruption: Interruption,
+    ) -> T | object:
+        held = hold(interruption)
+        lock = self._hooks.lock
+        async with held.known.lock:
+            if held.conversation_id != self._conversation_id:
+                return _CHANGED  # cleared, or set to another conversation, while waiting
+            async with holding(lock, held.conversation_id) if lock else nullcontext():
+                if lock:
+                    held.known.tail.forget()
+                try:
+                    async with held.gateway.confirming_not_found(held.conversation_id):
+                        return await operation(held)
+                finally:
+                    hold_while_unsettled(held.known)
 
     async def delete(self) -> None:
         """Delete the conversation if there is one. The next operation that needs one creates it anew."""
 
-        async def delete(gateway: Gateway, conversation_id: str) -> None:
-            await delete_conversation(gateway, conversation_id)
+        async def delete(held: Held) -> None:
+            await delete_conversation(held)
             self.conversation_id = None
-            logger.info("deleted %s", conversation_id)
+            logger.info("deleted %s", held.conversation_id)
 
         await self.run(delete)
 
@@ -112,11 +170,25 @@ class LazyConversation:
         async with self._creation:
             if self._conversation_id is None:
                 gateway = await self._clients.gateway()
-                created = await gateway.create_conversation(self._metadata)
+                created = await gateway.retrier.run(
+                    Operation.CREATE_CONVERSATION, partial(self._request_creation, gateway)
+                )
                 self.conversation_id = created
                 self._unannounced = created
+                self.known = shared_conversation(gateway.base_url, created)
+                self.known.tail.learn([])
                 logger.info("created %s", created)
             return self._conversation_id or ""
+
+    async def _request_creation(self, gateway: Gateway) -> str:
+        orphan = PossibleOrphan(self._metadata, time.time())
+        try:
+            return await gateway.create_conversation(self._metadata)
+        except BaseException as error:
+            failure = gateway.retrier.classify(error)
+            if self._hooks.on_orphan and (failure is None or failure.outcome is Outcome.UNKNOWN):
+                self._hooks.on_orphan(orphan)
+            raise
 
     async def _announce(self) -> None:
         """Call the callback for a conversation that it was not called for yet."""
@@ -129,11 +201,11 @@ class LazyConversation:
                 self._unannounced = None if self._unannounced == conversation_id else self._unannounced
 
     async def _call_back(self, conversation_id: str) -> None:
-        if self._on_created is None:
+        if self._hooks.on_created is None:
             return
         token = _announcing.set((*_announcing.get(), id(self)))
         try:
-            result = self._on_created(conversation_id)
+            result = self._hooks.on_created(conversation_id)
             if inspect.isawaitable(result):
                 await result
         finally:

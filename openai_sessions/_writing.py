@@ -1,72 +1,179 @@
-"""Appending, popping, clearing and replacing the items of a conversation."""
+"""Appending items: all of them once, or none.
+
+Read from top to bottom, this is how a write works, under the lock of its conversation:
+
+1. what earlier writes have left is settled;
+2. the items go out in requests of at most 20, each sent once;
+3. a request whose outcome is unknown is looked for among the newest items, twice, and only when it is
+   not there is it sent again; nothing is assumed where the listing does not tell;
+4. a request that was not found stays in doubt for a while, and copies of it are deleted when they appear;
+5. when the write fails, or its caller is cancelled, what it has stored is deleted;
+6. what cannot be deleted is put into a receipt, for the next operation or another process to settle.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import logging
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 
 import anyio
 
-from openai_sessions._gateway import Gateway, NotFoundError
+from openai_sessions._conversation import Doubt
+from openai_sessions._holding import Held
+from openai_sessions._owned import InterruptedOperationError
 from openai_sessions._planning import batches
-from openai_sessions._reading import read_items
+from openai_sessions._policy import Operation, Outcome
+from openai_sessions._receipts import CannotTellError, Receipt, SentItems
+from openai_sessions._settling import settle_all
 from openai_sessions._types import Item
+from openai_sessions.errors import UnsettledWriteError
 
-_DELETES_AT_A_TIME = 8
+logger = logging.getLogger("openai_sessions")
 
 
-async def append_items(gateway: Gateway, conversation_id: str, items: Sequence[Item]) -> None:
-    """Append items in order, in requests of at most 20.
+async def append_items(held: Held, items: Sequence[Item]) -> None:
+    """Append items in order.
 
-    A request that fails ends the append with its error: requests before it stay stored.
+    Raises:
+        UnsettledWriteError: The write failed and could not be undone; the cause says how it failed.
+        Exception: The write failed, and nothing of it is left.
     """
-    for batch in batches(items):
-        await gateway.create_items(conversation_id, batch)
-
-
-async def pop_newest(gateway: Gateway, conversation_id: str) -> Item | None:
-    """Delete the newest item and return it as listed, or None when there is none.
-
-    When another process deletes the item first, the next one is taken.
-    """
-    while newest := await read_items(gateway, conversation_id, limit=1):
-        try:
-            await gateway.delete_item(conversation_id, newest[0]["id"])
-        except NotFoundError:
-            continue
-        return newest[0]
-    return None
-
-
-async def delete_conversation(gateway: Gateway, conversation_id: str) -> None:
-    """Delete a conversation; one that is gone already is as good."""
+    held.interruption.has_begun = True
+    await settle_all(held)
+    await held.know_the_tail()
+    write = _Write(held, batches(items))
     try:
-        await gateway.delete_conversation(conversation_id)
-    except NotFoundError:
-        return
+        for batch in write.requests:
+            await write.send(batch)
+        write.check_interruption()
+    except BaseException as error:
+        await write.undo(error)
+        raise
 
 
-async def replace_items(gateway: Gateway, conversation_id: str, items: Sequence[Item]) -> None:
-    """Put items in the place of the whole history, under the same conversation id.
+class _Write:
+    """One write: what it has stored, and what it does not know of."""
 
-    The new items are stored before the first old one is deleted, so that a crash at any point loses
-    nothing. Until it is done, readers in other processes see both.
-    """
-    old = await read_items(gateway, conversation_id, limit=None)
-    await append_items(gateway, conversation_id, items)
-    await delete_items(gateway, conversation_id, [item["id"] for item in reversed(old)])
+    def __init__(self, held: Held, requests: Sequence[Sequence[Item]]) -> None:
+        self.requests = requests
+        self._held = held
+        self._anchors = held.known.tail.ids
+        self._stored: list[str] = []
+        self._sent = SentItems((), (), sends=0)
+        self._doubt: Doubt | None = None
+        self._is_looked_for = True
 
+    async def send(self, batch: Sequence[Item]) -> None:
+        """Send one request once; again only when looking has not found it."""
+        held = self._held
+        self._sent = SentItems(tuple(batch), held.known.tail.ids, sends=0)
+        self._doubt = None
+        ids = await held.gateway.retrier.run(
+            Operation.APPEND,
+            self._request,
+            conversation_id=held.conversation_id,
+            look=self._look,
+            stopped=held.interruption.is_set,
+            sleep=self._sleep,
+        )
+        held.known.tail.add(ids)
+        self._stored += ids
 
-async def delete_items(gateway: Gateway, conversation_id: str, item_ids: Sequence[str]) -> None:
-    """Delete items in the order given, eight at a time; those that are gone already are as good."""
-    limiter = anyio.CapacityLimiter(_DELETES_AT_A_TIME)
+    async def _request(self) -> list[str]:
+        self.check_interruption()
+        held, batch = self._held, self._sent.items
+        self._is_looked_for = False
+        try:
+            ids = await held.gateway.create_items(held.conversation_id, batch)
+        except BaseException as error:
+            failure = held.gateway.retrier.classify(error)
+            if failure is None or failure.outcome is Outcome.UNKNOWN:
+                self._sent = replace(self._sent, sends=self._sent.sends + 1)
+            else:
+                self._is_looked_for = not self._sent.sends
+            raise
+        self._is_looked_for = True
+        return ids
 
-    async def delete(item_id: str) -> None:
-        async with limiter:
-            try:
-                await gateway.delete_item(conversation_id, item_id)
-            except NotFoundError:
-                return
+    async def _look(self) -> list[str] | None:
+        """Look for the request among the newest items, twice; return the ids of its items."""
+        for pause in (0.0, self._held.gateway.retrier.policy.settle_after):
+            if pause:
+                await self._sleep(pause)
+            copies = await self._copies()
+            if copies:
+                return copies[0]
+        return None
 
-    async with anyio.create_task_group() as tasks:
-        for item_id in item_ids:
-            tasks.start_soon(delete, item_id)
+    async def _copies(self) -> list[list[str]]:
+        """Return the ids of each copy of the request; keep in doubt what was sent and is not there."""
+        held = self._held
+        listed = await held.back_to([self._sent.anchors])
+        copies = self._sent.copies_in(listed, held.known.tail.ids)
+        self._is_looked_for = True
+        self._keep_in_doubt(self._sent.sends - len(copies))
+        await held.delete([item_id for copy in copies[1:] for item_id in copy])
+        return copies
+
+    def _keep_in_doubt(self, sends: int) -> None:
+        doubts = self._held.known.doubts
+        if self._doubt in doubts:
+            doubts.remove(self._doubt)
+        self._doubt = self._held.doubt(replace(self._sent, sends=sends)) if sends else None
+
+    async def undo(self, error: BaseException) -> None:
+        """Delete what the write has stored, newest first, under a deadline of its own.
+
+        Raises:
+            UnsettledWriteError: It could not be done, or must not be: the listing does not tell.
+        """
+        if isinstance(error, (CannotTellError, asyncio.CancelledError)):
+            self._leave_unsettled(error)
+            return
+        failed: BaseException | None = None
+        try:
+            with anyio.fail_after(self._held.gateway.retrier.policy.deadline):
+                await self._roll_back()
+        except BaseException as problem:  # noqa: BLE001 -- raised below, with what is left
+            failed = problem
+        if failed is not None:
+            logger.warning("%s: a write could not be undone: %r", self._held.conversation_id, type(failed))
+            self._leave_unsettled(error if isinstance(failed, Exception) else failed)
+
+    async def _roll_back(self) -> None:
+        if not self._is_looked_for:
+            copies = await self._copies()
+            self._stored += copies[0] if copies else []
+        await self._held.delete(self._stored, on_deleted=self._stored.remove)
+
+    def _leave_unsettled(self, error: BaseException) -> None:
+        """Put what is left into a receipt."""
+        held = self._held
+        unknown = () if self._is_looked_for else (replace(self._sent, sends=max(1, self._sent.sends)),)
+        receipt = Receipt(held.conversation_id, self._anchors, tuple(self._stored), unknown)
+        held.known.unsettled.append(receipt)
+        if isinstance(error, asyncio.CancelledError):
+            logger.warning("%s: a write was cut; its outcome is unknown", held.conversation_id)
+            raise error
+        raise UnsettledWriteError(
+            receipt.as_json(),
+            stored_ids=receipt.stored,
+            unknown=[item for sent in unknown for item in sent.items],
+            not_stored=self._not_stored(),
+        ) from error
+
+    def _not_stored(self) -> list[Item]:
+        sent = [item for request in self.requests for item in request]
+        unknown = 0 if self._is_looked_for else len(self._sent.items)
+        return sent[len(self._stored) + unknown :]
+
+    def check_interruption(self) -> None:
+        """Raise when the caller was cancelled."""
+        if self._held.interruption.is_set():
+            raise InterruptedOperationError
+
+    async def _sleep(self, seconds: float) -> None:
+        sleeping: Awaitable[None] = self._held.gateway.retrier.sleep(seconds)
+        await self._held.interruption.cut_short(sleeping)

@@ -7,13 +7,19 @@
     ├── CursorError
     ├── InvalidResponseError
     ├── RequestTimeoutError           (TimeoutError)
+    ├── UnsettledWriteError
     └── ClientLoopError               (RuntimeError)
 
+    UnsettledWarning                  (ResourceWarning)
+
 Errors of the API to which this library can add no fact pass through as those of `openai`. No error
-carries the content of an item, a header or a key.
+carries the content of an item, a header or a key in its message.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class SessionError(Exception):
@@ -116,6 +122,39 @@ class RequestTimeoutError(SessionError, TimeoutError):
         self.timeout = timeout
 
 
+class UnsettledWriteError(SessionError):
+    """Tell that a write failed, and that it could not be undone. `__cause__` says how it failed.
+
+    The next operation on the conversation in this process undoes it if it can, and so does
+    `await session.settle(error.receipt)` in any process.
+
+    Attributes:
+        receipt: What is left, for `settle()`: a dict that `json.dumps` takes. It holds the items whose
+            outcome is unknown; keep it as you keep conversations.
+        stored_ids: The ids of the items that stand.
+        unknown: The items of which it is not known whether they are stored, as they were sent.
+        not_stored: The items that are not stored, as they were sent.
+    """
+
+    def __init__(
+        self,
+        receipt: Mapping[str, Any],
+        *,
+        stored_ids: Sequence[str],
+        unknown: Sequence[Mapping[str, Any]],
+        not_stored: Sequence[Mapping[str, Any]],
+    ) -> None:
+        super().__init__(
+            f"A write to {receipt['conversation_id']} failed and could not be undone: "
+            f"{len(stored_ids)} item(s) stand, of {len(unknown)} it is unknown, {len(not_stored)} are not "
+            "stored. The next operation undoes it if it can; so does `await session.settle(error.receipt)`."
+        )
+        self.receipt = dict(receipt)
+        self.stored_ids = tuple(stored_ids)
+        self.unknown = list(unknown)
+        self.not_stored = list(not_stored)
+
+
 class ClientLoopError(SessionError, RuntimeError):
     """Tell that a given client belongs to another event loop. Nothing was sent.
 
@@ -130,3 +169,16 @@ class ClientLoopError(SessionError, RuntimeError):
             "openai_client out and set no default client (the session then keeps a client of its own "
             "for each loop), or make a client and a session inside each event loop."
         )
+
+
+class UnsettledWarning(ResourceWarning):
+    """Warn that a session was closed with writes that failed and could not be undone.
+
+    Attributes:
+        receipts: What is left, for `settle()` in this or another process.
+    """
+
+    def __init__(self, receipts: Sequence[Mapping[str, Any]]) -> None:
+        ids = ", ".join(sorted({str(receipt["conversation_id"]) for receipt in receipts}))
+        super().__init__(f"{len(receipts)} write(s) to {ids} failed and could not be undone: see `receipts`")
+        self.receipts = tuple(receipts)

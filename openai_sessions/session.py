@@ -3,46 +3,51 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
 
 from openai_sessions import _agents
 from openai_sessions._arguments import (
     checked_conversation_id,
     checked_include,
     checked_items,
-    checked_limit,
     checked_metadata,
     checked_timeout,
 )
-from openai_sessions._clients import Clients, GivenClient, OwnClients
-from openai_sessions._gateway import Gateway, open_client
-from openai_sessions._items import replay_form, to_replay, to_stored
-from openai_sessions._lazy_conversation import LazyConversation
-from openai_sessions._reading import read_items
-from openai_sessions._types import ConversationCallback, Item, Metadata
+from openai_sessions._clients import clients_for
+from openai_sessions._compactable import CompactableHistory
+from openai_sessions._failures import classify
+from openai_sessions._items import replay_form, to_stored
+from openai_sessions._lazy_conversation import Hooks, LazyConversation, PossibleOrphan
+from openai_sessions._plugged_lock import PluggedLock
+from openai_sessions._policy import RetryPolicy
+from openai_sessions._receipts import Receipt
+from openai_sessions._removing import Progress, delete_all_items, pop_newest
+from openai_sessions._retrying import Retrier, RetryBudget, RetryEvent
+from openai_sessions._settling import Settlement, settle_all, settle_receipt
+from openai_sessions._types import ConversationCallback, Metadata
 from openai_sessions._unread import UnreadItems
-from openai_sessions._writing import append_items, pop_newest, replace_items
-from openai_sessions.errors import ConversationNotCreatedError
+from openai_sessions._writing import append_items
+from openai_sessions.errors import ConversationNotCreatedError, ConversationNotFoundError, UnsettledWarning
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from agents import SessionSettings
     from openai import AsyncOpenAI
     from openai.types.responses import ResponseInputItemParam
     from pydantic import BaseModel
-    from typing_extensions import Self
 
 
-class OpenAIConversationsSession:
+class OpenAIConversationsSession(CompactableHistory):
     """Keep an agent's memory in a conversation hosted by OpenAI.
 
     A drop-in for the Agents SDK's class of the same name. The conversation is created, empty, by the
     first write; a session that is only read, popped or cleared before that makes no request. Session
     objects on one conversation in one process share a lock and behave as one; operations on different
-    conversations never wait for each other. Any operation may be cancelled; what that means for a
-    write is said there.
+    conversations never wait for each other.
+
+    Any operation may be cancelled. One that has begun to write ends first, undone, within 10 seconds;
+    what is not undone by then is in `unsettled`.
 
     Args:
         conversation_id: Resume this conversation. No request is made until the session is used.
@@ -62,13 +67,19 @@ class OpenAIConversationsSession:
             before its first item is written, so that an application can save the id. May be a
             coroutine function. What it raises comes out of the write, the conversation stays, and
             the next write calls it again. Inside of it the session may be used.
+        on_orphan: Called with a `PossibleOrphan` when the answer to a creation was lost: an empty
+            conversation may exist that nobody knows.
+        retry_policy: How often and how long one request is tried.
+        retry_budget: What retries are paid from; by default the sessions of one client share one.
+        on_retry: Called with a `RetryEvent` before a request is sent again.
+        lock: Given the conversation id, returns an async context manager that is held around each
+            read and write, so that processes exclude each other. Its lease must outlast the
+            deadline of the policy by 10 seconds. An error on leaving it is logged.
 
     Raises:
         ValueError: The conversation id is malformed, or the metadata is over a limit.
         TypeError: An argument is of the wrong type.
     """
-
-    _ignore_ids_for_matching = True  # the Agents SDK then compares items without their ids
 
     if TYPE_CHECKING:
         # Attributes for type checkers, as in the protocol agents.Session; properties below.
@@ -85,17 +96,26 @@ class OpenAIConversationsSession:
         include: Sequence[str] = (),
         timeout: float | None = 30.0,
         on_conversation_created: ConversationCallback | None = None,
+        on_orphan: Callable[[PossibleOrphan], object] | None = None,
+        retry_policy: RetryPolicy | None = None,
+        retry_budget: RetryBudget | None = None,
+        on_retry: Callable[[RetryEvent], object] | None = None,
+        lock: PluggedLock | None = None,
     ) -> None:
         self._settings = _agents.session_settings(session_settings)
         self._unread = UnreadItems()
-        self._clients = _clients(
-            openai_client, timeout=checked_timeout(timeout), include=checked_include(include)
+        self._clients = clients_for(
+            openai_client or _agents.default_client(),
+            timeout=checked_timeout(timeout),
+            include=checked_include(include),
+            retrier=Retrier(classify=classify, policy=retry_policy or RetryPolicy(), on_retry=on_retry),
+            budget=retry_budget,
         )
         self._conversation = LazyConversation(
             self._clients,
             conversation_id=None if conversation_id is None else checked_conversation_id(conversation_id),
             metadata=checked_metadata(metadata),
-            on_created=on_conversation_created,
+            hooks=Hooks(on_created=on_conversation_created, on_orphan=on_orphan, lock=lock),
         )
         _agents.register_session(OpenAIConversationsSession)
 
@@ -163,27 +183,14 @@ class OpenAIConversationsSession:
         self._unread.forget()
         return cast("list[ResponseInputItemParam]", await self._read(limit))
 
-    async def _read(self, limit: int | None) -> list[Item]:
-        wanted = checked_limit(_agents.limit_of(self.session_settings) if limit is None else limit)
-        if wanted is not None and wanted <= 0:
-            return []
-        listed = await self._conversation.run(lambda gateway, at: read_items(gateway, at, wanted))
-        return to_replay(listed or [])
-
-    async def _read_compaction_items(self, limit: int | None) -> tuple[list[Item], bool]:
-        """Return the history as the Agents SDK's compaction asks for it, and whether that is all of it."""
-        items = await self._read(limit)
-        return self._unread.restored_in(items), limit is not None and len(items) < limit
-
     async def add_items(
         self, items: Sequence[ResponseInputItemParam | Mapping[str, Any] | BaseModel]
     ) -> None:
-        """Append items to the history, in order, in requests of at most 20.
+        """Append items to the history: all of them, in order, once; or none.
 
-        A call and its output, and a reasoning item and what follows it, travel in one request where
-        they fit. No request is repeated: after an error or a cancellation, requests before the one
-        that failed stay stored, and whether that one was stored is unknown unless the server refused
-        it.
+        They go out in requests of at most 20; a call and its output, and a reasoning item and what
+        follows it, travel together where they fit. A request whose answer is lost is looked for
+        before it is sent again. A write that fails or is cancelled is undone.
 
         Args:
             items: Items as a model request accepts them: dicts, or objects of the SDKs. They are not
@@ -192,100 +199,96 @@ class OpenAIConversationsSession:
 
         Raises:
             InvalidItemError: An item can never be stored. Nothing was sent.
+            UnsettledWriteError: The write failed and could not be undone; says what stands.
             ConversationNotFoundError: The server does not know the resumed conversation.
-            RequestTimeoutError: A request got no answer in time.
-            openai.OpenAIError: A request failed.
+            RequestTimeoutError: A request got no answer in time. Nothing of the write is left.
+            openai.OpenAIError: A request failed. Nothing of the write is left.
         """
         given = checked_items(items)
         written = to_stored(given)
         if written:
-            await self._conversation.run(lambda gateway, at: append_items(gateway, at, written), create=True)
+            await self._conversation.run(lambda held: append_items(held, written), create=True)
             self._unread.add(given)
 
     async def pop_item(self) -> ResponseInputItemParam | None:
         """Remove the newest item and return it as `get_items` would; None when there is none.
 
+        Each item goes to one taker, in this process or among those that share a `lock`. When the
+        deletion gets no answer, or the caller is cancelled, and the item turns out to be gone, the
+        next pop returns it.
+
         Raises:
             ConversationNotFoundError: The server does not know the conversation.
-            openai.OpenAIError: A request failed. When it was the deletion, and its answer did not
-                arrive, the item may be gone.
+            openai.OpenAIError: A request failed.
         """
         popped = await self._conversation.run(pop_newest)
         return None if popped is None else cast("ResponseInputItemParam", replay_form(popped))
 
-    async def clear_session(self) -> None:
+    async def clear_session(
+        self,
+        *,
+        purge_items: bool = False,
+        keep_conversation: bool = False,
+        on_progress: Progress | None = None,
+    ) -> None:
         """Delete the conversation; the next write creates a new one.
 
         Succeeds when the conversation is gone already. OpenAI deletes the conversation and keeps its
-        items, out of reach. When the deletion fails, the session keeps its id.
+        items, out of reach, unless they are deleted before. When the deletion fails, the session
+        keeps its id.
+
+        Args:
+            purge_items: Delete every item first, one request each, eight at a time.
+            keep_conversation: Delete every item, and keep the conversation and its id.
+            on_progress: Called with the number of items deleted so far and of all.
 
         Raises:
-            openai.OpenAIError: The deletion failed.
+            openai.OpenAIError: A deletion failed.
         """
-        await self._conversation.delete()
+        if purge_items or keep_conversation:
+            with suppress(ConversationNotFoundError):
+                await self._conversation.run(lambda held: delete_all_items(held, on_progress))
+        if not keep_conversation:
+            await self._conversation.delete()
+
+    @property
+    def unsettled(self) -> tuple[dict[str, Any], ...]:
+        """The receipts of writes that failed and are not undone yet."""
+        known = self._conversation.known
+        return tuple(receipt.as_json() for receipt in known.unsettled) if known else ()
+
+    async def settle(self, receipt: Mapping[str, Any]) -> Settlement:
+        """Undo what a failed write has left, in this or another process.
+
+        Args:
+            receipt: `UnsettledWriteError.receipt`, or one of `unsettled`.
+
+        Returns:
+            Which items were deleted, and which stay because others follow them.
+
+        Raises:
+            ValueError: It is no receipt, or one of another conversation.
+            UnsettledWriteError: The listing does not show which items are of the write.
+            openai.OpenAIError: A request failed; the receipt stays good.
+        """
+        left = Receipt.from_json(receipt)
+        if left.conversation_id != self.conversation_id:
+            raise ValueError(f"the receipt is of {left.conversation_id}, not of {self.conversation_id}")
+        return await self._conversation.run(lambda held: settle_receipt(held, left)) or Settlement()
 
     async def aclose(self) -> None:
-        """Close the clients that the session opened. A later operation opens a new one.
+        """Settle what is unsettled, or warn of it, and close the clients that the session opened.
 
-        A client that was given, and the default client of the Agents SDK, stay open.
+        A later operation opens a new one. A client that was given, and the default client of the
+        Agents SDK, stay open.
         """
-        await self._clients.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
-    async def _atomic_replace_items(self, items: Sequence[ResponseInputItemParam]) -> bool:
-        """Replace the history as the Agents SDK's compaction asks for it, keeping the conversation id."""
-        written = to_stored(checked_items(items))
-        await self._conversation.run(
-            lambda gateway, at: replace_items(gateway, at, written), create=bool(written)
-        )
-        return True
+        try:
+            if self.unsettled:
+                await self._conversation.run(settle_all)
+        except Exception:  # noqa: BLE001 -- whatever it was, the receipts say what is left
+            warnings.warn(UnsettledWarning(self.unsettled), stacklevel=2)
+        finally:
+            await super().aclose()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} conversation_id={self.conversation_id!r}>"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            f"{type(self).__name__} cannot be pickled or copied. Keep `session.conversation_id` and make "
-            "a new session with conversation_id= where it is needed."
-        )
-
-    def __del__(self) -> None:
-        clients = getattr(self, "_clients", None)
-        if clients is not None and clients.unclosed:
-            warnings.warn(
-                f"{self!r} was not closed: call `await session.aclose()`, or use `async with`",
-                ResourceWarning,
-                source=self,
-                stacklevel=2,
-            )
-
-
-def _clients(client: AsyncOpenAI | None, *, timeout: float | None, include: Sequence[str]) -> Clients:
-    def gateway(client: AsyncOpenAI) -> Gateway:
-        return Gateway(client, timeout=timeout, include=include)
-
-    given = client or _agents.default_client()
-    return OwnClients(lambda: gateway(open_client())) if given is None else GivenClient(gateway(given))
-
-
-async def start_openai_conversations_session(openai_client: AsyncOpenAI | None = None) -> str:
-    """Create an empty conversation and return its id.
-
-    Args:
-        openai_client: The client to use; by default as in `OpenAIConversationsSession`.
-
-    Raises:
-        openai.OpenAIError: The conversation could not be created.
-    """
-    async with OpenAIConversationsSession(openai_client=openai_client) as session:
-        return await session.ensure_conversation()

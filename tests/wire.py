@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import openai
+
+from openai_sessions import RetryPolicy
 
 HTTP_FAMILY = importlib.import_module(openai.DefaultAsyncHttpxClient.__mro__[1].__module__.split(".")[0])
 """The HTTP library under the installed openai: httpx, or httpx2."""
@@ -28,8 +31,15 @@ class Call:
         return f"{self.method} {self.path}"
 
 
+FAST = RetryPolicy(initial_wait=0.001, max_wait=0.004, settle_after=0.002)
+"""A policy whose waits do not hold up a test."""
+
 Answer = tuple[int, Any] | tuple[int, Any, dict[str, str]]
 """Status, body (JSON, or bytes as they are), and headers."""
+
+
+_numbers = itertools.count()
+"""Each server has a name of its own: what is known of a conversation is kept by its address and id."""
 
 
 class Wire:
@@ -43,7 +53,7 @@ class Wire:
         self.calls: list[Call] = []
         self.client = openai.AsyncOpenAI(
             api_key="sk-wire",
-            base_url="http://wire.test/v1",
+            base_url=f"http://wire-{next(_numbers)}.test/v1",
             http_client=openai.DefaultAsyncHttpxClient(transport=HTTP_FAMILY.MockTransport(self._handle)),
         )
 

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 
+from openai_sessions import _owned
+
 
 class DeafApp:
     """Answer the first requests, then none: the n-th and later ones wait for ever.
@@ -39,7 +41,7 @@ async def _nowhere(message):
 
 
 async def crashes(operation, app):
-    """Run the operation until the app goes deaf, and end it there.
+    """Run the operation until the app goes deaf, and end it there, as the end of its process would.
 
     Returns:
         Whether the app went deaf; False when the operation came to its end.
@@ -47,7 +49,7 @@ async def crashes(operation, app):
     running, reached = asyncio.ensure_future(operation), asyncio.ensure_future(app.reached.wait())
     await asyncio.wait({running, reached}, return_when=asyncio.FIRST_COMPLETED)
     crashed = not running.done()
-    for task in (running, reached):
+    for task in (*_owned._running, running, reached):
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task

@@ -22,7 +22,7 @@ from openai_sessions._same_item import same_item
 from openai_sessions.emulator import Emulator
 from tests.fixtures.values import UNKNOWN_FIELDS
 from tests.strategies import written_items
-from tests.wire import Wire, not_found, page
+from tests.wire import FAST, Wire, error, not_found, page
 
 HELLO = {"role": "user", "content": "Hello"}
 HI = {"role": "assistant", "content": "Hi there!"}
@@ -67,7 +67,7 @@ async def test_many_first_writers_create_one_conversation(session, wire):
 
 
 async def test_when_creation_fails_the_waiters_try_again():
-    failures = [(500, {}), (500, {})]
+    failures = [error(403), error(403)]
 
     def answer(call):
         if call.path == "/conversations":
@@ -77,7 +77,7 @@ async def test_when_creation_fails_the_waiters_try_again():
     wire = Wire(answer)
     session = OpenAIConversationsSession(openai_client=wire.client)
     results = await asyncio.gather(*(session.add_items([HELLO]) for _ in range(5)), return_exceptions=True)
-    assert [type(result).__name__ for result in results] == ["InternalServerError"] * 2 + ["NoneType"] * 3
+    assert [type(result).__name__ for result in results] == ["PermissionDeniedError"] * 2 + ["NoneType"] * 3
     assert [call.path for call in wire.calls].count("/conversations") == 3
 
 
@@ -168,7 +168,9 @@ async def test_a_cleared_session_begins_a_new_conversation_at_the_next_write(ses
 
 async def test_a_failed_clear_keeps_the_id():
     wire = Wire(lambda call: (500, {}))
-    session = OpenAIConversationsSession(conversation_id="conv_1", openai_client=wire.client)
+    session = OpenAIConversationsSession(
+        conversation_id="conv_1", openai_client=wire.client, retry_policy=FAST
+    )
     with pytest.raises(Exception, match="500"):
         await session.clear_session()
     assert session.session_id == "conv_1"
@@ -188,11 +190,11 @@ async def test_one_bad_item_among_many_stores_nothing(session, wire):
     assert wire() == []
 
 
-async def test_a_write_that_is_refused_in_the_middle_raises_and_keeps_what_went_before(session):
-    """Until writes are undone, the requests before the one that failed stay stored."""
+async def test_a_write_that_is_refused_in_the_middle_leaves_nothing(session):
+    await session.add_items([HELLO])
     with pytest.raises(Exception, match="nonsense"):
         await session.add_items([*users(20), {"role": "user", "content": "x", "nonsense": 1}])
-    assert await session.get_items() == users(20)
+    assert await session.get_items() == [HELLO]
 
 
 @pytest.mark.parametrize("limit", [0, -1, -2147483647])

@@ -17,8 +17,15 @@ def test_root_exports_exactly_what_is_documented():
         "InvalidItemError",
         "InvalidResponseError",
         "OpenAIConversationsSession",
+        "PossibleOrphan",
         "RequestTimeoutError",
+        "RetryBudget",
+        "RetryEvent",
+        "RetryPolicy",
         "SessionError",
+        "Settlement",
+        "UnsettledWarning",
+        "UnsettledWriteError",
         "start_openai_conversations_session",
     ]
 

@@ -1,0 +1,39 @@
+"""A lock of the caller's, held around operations so that processes exclude each other."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeAlias
+
+logger = logging.getLogger("openai_sessions")
+
+PluggedLock: TypeAlias = Callable[[str], AbstractAsyncContextManager[Any]]
+"""Given a conversation id, returns an async context manager that holds the lock of its name."""
+
+
+@asynccontextmanager
+async def holding(lock: PluggedLock, conversation_id: str) -> AsyncIterator[None]:
+    """Hold a lock. An error on leaving it is logged: what was done under it has been done.
+
+    Raises:
+        Exception: The lock could not be had. Nothing was sent.
+    """
+    manager = lock(conversation_id)
+    await manager.__aenter__()
+    try:
+        yield
+    except BaseException:
+        await _leave(manager, conversation_id, *sys.exc_info())
+        raise
+    else:
+        await _leave(manager, conversation_id, None, None, None)
+
+
+async def _leave(manager: AbstractAsyncContextManager[Any], conversation_id: str, *error: Any) -> None:
+    try:
+        await manager.__aexit__(*error)
+    except Exception as problem:  # noqa: BLE001 -- what was done under the lock is done
+        logger.warning("%s: leaving the lock failed: %s", conversation_id, type(problem).__name__)
