@@ -22,38 +22,44 @@ class KnownTail:
     """The newest ids of a conversation that this process has seen, oldest first."""
 
     def __init__(self) -> None:
-        self._ids: list[str] | None = None
+        self._ids: list[str] = []
+        self._is_known = False
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The ids; none when nothing is known, or the conversation was empty."""
-        return tuple(self._ids or ())
+        """The ids; none when nothing was seen, or the conversation was empty."""
+        return tuple(self._ids)
 
     @property
     def is_known(self) -> bool:
-        """Whether the newest items have been seen at all."""
-        return self._ids is not None
+        """Whether the newest items have been seen since another process may have written."""
+        return self._is_known
 
     def learn(self, items: Iterable[Item]) -> None:
         """Take up what a read of the newest items has shown, oldest first."""
         seen = [item["id"] for item in items if isinstance(item.get("id"), str)]
         shown = set(seen)
-        missing = [item_id for item_id in self._ids or () if item_id not in shown]
+        missing = [item_id for item_id in self._ids if item_id not in shown]
         self._ids = missing[-_MISSING:] + seen[-_NEWEST:]
+        self._is_known = True
 
     def add(self, ids: Sequence[str]) -> None:
         """Take up items that were appended."""
-        self._ids = [*(self._ids or ()), *ids][-_NEWEST - _MISSING :]
+        self._ids = [*self._ids, *ids][-_NEWEST - _MISSING :]
 
     def remove(self, ids: Iterable[str]) -> None:
         """Take up that items were deleted."""
         gone = set(ids)
-        if self._ids is not None:
-            self._ids = [item_id for item_id in self._ids if item_id not in gone]
+        self._ids = [item_id for item_id in self._ids if item_id not in gone]
+
+    def expire(self) -> None:
+        """Have to be read again, as another process may have written. What was seen is still not new."""
+        self._is_known = False
 
     def forget(self) -> None:
-        """Know nothing, as when another process may have written."""
-        self._ids = None
+        """Know nothing, as the conversation is gone."""
+        self._ids = []
+        self._is_known = False
 
 
 @dataclass(slots=True)
@@ -99,6 +105,15 @@ class Conversation:
     doubts: list[Doubt] = field(default_factory=list)
     unsettled: list[Receipt] = field(default_factory=list)
     taken: list[TakenItem] = field(default_factory=list)
+
+    def expire(self) -> None:
+        """Take what is known for old, as another process that shares a lock may have written.
+
+        A request in doubt can then no longer be told from an equal one of that process, which must
+        not be deleted: it is no longer looked for.
+        """
+        self.tail.expire()
+        self.doubts.clear()
 
     def settle_everything(self) -> None:
         """Have nothing left to settle, as all items are gone. What is in doubt may yet appear."""

@@ -56,7 +56,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         except (KeyError, ValueError):
             continue
     try:
-        at = parsedate_to_datetime(headers["retry-after"])
-    except (KeyError, TypeError, ValueError):
+        at = parsedate_to_datetime(headers["retry-after"]).timestamp()
+    except (KeyError, TypeError, ValueError, OverflowError, OSError):
         return None
-    return max(0.0, at.timestamp() - time.time())
+    return max(0.0, at - time.time())

@@ -20,7 +20,7 @@ from openai import AsyncOpenAI, NotFoundError
 
 from openai_sessions._arguments import is_conversation_id
 from openai_sessions._item_types import INCLUDE
-from openai_sessions._policy import Operation
+from openai_sessions._policy import Operation, Outcome
 from openai_sessions._retrying import Retrier
 from openai_sessions._types import Item
 from openai_sessions.errors import ConversationNotFoundError, InvalidResponseError, RequestTimeoutError
@@ -151,28 +151,46 @@ class Gateway:
         )
         return _page("list items", answer, limit=limit)
 
-    async def delete_item(self, conversation_id: str, item_id: str, *, exempt: bool = False) -> None:
+    async def delete_item(
+        self,
+        conversation_id: str,
+        item_id: str,
+        *,
+        exempt: bool = False,
+        on_failure: Callable[[Outcome], object] = lambda _: None,
+    ) -> None:
         """Delete one item.
 
         A 404 to the first request means that another has taken it. After a request whose outcome is
         unknown it means that this one was applied.
 
+        Args:
+            conversation_id: The conversation.
+            item_id: The item.
+            exempt: Its retries are not paid for.
+            on_failure: Told what is known of each attempt that failed.
+
         Raises:
-            NotFoundError: The first request was answered with a 404.
+            NotFoundError: The item was not there, and none of the requests has deleted it.
         """
-        sent = 0
+        failures: list[Outcome] = []
 
         async def request() -> Any:
-            nonlocal sent
-            sent += 1
-            return await self._conversations.items.with_raw_response.delete(
-                item_id, conversation_id=conversation_id
-            )
+            try:
+                return await self._conversations.items.with_raw_response.delete(
+                    item_id, conversation_id=conversation_id
+                )
+            except Exception as error:
+                failure = self.retrier.classify(error)
+                outcome = failure.outcome if failure else Outcome.UNKNOWN
+                failures.append(outcome)
+                on_failure(outcome)
+                raise
 
         try:
             await self._repeated(Operation.DELETE_ITEM, conversation_id, request, exempt=exempt)
         except NotFoundError:
-            if sent == 1:
+            if Outcome.UNKNOWN not in failures:
                 raise
 
     async def has_item(self, conversation_id: str, item_id: str) -> bool:

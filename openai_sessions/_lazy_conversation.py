@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from openai_sessions._clients import Clients
 from openai_sessions._conversation import Conversation, hold_while_unsettled, shared_conversation
@@ -112,12 +112,20 @@ class LazyConversation:
             if conversation_id == self._conversation_id:
                 return conversation_id
 
-    async def run(self, operation: Callable[[Held], Awaitable[T]], *, create: bool = False) -> T | None:
+    async def run(
+        self,
+        operation: Callable[[Held], Awaitable[T]],
+        *,
+        create: bool = False,
+        undo: Callable[[Held, T], Awaitable[object]] | None = None,
+    ) -> T | None:
         """Run an operation under the conversation's lock, shielded once it has begun to write.
 
         Args:
             operation: Called with the conversation.
             create: Create the conversation when there is none.
+            undo: Called with the result of an operation that had succeeded when its caller was
+                cancelled.
 
         Returns:
             What the operation returns; None when there is no conversation and none is to be created.
@@ -132,9 +140,20 @@ class LazyConversation:
             gateway = await self._clients.gateway()
             self.known = shared_conversation(gateway.base_url, conversation_id)
             held = partial(Held, gateway, conversation_id, self.known)
-            result = await run_owned(partial(self._under_lock, held, operation))
+            result = await run_owned(
+                partial(self._under_lock, held, operation), undo=partial(self._undo, held, undo)
+            )
             if result is not _CHANGED:
-                return result  # type: ignore[return-value]
+                return cast("T", result)
+
+    async def _undo(
+        self,
+        hold: Callable[[Interruption], Held],
+        undo: Callable[[Held, T], Awaitable[object]] | None,
+        result: T,
+    ) -> None:
+        if undo is not None and result is not _CHANGED:
+            await self._under_lock(hold, lambda held: undo(held, result), Interruption())
 
     async def _under_lock(
         self,
@@ -149,7 +168,7 @@ class LazyConversation:
                 return _CHANGED  # cleared, or set to another conversation, while waiting
             async with holding(lock, held.conversation_id) if lock else nullcontext():
                 if lock:
-                    held.known.tail.forget()
+                    held.known.expire()
                 try:
                     async with held.gateway.confirming_not_found(held.conversation_id):
                         return await operation(held)

@@ -50,7 +50,12 @@ class Interruption:
                 wait.cancel()
 
 
-async def run_owned(work: Callable[[Interruption], Awaitable[T]], *, grace: float = GRACE) -> T:
+async def run_owned(
+    work: Callable[[Interruption], Awaitable[T]],
+    *,
+    undo: Callable[[T], Awaitable[object]] | None = None,
+    grace: float = GRACE,
+) -> T:
     """Run work in a task of its own, shielded from the cancellation of its caller.
 
     Work that has not begun is cancelled at once. Otherwise it is told, and has `grace` seconds in all
@@ -59,12 +64,11 @@ async def run_owned(work: Callable[[Interruption], Awaitable[T]], *, grace: floa
 
     Args:
         work: Called with what it sees of the cancellation.
+        undo: Called with the result of work that had succeeded by the time of the cancellation.
         grace: Seconds.
     """
     interruption = Interruption()
-    task: asyncio.Task[T] = asyncio.ensure_future(_await(work(interruption)))
-    _running.add(task)
-    task.add_done_callback(_running.discard)
+    task = _own(work(interruption))
     try:
         await asyncio.wait({task})
     except asyncio.CancelledError:
@@ -73,8 +77,17 @@ async def run_owned(work: Callable[[Interruption], Awaitable[T]], *, grace: floa
             task.cancel()
         with anyio.CancelScope(shield=True):
             await _end(task, grace)
+            if undo and not task.cancelled() and task.exception() is None:
+                await _end(_own(undo(task.result())), grace)
         raise
     return task.result()
+
+
+def _own(work: Awaitable[T]) -> asyncio.Task[T]:
+    task: asyncio.Task[T] = asyncio.ensure_future(_await(work))
+    _running.add(task)
+    task.add_done_callback(_running.discard)
+    return task
 
 
 async def _await(work: Awaitable[T]) -> T:

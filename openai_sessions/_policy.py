@@ -99,6 +99,10 @@ def may_send_again(operation: Operation, failure: Failure) -> bool:
     return _TABLE.get((operation, failure.outcome), Decision.RAISE) is not Decision.RAISE
 
 
+_MOST_DOUBLINGS = 64
+"""Waits have long reached their longest by then."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
     """How often and how long a request is tried.
@@ -142,7 +146,7 @@ class RetryPolicy:
         """
         if failure.retry_after is not None:
             return failure.retry_after
-        base = self.initial_wait * 2.0 ** (attempt - 1)
+        base = self.initial_wait * 2.0 ** min(attempt - 1, _MOST_DOUBLINGS)
         if failure.outcome is Outcome.LOCKED:
             return min(2 * base, self.max_wait)
         return min(base * (1 + random / 2), self.max_wait)

@@ -62,11 +62,11 @@ async def _take(held: Held, item: Item) -> Item:
     taken = TakenItem(item, is_gone=False)
     held.known.taken.append(taken)
     held.interruption.has_begun = True
+    outcomes: list[Outcome] = []
     try:
-        await held.gateway.delete_item(held.conversation_id, item["id"])
-    except Exception as error:
-        failure = held.gateway.retrier.classify(error)
-        if failure is not None and failure.outcome is not Outcome.UNKNOWN:
+        await held.gateway.delete_item(held.conversation_id, item["id"], on_failure=outcomes.append)
+    except Exception:
+        if Outcome.UNKNOWN not in outcomes:
             held.known.taken.remove(taken)
         raise
     held.known.tail.remove([item["id"]])
@@ -75,6 +75,12 @@ async def _take(held: Held, item: Item) -> Item:
         raise InterruptedOperationError
     held.known.taken.remove(taken)
     return item
+
+
+async def put_back(held: Held, item: Item | None) -> None:
+    """Undo a pop that had succeeded when its caller was cancelled: the next pop returns the item."""
+    if item is not None:
+        held.known.taken.append(TakenItem(item, is_gone=True))
 
 
 async def delete_conversation(held: Held) -> None:

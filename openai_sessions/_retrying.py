@@ -174,6 +174,7 @@ class _Attempts:
         self._stopped = stopped
         self._started = retrier.clock()
         self._in_doubt = False
+        self._look_failed = False
         self._count = 0
 
     async def attempt(self) -> object:
@@ -188,7 +189,9 @@ class _Attempts:
             if decide(self._operation, failure, in_doubt=self._in_doubt) is not Decision.LOOK:
                 raise
             self._in_doubt = self._in_doubt or failure.outcome is Outcome.UNKNOWN
+            self._look_failed = True  # unless it comes to an end
             found = await self._look()
+            self._look_failed = False
             if found is None:
                 raise
             return found
@@ -198,7 +201,9 @@ class _Attempts:
 
     def is_worth_another(self, state: RetryCallState) -> bool:
         failure = self._failure(state)
-        return failure is not None and may_send_again(self._operation, failure)
+        if failure is None or self._look_failed:
+            return False
+        return may_send_again(self._operation, failure)
 
     def wait(self, state: RetryCallState) -> float:
         retrier, failure = self._retrier, self._failure(state)

@@ -33,8 +33,8 @@ from openai_sessions.errors import UnsettledWriteError
 logger = logging.getLogger("openai_sessions")
 
 
-async def append_items(held: Held, items: Sequence[Item]) -> None:
-    """Append items in order.
+async def append_items(held: Held, items: Sequence[Item]) -> list[str]:
+    """Append items in order and return their ids.
 
     Raises:
         UnsettledWriteError: The write failed and could not be undone; the cause says how it failed.
@@ -51,6 +51,17 @@ async def append_items(held: Held, items: Sequence[Item]) -> None:
     except BaseException as error:
         await write.undo(error)
         raise
+    return write.stored
+
+
+async def delete_appended(held: Held, ids: Sequence[str]) -> None:
+    """Undo an append that had succeeded when its caller was cancelled."""
+    stored = list(ids)
+    try:
+        await held.delete(ids, on_deleted=stored.remove)
+    finally:
+        if stored:
+            held.known.unsettled.append(Receipt(held.conversation_id, (), tuple(stored)))
 
 
 class _Write:
@@ -60,7 +71,7 @@ class _Write:
         self.requests = requests
         self._held = held
         self._anchors = held.known.tail.ids
-        self._stored: list[str] = []
+        self.stored: list[str] = []
         self._sent = SentItems((), (), sends=0)
         self._doubt: Doubt | None = None
         self._is_looked_for = True
@@ -79,7 +90,7 @@ class _Write:
             sleep=self._sleep,
         )
         held.known.tail.add(ids)
-        self._stored += ids
+        self.stored += ids
 
     async def _request(self) -> list[str]:
         self.check_interruption()
@@ -145,14 +156,14 @@ class _Write:
     async def _roll_back(self) -> None:
         if not self._is_looked_for:
             copies = await self._copies()
-            self._stored += copies[0] if copies else []
-        await self._held.delete(self._stored, on_deleted=self._stored.remove)
+            self.stored += copies[0] if copies else []
+        await self._held.delete(self.stored, on_deleted=self.stored.remove)
 
     def _leave_unsettled(self, error: BaseException) -> None:
         """Put what is left into a receipt."""
         held = self._held
         unknown = () if self._is_looked_for else (replace(self._sent, sends=max(1, self._sent.sends)),)
-        receipt = Receipt(held.conversation_id, self._anchors, tuple(self._stored), unknown)
+        receipt = Receipt(held.conversation_id, self._anchors, tuple(self.stored), unknown)
         held.known.unsettled.append(receipt)
         if isinstance(error, asyncio.CancelledError):
             logger.warning("%s: a write was cut; its outcome is unknown", held.conversation_id)
@@ -167,7 +178,7 @@ class _Write:
     def _not_stored(self) -> list[Item]:
         sent = [item for request in self.requests for item in request]
         unknown = 0 if self._is_looked_for else len(self._sent.items)
-        return sent[len(self._stored) + unknown :]
+        return sent[len(self.stored) + unknown :]
 
     def check_interruption(self) -> None:
         """Raise when the caller was cancelled."""

@@ -23,12 +23,12 @@ from openai_sessions._lazy_conversation import Hooks, LazyConversation, Possible
 from openai_sessions._plugged_lock import PluggedLock
 from openai_sessions._policy import RetryPolicy
 from openai_sessions._receipts import Receipt
-from openai_sessions._removing import Progress, delete_all_items, pop_newest
+from openai_sessions._removing import Progress, delete_all_items, pop_newest, put_back
 from openai_sessions._retrying import Retrier, RetryBudget, RetryEvent
 from openai_sessions._settling import Settlement, settle_all, settle_receipt
 from openai_sessions._types import ConversationCallback, Metadata
 from openai_sessions._unread import UnreadItems
-from openai_sessions._writing import append_items
+from openai_sessions._writing import append_items, delete_appended
 from openai_sessions.errors import ConversationNotCreatedError, ConversationNotFoundError, UnsettledWarning
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ class OpenAIConversationsSession(CompactableHistory):
         on_retry: Called with a `RetryEvent` before a request is sent again.
         lock: Given the conversation id, returns an async context manager that is held around each
             read and write, so that processes exclude each other. Its lease must outlast the
-            deadline of the policy by 10 seconds. An error on leaving it is logged.
+            deadline of the policy by 10 seconds. An error on leaving it is logged. A request that the
+            server applies only after the lock was left may stay, stored twice.
 
     Raises:
         ValueError: The conversation id is malformed, or the metadata is over a limit.
@@ -178,7 +179,7 @@ class OpenAIConversationsSession(CompactableHistory):
         Raises:
             ConversationNotFoundError: The server does not know the conversation.
             CursorError: The server's pages contradict each other.
-            openai.OpenAIError: A request failed; a transient failure is tried three times.
+            openai.OpenAIError: A request failed; transient failures were repeated in vain.
         """
         self._unread.forget()
         return cast("list[ResponseInputItemParam]", await self._read(limit))
@@ -207,7 +208,9 @@ class OpenAIConversationsSession(CompactableHistory):
         given = checked_items(items)
         written = to_stored(given)
         if written:
-            await self._conversation.run(lambda held: append_items(held, written), create=True)
+            await self._conversation.run(
+                lambda held: append_items(held, written), create=True, undo=delete_appended
+            )
             self._unread.add(given)
 
     async def pop_item(self) -> ResponseInputItemParam | None:
@@ -221,7 +224,7 @@ class OpenAIConversationsSession(CompactableHistory):
             ConversationNotFoundError: The server does not know the conversation.
             openai.OpenAIError: A request failed.
         """
-        popped = await self._conversation.run(pop_newest)
+        popped = await self._conversation.run(pop_newest, undo=put_back)
         return None if popped is None else cast("ResponseInputItemParam", replay_form(popped))
 
     async def clear_session(
