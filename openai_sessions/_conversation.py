@@ -62,7 +62,7 @@ class KnownTail:
         self._is_known = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Doubt:
     """A request that was cut and not found, and may yet be applied.
 
@@ -75,7 +75,7 @@ class Doubt:
     until: float
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class TakenItem:
     """An item whose deletion was asked for and whose taker got no answer.
 
@@ -105,6 +105,10 @@ class Conversation:
     doubts: list[Doubt] = field(default_factory=list)
     unsettled: list[Receipt] = field(default_factory=list)
     taken: list[TakenItem] = field(default_factory=list)
+
+    def no_longer_doubt(self, doubt: Doubt) -> None:
+        """Stop looking for a request."""
+        self.doubts[:] = [other for other in self.doubts if other is not doubt]
 
     def expire(self) -> None:
         """Take what is known for old, as another process that shares a lock may have written.

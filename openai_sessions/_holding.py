@@ -136,7 +136,7 @@ class Held:
             return set()
         doubt.sent = replace(doubt.sent, sends=doubt.sent.sends - len(copies))
         if not doubt.sent.sends:
-            self.known.doubts.remove(doubt)
+            self.known.no_longer_doubt(doubt)
         if copies:
             logger.info("%s: deleting a copy of a request that was cut", self.conversation_id)
         return {item_id for copy in copies for item_id in copy}

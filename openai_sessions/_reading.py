@@ -107,9 +107,13 @@ class _Pages:
 async def _read_once(pages: _Pages, wanted: Wanted) -> list[Item]:
     items: dict[object, Item] = {}
     cursors: list[str] = []
+    is_empty = False
     while True:
         size = min(MAX_PAGE_SIZE, wanted(items))
         page = await pages.after(cursors[-1] if cursors else None, size)
+        if not page.items and page.has_more and not is_empty:
+            is_empty = True  # a page without items that others follow contradicts itself: ask once more
+            continue
         ids = [item.get("id") or object() for item in page.items]
         if cursors:
             pages.check(page, cursors, repeated=any(item_id in items for item_id in ids))

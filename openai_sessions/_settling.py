@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from openai_sessions._holding import Held
 from openai_sessions._receipts import CannotTellError, Receipt
@@ -71,7 +71,7 @@ async def settle(held: Held, receipt: Receipt) -> Settlement:
         copies = sent.copies_in(listed, {*receipt.anchors, *ours})
         ours += [item_id for copy in copies for item_id in copy]
         if not copies:
-            held.doubt(sent)
+            held.doubt(replace(sent, anchors=receipt.anchors))
     ours.sort(key=ids.index)
     if ours and any(item_id not in ours for item_id in ids[ids.index(ours[0]) :]):
         settlement = Settlement(standing=tuple(ours))

@@ -73,14 +73,13 @@ class _Write:
         self._anchors = held.known.tail.ids
         self.stored: list[str] = []
         self._sent = SentItems((), (), sends=0)
-        self._doubt: Doubt | None = None
+        self._doubts: list[Doubt] = []
         self._is_looked_for = True
 
     async def send(self, batch: Sequence[Item]) -> None:
         """Send one request once; again only when looking has not found it."""
         held = self._held
         self._sent = SentItems(tuple(batch), held.known.tail.ids, sends=0)
-        self._doubt = None
         ids = await held.gateway.retrier.run(
             Operation.APPEND,
             self._request,
@@ -129,10 +128,11 @@ class _Write:
         return copies
 
     def _keep_in_doubt(self, sends: int) -> None:
-        doubts = self._held.known.doubts
-        if self._doubt in doubts:
-            doubts.remove(self._doubt)
-        self._doubt = self._held.doubt(replace(self._sent, sends=sends)) if sends else None
+        for doubt in [doubt for doubt in self._doubts if doubt.sent.items is self._sent.items]:
+            self._doubts.remove(doubt)
+            self._held.known.no_longer_doubt(doubt)
+        if sends:
+            self._doubts.append(self._held.doubt(replace(self._sent, sends=sends)))
 
     async def undo(self, error: BaseException) -> None:
         """Delete what the write has stored, newest first, under a deadline of its own.
@@ -157,6 +157,9 @@ class _Write:
         if not self._is_looked_for:
             copies = await self._copies()
             self.stored += copies[0] if copies else []
+        for doubt in self._doubts:
+            # What preceded the request is being deleted: what preceded the write will precede it.
+            doubt.sent = replace(doubt.sent, anchors=self._anchors)
         await self._held.delete(self.stored, on_deleted=self.stored.remove)
 
     def _leave_unsettled(self, error: BaseException) -> None:

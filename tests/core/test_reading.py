@@ -96,10 +96,16 @@ async def test_pages_shorter_than_asked_for_are_read_on():
     assert cursors(wire) == [None, "a", "b"]
 
 
-async def test_has_more_with_an_empty_page_ends_the_read():
-    wire, session = paged(page("a", has_more=True), page(has_more=True))
+async def test_an_empty_page_that_others_follow_is_asked_for_once_more():
+    wire, session = paged(page("a", has_more=True), page(has_more=True), page("b"))
+    assert texts(await session.get_items()) == ["a", "b"]
+    assert cursors(wire) == [None, "a", "a"]
+
+
+async def test_empty_pages_that_others_follow_end_the_read():
+    wire, session = paged(page("a", has_more=True), page(has_more=True), page(has_more=True))
     assert texts(await session.get_items()) == ["a"]
-    assert len(wire.calls) == 2
+    assert len(wire.calls) == 3
 
 
 @pytest.mark.parametrize("last_id", [None, "", "somebody-else"])
