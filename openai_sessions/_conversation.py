@@ -23,7 +23,13 @@ class KnownTail:
 
     def __init__(self) -> None:
         self._ids: list[str] = []
+        self._gone: list[str] = []
         self._is_known = False
+
+    @property
+    def gone(self) -> frozenset[str]:
+        """Ids of items that this process has deleted: a listing that shows one is an old one."""
+        return frozenset(self._gone)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -49,7 +55,8 @@ class KnownTail:
 
     def remove(self, ids: Iterable[str]) -> None:
         """Take up that items were deleted."""
-        gone = set(ids)
+        gone = list(ids)
+        self._gone = (self._gone + gone)[-_NEWEST:]
         self._ids = [item_id for item_id in self._ids if item_id not in gone]
 
     def expire(self) -> None:
@@ -59,6 +66,7 @@ class KnownTail:
     def forget(self) -> None:
         """Know nothing, as the conversation is gone."""
         self._ids = []
+        self._gone = []
         self._is_known = False
 
 

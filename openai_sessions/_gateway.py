@@ -11,7 +11,6 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import anyio
@@ -175,20 +174,20 @@ class Gateway:
         """
         failures: list[Outcome] = []
 
-        async def request() -> Any:
-            try:
-                return await self._conversations.items.with_raw_response.delete(
-                    item_id, conversation_id=conversation_id
-                )
-            except Exception as error:
-                failure = self.retrier.classify(error)
-                outcome = failure.outcome if failure else Outcome.UNKNOWN
-                failures.append(outcome)
-                on_failure(outcome)
-                raise
+        def note(outcome: Outcome) -> None:
+            failures.append(outcome)
+            on_failure(outcome)
 
         try:
-            await self._repeated(Operation.DELETE_ITEM, conversation_id, request, exempt=exempt)
+            await self._repeated(
+                Operation.DELETE_ITEM,
+                conversation_id,
+                lambda: self._conversations.items.with_raw_response.delete(
+                    item_id, conversation_id=conversation_id
+                ),
+                exempt=exempt,
+                on_failure=note,
+            )
         except NotFoundError:
             if Outcome.UNKNOWN not in failures:
                 raise
@@ -227,7 +226,7 @@ class Gateway:
             return False
         return True
 
-    async def _repeated(
+    async def _repeated(  # noqa: PLR0913 -- one request, and all that bears on its repetition
         self,
         operation: Operation,
         conversation_id: str,
@@ -235,11 +234,21 @@ class Gateway:
         *,
         name: str | None = None,
         exempt: bool = False,
+        on_failure: Callable[[Outcome], object] = lambda _: None,
     ) -> Item:
         """Make a request that may be repeated, whatever became of it."""
+
+        async def attempt() -> Item:
+            try:
+                return await self._request(name or operation.value, request)
+            except Exception as error:
+                failure = self.retrier.classify(error)
+                on_failure(failure.outcome if failure else Outcome.UNKNOWN)
+                raise
+
         return await self.retrier.run(
             operation,
-            partial(self._request, name or operation.value, request),
+            attempt,
             conversation_id=conversation_id,
             exempt=exempt,
         )

@@ -22,6 +22,9 @@ _DELETES_AT_A_TIME = 8
 _ENOUGH_ANCHORS = 20
 """How many items are read before a write to a conversation of which nothing is known."""
 
+_READS = 3
+"""How often a listing is asked for that shows items which are gone."""
+
 _DEFAULT_TIMEOUT = 30.0
 """Seconds that a request without a timeout is taken to last at most."""
 
@@ -46,14 +49,22 @@ class Held:
         """Return the newest items (None: all) as listed, oldest first, without copies nobody wants.
 
         While a request that was cut may yet be applied, it is looked for, and its copies are deleted.
+        A listing that shows what this process has deleted is an old one, and is asked for again.
         """
         self._drop_old_doubts()
-        if not self.known.doubts:
-            items = await read_items(self.gateway, self.conversation_id, limit)
-        else:
-            items = await self._without_copies(limit)
+        items: list[Item] = []
+        for _ in range(_READS):
+            items = await self._listed(limit)
+            if not any(item.get("id") in self.known.tail.gone for item in items):
+                break
+        items = [item for item in items if item.get("id") not in self.known.tail.gone]
         self.known.tail.learn(items)
         return items if limit is None else items[max(0, len(items) - limit) :]
+
+    async def _listed(self, limit: int | None) -> list[Item]:
+        if self.known.doubts:
+            return await self._without_copies(limit)
+        return await read_items(self.gateway, self.conversation_id, limit)
 
     async def know_the_tail(self) -> None:
         """Make sure that the newest items are known, in one read if they are not."""

@@ -112,21 +112,28 @@ class Receipt:
         Raises:
             ValueError: It is not a receipt, or one of a newer version.
         """
+        version = value.get("version") if isinstance(value, Mapping) else None
+        if version != _VERSION:
+            raise ValueError(f"this receipt is of version {version!r}, and {_VERSION} is understood")
         try:
-            if value["version"] != _VERSION:
-                raise ValueError(
-                    f"this receipt is of version {value['version']!r}, and {_VERSION} is understood"
-                )
             return cls(
-                conversation_id=str(value["conversation_id"]),
-                anchors=tuple(map(str, value["anchors"])),
-                stored=tuple(map(str, value["stored"])),
-                unknown=tuple(
-                    SentItems(
-                        tuple(map(dict, sent["items"])), tuple(map(str, sent["anchors"])), int(sent["sends"])
-                    )
-                    for sent in value["unknown"]
-                ),
+                conversation_id=_text(value["conversation_id"]),
+                anchors=tuple(map(_text, value["anchors"])),
+                stored=tuple(map(_text, value["stored"])),
+                unknown=tuple(map(_sent, value["unknown"])),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"this is not a receipt of an unsettled write: {error!r} is wrong") from error
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no id")
+    return value
+
+
+def _sent(value: Mapping[str, Any]) -> SentItems:
+    items = tuple(value["items"])
+    if not items or not all(isinstance(item, dict) for item in items):
+        raise TypeError("a request without items")
+    return SentItems(items, tuple(map(_text, value["anchors"])), int(value["sends"]))

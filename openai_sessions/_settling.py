@@ -31,14 +31,14 @@ async def settle_all(held: Held) -> None:
     Raises:
         Exception: A request failed; what is left stays unsettled.
     """
+    if held.known.doubts:
+        await held.newest(1)  # first: what appears behind an unsettled write is not someone's answer
     for receipt in list(held.known.unsettled):
         try:
             await settle(held, receipt)
         except CannotTellError as error:
             held.known.unsettled.remove(receipt)
             logger.warning("%s: an unsettled write stays as it is: %s", held.conversation_id, error)
-    if held.known.doubts:
-        await held.newest(1)
 
 
 async def settle_receipt(held: Held, receipt: Receipt) -> Settlement:

@@ -166,7 +166,12 @@ class _Write:
         """Put what is left into a receipt."""
         held = self._held
         unknown = () if self._is_looked_for else (replace(self._sent, sends=max(1, self._sent.sends)),)
-        receipt = Receipt(held.conversation_id, self._anchors, tuple(self.stored), unknown)
+        in_doubt = [
+            doubt.sent
+            for doubt in self._doubts
+            if doubt.sent.sends and (self._is_looked_for or doubt.sent.items is not self._sent.items)
+        ]
+        receipt = Receipt(held.conversation_id, self._anchors, tuple(self.stored), (*in_doubt, *unknown))
         held.known.unsettled.append(receipt)
         if isinstance(error, asyncio.CancelledError):
             logger.warning("%s: a write was cut; its outcome is unknown", held.conversation_id)
