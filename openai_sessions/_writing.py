@@ -72,6 +72,7 @@ class _Write:
         self._held = held
         self._anchors = held.known.tail.ids
         self.stored: list[str] = []
+        self._ids: list[str] = []
         self._sent = SentItems((), (), sends=0)
         self._doubts: list[Doubt] = []
         self._is_looked_for = True
@@ -90,6 +91,7 @@ class _Write:
         )
         held.known.tail.add(ids)
         self.stored += ids
+        self._ids += ids
 
     async def _request(self) -> list[str]:
         self.check_interruption()
@@ -157,6 +159,7 @@ class _Write:
         if not self._is_looked_for:
             copies = await self._copies()
             self.stored += copies[0] if copies else []
+            self._ids += copies[0] if copies else []
         for doubt in self._doubts:
             # What preceded the request is being deleted: what preceded the write will precede it.
             doubt.sent = replace(doubt.sent, anchors=self._anchors)
@@ -180,13 +183,17 @@ class _Write:
             receipt.as_json(),
             stored_ids=receipt.stored,
             unknown=[item for sent in unknown for item in sent.items],
-            not_stored=self._not_stored(),
+            not_stored=self._not_stored(unknown),
         ) from error
 
-    def _not_stored(self) -> list[Item]:
-        sent = [item for request in self.requests for item in request]
-        unknown = 0 if self._is_looked_for else len(self._sent.items)
-        return sent[len(self.stored) + unknown :]
+    def _not_stored(self, unknown: Sequence[SentItems]) -> list[Item]:
+        """Return the items of which neither the id stands nor the outcome is unknown."""
+        items = [item for request in self.requests for item in request]
+        standing = {
+            id(item) for item, item_id in zip(items, self._ids, strict=False) if item_id in self.stored
+        }
+        in_question = {id(item) for sent in unknown for item in sent.items}
+        return [item for item in items if id(item) not in standing | in_question]
 
     def check_interruption(self) -> None:
         """Raise when the caller was cancelled."""
