@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from openai_sessions._clients import Clients
 from openai_sessions._conversation import Conversation, hold_while_unsettled, shared_conversation
@@ -58,10 +58,6 @@ class Hooks:
     on_created: ConversationCallback | None = None
     on_orphan: Callable[[PossibleOrphan], object] | None = None
     lock: PluggedLock | None = None
-
-
-_CHANGED = object()
-"""Stands for the result of an operation whose conversation was another one by the time it was its turn."""
 
 
 class LazyConversation:
@@ -139,41 +135,37 @@ class LazyConversation:
                 return None
             gateway = await self._clients.gateway()
             self.known = shared_conversation(gateway.base_url, conversation_id)
-            held = partial(Held, gateway, conversation_id, self.known)
-            result = await run_owned(
-                partial(self._under_lock, held, operation), undo=partial(self._undo, held, undo)
-            )
-            if result is not _CHANGED:
-                return cast("T", result)
+            # The caller holds the lock, not the task that it owns: nobody comes between a result and
+            # its undoing.
+            async with self.known.lock:
+                if conversation_id == self._conversation_id:
+                    hold = partial(Held, gateway, conversation_id, self.known)
+                    return await run_owned(
+                        partial(self._with_plugged_lock, hold, operation),
+                        undo=undo and partial(self._undo, hold, undo),
+                    )
+                # Cleared, or set to another conversation, while waiting: begin again.
 
     async def _undo(
-        self,
-        hold: Callable[[Interruption], Held],
-        undo: Callable[[Held, T], Awaitable[object]] | None,
-        result: T,
+        self, hold: Callable[[Interruption], Held], undo: Callable[[Held, T], Awaitable[object]], result: T
     ) -> None:
-        if undo is not None and result is not _CHANGED:
-            await self._under_lock(hold, lambda held: undo(held, result), Interruption())
+        await self._with_plugged_lock(hold, lambda held: undo(held, result), Interruption())
 
-    async def _under_lock(
+    async def _with_plugged_lock(
         self,
         hold: Callable[[Interruption], Held],
         operation: Callable[[Held], Awaitable[T]],
         interruption: Interruption,
-    ) -> T | object:
-        held = hold(interruption)
-        lock = self._hooks.lock
-        async with held.known.lock:
-            if held.conversation_id != self._conversation_id:
-                return _CHANGED  # cleared, or set to another conversation, while waiting
-            async with holding(lock, held.conversation_id) if lock else nullcontext():
-                if lock:
-                    held.known.expire()
-                try:
-                    async with held.gateway.confirming_not_found(held.conversation_id):
-                        return await operation(held)
-                finally:
-                    hold_while_unsettled(held.known)
+    ) -> T:
+        held, lock = hold(interruption), self._hooks.lock
+        async with holding(lock, held.conversation_id) if lock else nullcontext():
+            if lock:
+                held.known.expire()
+            try:
+                async with held.gateway.confirming_not_found(held.conversation_id):
+                    return await operation(held)
+            finally:
+                hold_while_unsettled(held.known)
 
     async def delete(self) -> None:
         """Delete the conversation if there is one. The next operation that needs one creates it anew."""
@@ -205,9 +197,17 @@ class LazyConversation:
             return await gateway.create_conversation(self._metadata)
         except BaseException as error:
             failure = gateway.retrier.classify(error)
-            if self._hooks.on_orphan and (failure is None or failure.outcome is Outcome.UNKNOWN):
-                self._hooks.on_orphan(orphan)
+            if failure is None or failure.outcome is Outcome.UNKNOWN:
+                self._tell_of(orphan)
             raise
+
+    def _tell_of(self, orphan: PossibleOrphan) -> None:
+        if self._hooks.on_orphan is None:
+            return
+        try:
+            self._hooks.on_orphan(orphan)
+        except Exception:
+            logger.exception("on_orphan raised")
 
     async def _announce(self) -> None:
         """Call the callback for a conversation that it was not called for yet."""
