@@ -20,7 +20,7 @@ from openai_sessions._locking import FairLock
 from openai_sessions._owned import Interruption, run_owned
 from openai_sessions._plugged_lock import PluggedLock, holding
 from openai_sessions._policy import Operation, Outcome
-from openai_sessions._removing import delete_conversation
+from openai_sessions._removing import delete_conversation, note_taken
 from openai_sessions._types import ConversationCallback, Metadata
 
 T = TypeVar("T")
@@ -165,6 +165,8 @@ class LazyConversation:
                 async with held.gateway.confirming_not_found(held.conversation_id):
                     return await operation(held)
             finally:
+                if lock:
+                    await note_taken(held)
                 hold_while_unsettled(held.known)
 
     async def delete(self) -> None:

@@ -57,6 +57,15 @@ async def _taken_before(held: Held) -> Item | None:
     return None
 
 
+async def note_taken(held: Held) -> None:
+    """Find out which items failed pops have removed, while no other process can: keep only those."""
+    for taken in list(held.known.taken):
+        if not taken.is_gone:
+            with suppress(Exception):
+                taken.is_gone = not await held.gateway.has_item(held.conversation_id, taken.item["id"])
+    held.known.taken[:] = [taken for taken in held.known.taken if taken.is_gone]
+
+
 async def _take(held: Held, item: Item) -> Item:
     """Delete an item and return it; keep it while it is not known whether it was deleted."""
     taken = TakenItem(item, is_gone=False)

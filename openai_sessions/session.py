@@ -73,9 +73,9 @@ class OpenAIConversationsSession(CompactableHistory):
         retry_budget: What retries are paid from; by default the sessions of one client share one.
         on_retry: Called with a `RetryEvent` before a request is sent again.
         lock: Given the conversation id, returns an async context manager that is held around each
-            read and write, so that processes exclude each other. Its lease must outlast the
-            deadline of the policy by 10 seconds. An error on leaving it is logged. A request that the
-            server applies only after the lock was left may stay, stored twice.
+            read and write, so that processes exclude each other. Its lease must outlast the policy's
+            deadline by 10 seconds, and by a deadline more for each further 20 items of a write. An
+            error on leaving it is logged. What is applied only after it was left may stay twice.
 
     Raises:
         ValueError: The conversation id is malformed, or the metadata is over a limit.

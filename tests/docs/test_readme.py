@@ -68,7 +68,7 @@ def test_first_program_is_short():
 
 
 def test_table_of_errors_is_complete():
-    documented = [row[0].strip("`") for row in table_after(README, "### When requests fail")]
+    documented = [row[0].strip("`") for row in table_after(README, "### Errors")]
     errors = [name for name in openai_sessions.__all__ if name.endswith("Error")]
     assert sorted([*documented, "SessionError"]) == sorted(errors)
 

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from tests.examples.stand_in import ROOT, run_python
+from tests.processes.redis_server import redis_server
 
 EXAMPLES = ROOT / "examples"
 
@@ -31,8 +32,17 @@ OUTPUT = {
         r"second user: What state is it in\? Washington\.",
     ],
     "stateless_worker.py": [r"San Francisco\.", r"California\."],
+    "redis_lock.py": [r"25 items in conv_\w{48}"],
 }
 """What each example prints, as a pattern for each line; users speak in any order, so lines are sorted."""
+
+
+@pytest.fixture
+def redis(monkeypatch):
+    """A Redis server that examples find."""
+    with redis_server() as url:
+        monkeypatch.setenv("REDIS_URL", url)
+        yield url
 
 
 def test_every_example_has_an_expected_output():
@@ -46,8 +56,10 @@ def test_example_is_short(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OUTPUT)
-def test_example_runs(name, server):
+def test_example_runs(name, server, request):
     base_url, _ = server
+    if name == "redis_lock.py":
+        request.getfixturevalue("redis")
     finished = run_python(str(EXAMPLES / name), base_url=base_url)
     lines = finished.stdout.splitlines()
     if name == "multiple_sessions.py":
@@ -70,6 +82,15 @@ def test_resume_goes_on_in_another_process(server):
         "remembered: {'role': 'user', 'content': 'I was here.'}",
         f"resume with: {conversation_id}",
     ]
+
+
+@pytest.mark.slow
+def test_redis_lock_goes_on_in_another_process(server, redis):
+    base_url, _ = server
+    first = run_python("examples/redis_lock.py", base_url=base_url)
+    conversation_id = first.stdout.split()[-1]
+    second = run_python("examples/redis_lock.py", conversation_id, base_url=base_url)
+    assert f"50 items in {conversation_id}\n" == second.stdout
 
 
 @pytest.mark.slow

@@ -1,0 +1,107 @@
+"""A process with a session of its own, which does what it is told, line by line.
+
+Each line of its input is an order, answered with a line of output; all are JSON. "open" makes the session,
+"close" closes it, and another one may be opened then.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+
+import openai
+
+from openai_sessions import OpenAIConversationsSession, RetryPolicy, UnsettledWarning, UnsettledWriteError
+
+
+async def add(session, *, items):
+    await session.add_items(items)
+
+
+async def add_or_leave_a_receipt(session, *, items, path):
+    """Write as a stateless worker does: what is left undone is for whoever finds the receipt."""
+    try:
+        await session.add_items(items)
+    except UnsettledWriteError as error:
+        await asyncio.to_thread(Path(path).write_text, json.dumps(error.receipt))
+        return [len(part) for part in (error.stored_ids, error.unknown, error.not_stored)]
+
+
+async def settle(session, *, path):
+    settlement = await session.settle(json.loads(await asyncio.to_thread(Path(path).read_text)))
+    return [len(settlement.deleted), len(settlement.standing)]
+
+
+async def pop(session):
+    return await session.pop_item()
+
+
+async def pop_or_fail(session):
+    """Return the item, or the name of the error."""
+    try:
+        return await session.pop_item()
+    except openai.APIError as error:
+        return type(error).__name__
+
+
+async def get(session):
+    return await session.get_items()
+
+
+ORDERS = {
+    function.__name__: function for function in (add, add_or_leave_a_receipt, settle, pop, pop_or_fail, get)
+}
+
+
+@contextlib.asynccontextmanager
+async def locking(redis_url, options):
+    """Give the lock of the example, or None without the URL of a Redis server."""
+    if redis_url is None:
+        yield None
+        return
+    from redis.asyncio import Redis  # noqa: PLC0415 - only workers that lock need it
+
+    from examples.redis_lock import redis_lock  # noqa: PLC0415
+
+    async with Redis.from_url(redis_url) as redis:
+        yield redis_lock(redis, **options)
+
+
+async def work(setting):
+    """Answer orders until the session is to be closed."""
+    os.environ["OPENAI_BASE_URL"] = setting["base_url"]
+    policy = RetryPolicy(**setting["policy"])
+    async with (
+        locking(setting["redis_url"], setting["lock"]) as lock,
+        OpenAIConversationsSession(
+            conversation_id=setting["conversation_id"], lock=lock, retry_policy=policy
+        ) as session,
+    ):
+        answer("open")
+        while (order := next_order())["do"] != "close":
+            perform = ORDERS[order.pop("do")]
+            answer(await perform(session, **order))
+
+
+async def main():
+    while True:
+        await work(next_order())
+        answer("closed")
+
+
+def next_order():
+    return json.loads(sys.stdin.readline())
+
+
+def answer(value):
+    print(json.dumps(value), flush=True)  # noqa: T201 - it is a program
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.ERROR)  # warnings of the library are expected under faults
+    warnings.simplefilter("ignore", UnsettledWarning)  # the receipt is in a file by then
+    asyncio.run(main())
