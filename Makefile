@@ -1,12 +1,14 @@
 # Every target makes what it needs: a virtual environment in $(VENV), and the packages in it.
-#   make demo | test | lint | format | typecheck | check | wheel | clean
-# Variables: PYTHON (any Python >= 3.10), VENV, PINS ("openai==2.45.0 ..."), DEMO_ARGS ("--live"), PYTEST_ARGS.
+#   make demo | test | chaos | mutants | lint | format | typecheck | check | wheel | clean
+# Variables: PYTHON (any Python >= 3.10), VENV, PINS ("openai==2.45.0 ..."), DEMO_ARGS ("--live"), PYTEST_ARGS,
+#   CHAOS_ARGS ("--operations 2000 --seed 7").
 
 PYTHON ?= python3
 VENV ?= .venv
 PINS ?=
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
+CHAOS_ARGS ?=
 WHEELS ?= dist
 
 BIN := $(VENV)/bin
@@ -14,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 VERSIONS := from importlib.metadata import version as v; import platform as p; \
   print("Python", p.python_version(), *(f"{n} {v(n)}" for n in ("openai", "openai-agents")), sep=" | ")
 
-.PHONY: help demo test lint format typecheck check wheel clean FORCE
+.PHONY: help demo test chaos mutants lint format typecheck check wheel clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -26,6 +28,14 @@ demo: $(VENV)/.installed-cli
 test: $(VENV)/.installed-dev
 	@$(BIN)/python -c '$(VERSIONS)'
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+chaos: $(VENV)/.installed-dev
+	@$(BIN)/python -m docs.chaos $(CHAOS_ARGS)
+
+mutants: $(VENV)/.installed-dev
+	$(PIP) install 'mutmut==3.8.*'
+	$(BIN)/mutmut run --max-children 2
+	$(BIN)/mutmut results
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -47,7 +57,7 @@ wheel: $(VENV)/.created
 	@ls $(WHEELS)/openai_sessions-*.whl
 
 clean:
-	rm -rf .venv .ci-venvs build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .ci-venvs build dist mutants .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed and $(PYTHON) is %d.%d: name another, as in make PYTHON=python3.12" % sys.version_info[:2])'

@@ -168,7 +168,7 @@ class _Write:
     def _leave_unsettled(self, error: BaseException) -> None:
         """Put what is left into a receipt."""
         held = self._held
-        unknown = () if self._is_looked_for else (replace(self._sent, sends=max(1, self._sent.sends)),)
+        unknown = () if self._is_looked_for else (self._sent,)
         in_doubt = [
             doubt.sent
             for doubt in self._doubts

@@ -89,6 +89,16 @@ def test_what_cannot_fit_one_request_is_split_at_the_fewest_pairs():
     assert torn(requests) == 2
 
 
+def test_a_call_is_not_torn_from_its_output_for_what_stands_between_them():
+    assert sizes([*users(18), call("c"), *users(1), output("c")]) == [18, 3]
+
+
+def test_one_request_more_is_made_rather_than_a_pair_torn():
+    """Twenty items that belong together, between others that would fill up its request."""
+    keys = "abcdefghij"
+    assert sizes([*users(1), *map(call, keys), *map(output, keys), *users(19)]) == [1, 20, 19]
+
+
 def torn(requests: list[list[dict]]) -> int:
     place = {
         (item["type"], item["call_id"]): number

@@ -1,0 +1,173 @@
+"""What the process knows of a conversation, and for how long."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+
+from openai_sessions._conversation import (
+    Conversation,
+    Doubt,
+    KnownTail,
+    TakenItem,
+    hold_while_unsettled,
+    shared_conversation,
+)
+from openai_sessions._receipts import Receipt, SentItems
+
+BASE_URL = "https://conversation.test/v1/"
+
+
+def items(*ids: object) -> list[dict]:
+    return [{"id": item_id} for item_id in ids]
+
+
+def numbered(start: int, stop: int) -> list[str]:
+    return [f"m{number}" for number in range(start, stop)]
+
+
+def tail_of(*ids: str) -> KnownTail:
+    tail = KnownTail()
+    tail.learn(items(*ids))
+    return tail
+
+
+def test_a_new_tail_is_not_known():
+    tail = KnownTail()
+    assert ((), False) == (tail.ids, tail.is_known)
+
+
+def test_an_empty_conversation_is_known():
+    tail = tail_of()
+    assert ((), True) == (tail.ids, tail.is_known)
+
+
+def test_what_was_read_is_known_in_order():
+    assert ("m1", "m2") == tail_of("m1", "m2").ids
+
+
+def test_items_without_ids_are_passed_over():
+    tail = KnownTail()
+    tail.learn([{}, *items("m1", None, 7)])
+    assert ("m1",) == tail.ids
+
+
+def test_what_was_appended_comes_last():
+    tail = tail_of("m1")
+    tail.add(["m2", "m3"])
+    assert ("m1", "m2", "m3") == tail.ids
+
+
+def test_what_a_listing_lacks_is_remembered_before_it():
+    """The listing may have been an old one."""
+    tail = tail_of("m1", "m2", "m3")
+    tail.learn(items("m1", "m2"))
+    assert ("m3", "m1", "m2") == tail.ids
+
+
+def test_what_was_deleted_is_forgotten():
+    tail = tail_of("m1", "m2", "m3")
+    tail.remove(["m3", "m1", "other"])
+    assert (("m2",), True) == (tail.ids, tail.is_known)
+
+
+def test_the_newest_128_of_a_listing_are_remembered():
+    assert numbered(72, 200) == list(tail_of(*numbered(0, 200)).ids)
+
+
+def test_the_newest_32_that_a_listing_lacks_are_remembered():
+    tail = tail_of(*numbered(0, 100))
+    tail.learn(items("n1"))
+    assert [*numbered(68, 100), "n1"] == list(tail.ids)
+
+
+def test_the_newest_160_stay_when_items_are_appended():
+    tail = tail_of(*numbered(0, 128))
+    tail.add(numbered(128, 200))
+    assert numbered(40, 200) == list(tail.ids)
+
+
+def test_an_expired_tail_is_to_be_read_again_and_not_taken_for_new():
+    tail = tail_of("m1")
+    tail.expire()
+    assert (("m1",), False) == (tail.ids, tail.is_known)
+    tail.learn(items("m2"))
+    assert (("m1", "m2"), True) == (tail.ids, tail.is_known)
+
+
+def test_a_forgotten_tail_is_gone():
+    tail = tail_of("m1")
+    tail.forget()
+    assert ((), False) == (tail.ids, tail.is_known)
+
+
+def test_a_conversation_is_one_object():
+    one = shared_conversation(BASE_URL, "conv_same")
+    assert one is shared_conversation(BASE_URL, "conv_same")
+
+
+@pytest.mark.parametrize("key", [(BASE_URL, "conv_b"), ("https://other.test/v1/", "conv_a")])
+def test_another_id_or_server_is_another_conversation(key):
+    one = shared_conversation(BASE_URL, "conv_a")
+    assert one is not shared_conversation(*key)
+
+
+SENT = SentItems(({"role": "user", "content": "Hi"},), (), sends=1)
+
+UNSETTLED = {
+    "unsettled": lambda conversation: conversation.unsettled.append(Receipt("conv_1")),
+    "doubts": lambda conversation: conversation.doubts.append(Doubt(SENT, until=1.0)),
+    "taken": lambda conversation: conversation.taken.append(TakenItem({"id": "m1"}, is_gone=False)),
+}
+
+
+def test_a_conversation_is_let_go_with_its_last_user():
+    conversation = shared_conversation(BASE_URL, "conv_free")
+    conversation.tail.learn(items("m1"))
+    hold_while_unsettled(conversation)
+    gone = weakref.ref(conversation)
+    del conversation
+    gc.collect()
+    assert gone() is None
+    assert not shared_conversation(BASE_URL, "conv_free").tail.is_known
+
+
+@pytest.mark.parametrize("leave", UNSETTLED.values(), ids=UNSETTLED)
+def test_a_conversation_lives_while_something_is_unsettled(leave):
+    conversation = shared_conversation(BASE_URL, "conv_held")
+    leave(conversation)
+    hold_while_unsettled(conversation)
+    reference = weakref.ref(conversation)
+    del conversation
+    gc.collect()
+    held = shared_conversation(BASE_URL, "conv_held")
+    assert held is reference()
+    held.forget()
+    hold_while_unsettled(held)
+    del held
+    gc.collect()
+    assert reference() is None
+
+
+def full() -> Conversation:
+    conversation = Conversation()
+    for leave in UNSETTLED.values():
+        leave(conversation)
+    conversation.tail.learn(items("m1"))
+    return conversation
+
+
+def test_when_all_items_are_gone_only_doubts_and_the_tail_stay():
+    conversation = full()
+    conversation.settle_everything()
+    assert ([], []) == (conversation.unsettled, conversation.taken)
+    assert (1, ("m1",)) == (len(conversation.doubts), conversation.tail.ids)
+
+
+def test_when_the_conversation_is_gone_nothing_stays():
+    conversation = full()
+    conversation.forget()
+    assert ([], [], []) == (conversation.unsettled, conversation.taken, conversation.doubts)
+    assert not conversation.tail.is_known

@@ -1,0 +1,193 @@
+"""Requests whose answers were lost: what a look finds, and what it must not conclude."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from openai_sessions import UnsettledWriteError
+
+from .stage import after, answering, cut, cut_after_commit
+from .world import texts, users
+
+YES = {"role": "user", "content": "yes"}
+NO = {"role": "user", "content": "no"}
+BEFORE = users(3, name="before")
+
+
+@pytest.fixture
+async def session(world, stage):
+    return await world.session_with(*BEFORE, openai_client=stage.client)
+
+
+@pytest.fixture
+def foreign(world, session):
+    """Return a function that gives what another process does later."""
+
+    def later(*items):
+        return lambda: world.foreign_add(session.session_id, *items)
+
+    return later
+
+
+def kept(world, session):
+    return world.stored(session.session_id)[len(BEFORE) :]
+
+
+@pytest.mark.parametrize("how", [cut, cut_after_commit])
+async def test_identical_content_of_two_session_objects_with_one_of_them_cut(world, stage, session, how):
+    other = world.session(session.session_id, openai_client=stage.client)
+    stage.at("create_items", 0, how)
+    await asyncio.gather(session.add_items([YES]), other.add_items([YES]))
+    assert kept(world, session) == ["yes", "yes"]
+    assert world.count()["create_items"] == 2
+
+
+async def test_a_commit_after_the_first_look_is_found_by_the_second(world, stage, session, foreign):
+    stage.at("create_items", 0, cut)
+    stage.at("list_items", 1, after(foreign(YES)))
+    await session.add_items([YES])
+    assert kept(world, session) == ["yes"]
+    assert world.operations() == ["list_items", "create_items", "list_items"]
+
+
+@pytest.mark.parametrize("moment", ["before the resend", "after it"])
+async def test_a_commit_after_both_looks_is_never_shown_and_is_deleted(
+    world, stage, session, foreign, moment
+):
+    stage.at("create_items", 0, cut)
+    if moment == "before the resend":
+        stage.at("create_items", 1, after(foreign(YES)))
+    await session.add_items([YES])
+    if moment == "after it":
+        await foreign(YES)()
+    other = world.session(session.session_id, openai_client=stage.client)
+    assert kept(world, session) == ["yes", "yes"]
+    assert texts(await other.get_items()) == [*texts(BEFORE), "yes"]
+    assert kept(world, session) == ["yes"]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 4, 100, None])
+async def test_reads_during_doubt_never_show_a_copy(world, stage, session, foreign, limit):
+    stage.at("create_items", 0, cut)
+    await session.add_items([YES, NO])
+    await foreign(YES, NO)()
+    expected = [*texts(BEFORE), "yes", "no"]
+    assert texts(await session.get_items(limit)) == (expected if limit is None else expected[-limit:])
+    assert world.stored(session.session_id) == expected
+
+
+async def test_a_pop_during_doubt_takes_the_item_and_not_its_copy(world, stage, session, foreign):
+    stage.at("create_items", 0, cut)
+    await session.add_items([YES])
+    await foreign(YES)()
+    assert await session.pop_item() == YES
+    assert kept(world, session) == []
+    assert texts(await session.get_items()) == texts(BEFORE)
+
+
+@pytest.mark.parametrize(("timeouts", "shown"), [(1.9, ["yes"]), (2.1, ["yes", "yes"])])
+async def test_a_commit_is_looked_for_during_twice_the_timeout(stage, session, foreign, timeouts, shown):
+    """One that comes later is outside the promise: it looks as if another process had written it."""
+    now = [0.0]
+    gateway = session._clients._gateway
+    gateway.retrier = replace(gateway.retrier, clock=lambda: now[0])
+    stage.at("create_items", 0, cut)
+    await session.add_items([YES])
+    now[0] = timeouts * gateway.timeout
+    await foreign(YES)()
+    assert texts(await session.get_items()) == [*texts(BEFORE), *shown]
+
+
+async def test_the_anchor_popped_by_a_foreign_client_leaves_an_older_one(world, stage, session):
+    newest = world.stored_ids(session.session_id)[-1]
+    stage.at("create_items", 0, cut_after_commit)
+    stage.at("list_items", 0, after(lambda: world.foreign_delete(session.session_id, newest)))
+    await session.add_items([YES])
+    assert world.stored(session.session_id) == [*texts(BEFORE)[:-1], "yes"]
+    assert world.count()["create_items"] == 1
+
+
+async def test_all_known_ids_gone_is_told_and_nothing_deleted(world, stage, session):
+    known = world.stored_ids(session.session_id)
+    stage.at("create_items", 0, cut_after_commit)
+    stage.at("list_items", 0, after(lambda: world.foreign_delete(session.session_id, *known)))
+    with pytest.raises(UnsettledWriteError) as caught:
+        await session.add_items([YES])
+    assert caught.value.unknown == [YES]
+    assert world.count()["create_items"] == 1
+    assert world.count()["delete_item"] == len(known)  # the foreign ones
+    assert texts(await session.get_items()) == ["yes"]
+    assert world.stored(session.session_id) == ["yes"]
+
+
+async def test_more_copies_than_sends_are_told_and_nothing_deleted(world, stage, session, foreign):
+    stage.at("create_items", 0, cut_after_commit)
+    stage.at("list_items", 0, after(foreign(YES)))
+    with pytest.raises(UnsettledWriteError) as caught:
+        await session.add_items([YES])
+    assert caught.value.unknown == [YES]
+    assert kept(world, session) == ["yes", "yes"]
+    assert world.count()["delete_item"] == 0
+    await session.get_items()
+    assert kept(world, session) == ["yes", "yes"]
+
+
+async def test_one_foreign_copy_at_the_same_moment_is_taken_for_the_own_one(world, stage, session, foreign):
+    """Without a lock, identical items of another process cannot be told apart, as the README says."""
+    stage.at("create_items", 0, cut)
+    stage.at("list_items", 0, after(foreign(YES)))
+    await session.add_items([YES])
+    assert kept(world, session) == ["yes"]
+    assert world.count()["delete_item"] == 0
+
+
+async def test_other_foreign_items_in_between_are_no_copies(world, stage, session, foreign):
+    stage.at("create_items", 0, cut_after_commit)
+    stage.at("list_items", 0, after(foreign(NO)))
+    await session.add_items([YES])
+    assert kept(world, session) == ["yes", "no"]
+    assert world.count()["delete_item"] == 0
+
+
+async def test_half_a_copy_is_none(world, stage, session, foreign):
+    stage.at("create_items", 0, cut)
+    stage.at("list_items", 0, after(foreign(YES)))
+    await session.add_items([YES, NO])
+    assert kept(world, session) == ["yes", "yes", "no"]
+    assert world.count()["delete_item"] == 0
+
+
+@pytest.mark.parametrize("code", ["duplicate_item", "conversation_locked", None])
+async def test_a_resend_refused_because_the_first_request_was_applied_after_all(
+    world, stage, session, foreign, code
+):
+    stage.at("create_items", 0, cut)
+    stage.at("create_items", 1, answering(400, code, meanwhile=foreign(YES)))
+    await session.add_items([YES])
+    assert kept(world, session) == ["yes"]
+    assert texts(await session.get_items()) == [*texts(BEFORE), "yes"]
+    assert kept(world, session) == ["yes"]
+
+
+async def test_an_id_that_is_a_duplicate_is_that_of_the_first_request(world, stage, session):
+    """The emulator refuses an id that the conversation holds, as the API does."""
+    call = {"type": "file_search_call", "id": "fs_1", "status": "completed", "queries": ["q"]}
+    foreign = world.foreign.conversations.items
+    stage.at("create_items", 0, cut)
+    stage.at("create_items", 1, after(lambda: foreign.create(session.session_id, items=[call])))
+    await session.add_items([call])
+    assert 400 in [request.status for request in world.emulator.requests]
+    assert world.stored_ids(session.session_id)[len(BEFORE) :] == ["fs_1"]
+
+
+async def test_a_resend_refused_for_good_is_raised_and_leaves_nothing(world, stage, session):
+    stage.at("create_items", 0, cut)
+    stage.at("create_items", 1, answering(400, "duplicate_item"))
+    with pytest.raises(Exception, match="no") as caught:
+        await session.add_items([YES])
+    assert caught.value.status_code == 400
+    assert kept(world, session) == []
+    assert session.unsettled == ()

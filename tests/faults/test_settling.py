@@ -1,0 +1,154 @@
+"""Writes that could not be undone: their receipts, and what settling them does, here or elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import warnings
+
+import pytest
+
+from openai_sessions import Settlement, UnsettledWarning, UnsettledWriteError
+
+from .world import ALWAYS, Spot, texts, users
+
+ITEMS = users(45)
+BEFORE = users(2, name="before")
+ANSWER = {"role": "assistant", "content": "an answer"}
+
+NO_DELETION = Spot("quota", "delete_item", times=ALWAYS)
+NO_LOOK = Spot("quota", "list_items", times=ALWAYS)
+
+
+@pytest.fixture
+async def session(world):
+    return await world.session_with(*BEFORE)
+
+
+@pytest.fixture
+async def failed(world, session):
+    """A write of which 20 items stand, 20 are stored without anybody knowing, and 5 are not stored."""
+    world.inject(Spot("cut_after_commit", "create_items", after=1), NO_LOOK)
+    with pytest.raises(UnsettledWriteError) as caught:
+        await session.add_items(ITEMS)
+    await world.calm()
+    world.emulator.forget_requests()
+    return caught.value
+
+
+async def test_the_error_says_what_stands_what_is_unknown_and_what_is_not_stored(world, session, failed):
+    assert list(failed.stored_ids) == world.stored_ids(session.session_id)[2:22]
+    assert texts(failed.unknown) == texts(ITEMS)[20:40]
+    assert texts(failed.not_stored) == texts(ITEMS)[40:]
+    assert type(failed.__cause__).__name__ == "RateLimitError"
+    assert session.unsettled == (failed.receipt,)
+
+
+@pytest.mark.parametrize("operation", ["get", "add", "pop", "settle", "aclose"])
+async def test_the_next_operation_of_any_session_object_undoes_it(world, session, failed, operation):
+    other = world.session(session.session_id)
+    done = {
+        "get": other.get_items,
+        "add": lambda: other.add_items([ANSWER]),
+        "pop": other.pop_item,
+        "settle": lambda: session.settle(failed.receipt),
+        "aclose": session.aclose,
+    }
+    await done[operation]()
+    expected = {"add": [*texts(BEFORE), "an answer"], "pop": texts(BEFORE)[:1]}.get(operation, texts(BEFORE))
+    assert world.stored(session.session_id) == expected
+    assert session.unsettled == ()
+
+
+async def test_settling_says_what_it_deleted(world, session, failed):
+    stored = world.stored_ids(session.session_id)[2:]
+    assert await session.settle(failed.receipt) == Settlement(deleted=tuple(stored))
+    assert await session.settle(failed.receipt) == Settlement()
+
+
+async def test_what_someone_has_answered_stays_and_is_named(world, session, failed, caplog):
+    stored = world.stored_ids(session.session_id)[2:]
+    await world.foreign_add(session.session_id, ANSWER)
+    settlement = await session.settle(json.loads(json.dumps(failed.receipt)))
+    assert settlement == Settlement(standing=tuple(stored))
+    assert world.stored(session.session_id) == [*texts(BEFORE), *texts(ITEMS)[:40], "an answer"]
+    assert world.count()["delete_item"] == 0
+    assert session.unsettled == ()
+    assert "40 item(s) of a failed write stay" in caplog.text
+
+
+async def test_the_next_operation_leaves_what_someone_has_answered(world, session, failed):
+    await world.foreign_add(session.session_id, ANSWER)
+    assert texts(await session.get_items()) == [*texts(BEFORE), *texts(ITEMS)[:40], "an answer"]
+    assert world.count()["delete_item"] == 0
+
+
+@pytest.mark.parametrize("answered", [False, True])
+async def test_a_receipt_is_settled_by_another_process(world, session, failed, answered):
+    ours = world.stored_ids(session.session_id)[2:]
+    if answered:
+        await world.foreign_add(session.session_id, ANSWER)
+    with world.emulator.serve() as base_url:
+        settlement = await settled_elsewhere(base_url, failed.receipt)
+    assert settlement == {"deleted": [] if answered else ours, "standing": ours if answered else []}
+    expected = [*texts(ITEMS)[:40], "an answer"] if answered else []
+    assert world.stored(session.session_id) == [*texts(BEFORE), *expected]
+
+
+async def settled_elsewhere(base_url, receipt):
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.faults.settling", base_url),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await asyncio.wait_for(process.communicate(json.dumps(receipt).encode()), 30)
+    assert process.returncode == 0
+    return json.loads(output)
+
+
+async def test_a_receipt_whose_anchors_are_gone_is_refused_and_nothing_deleted(world, session, failed):
+    stored = world.stored_ids(session.session_id)
+    await world.foreign_delete(session.session_id, *stored[:22])
+    world.emulator.forget_requests()
+    with pytest.raises(UnsettledWriteError):
+        await session.settle(failed.receipt)
+    assert world.count()["delete_item"] == 0
+    assert world.stored(session.session_id) == texts(ITEMS)[20:40]
+
+
+async def test_a_settling_that_fails_leaves_the_receipt_good(world, session, failed):
+    world.inject(NO_DELETION)
+    with pytest.raises(Exception, match="quota"):
+        await session.settle(failed.receipt)
+    assert len(session.unsettled) == 1
+    await world.calm()
+    assert len((await session.settle(failed.receipt)).deleted) > 0
+    assert world.stored(session.session_id) == texts(BEFORE)
+    assert session.unsettled == ()
+
+
+async def test_closing_warns_with_the_receipts_when_it_cannot_settle(world, session, failed):
+    world.inject(NO_LOOK)
+    with pytest.warns(UnsettledWarning) as caught:
+        await session.aclose()
+    assert [failed.receipt] == [receipt for warning in caught for receipt in warning.message.receipts]
+    await world.calm()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        await session.aclose()
+    assert world.stored(session.session_id) == texts(BEFORE)
+
+
+@pytest.mark.parametrize("refused", [{}, {"version": 99}, {"version": 1, "conversation_id": "conv_1"}])
+async def test_what_is_no_receipt_is_refused_without_a_request(world, session, refused):
+    with pytest.raises(ValueError, match="receipt"):
+        await session.settle(refused)
+    assert world.operations() == []
+
+
+async def test_a_receipt_of_another_conversation_is_refused_without_a_request(world, failed):
+    other = await world.session_with()
+    with pytest.raises(ValueError, match="the receipt is of conv_"):
+        await other.settle(failed.receipt)
+    assert world.operations() == []

@@ -1,0 +1,241 @@
+"""Random operations of several session objects with faults and cancellations, against a model list.
+
+After every step a calm read by any session object of the conversation shows what the model holds, and
+so does the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from openai_sessions.emulator import Emulator
+
+from .stage import Gate, Stage
+from .world import ALWAYS, FAILURES, World, spots, texts
+
+LIES = ("empty_page", "stale_page")
+"""Pages that hide items: a pop then takes an older one, which no model foretells."""
+
+FAULTS = [
+    fault
+    for operation in ("create_items", "list_items", "delete_item", "retrieve_item")
+    for fault in spots(operation, after=(0, 1), times=(1, 2, ALWAYS))
+    if fault.kind not in LIES
+]
+MOMENTS = ["before", "after"]
+NUMBERS = st.integers(0, 2)
+PAIRS = st.integers(0, 1)
+FEW_FAULTS = st.lists(st.sampled_from(FAULTS), max_size=2)
+
+
+@dataclass
+class Model:
+    """A conversation as it should be: its id, and the texts of its items."""
+
+    conversation_id: str
+    texts: list[str] = field(default_factory=list)
+
+
+class Sessions(RuleBasedStateMachine):
+    """Two conversations with three session objects each, and another process that writes to them."""
+
+    def __init__(self):
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.complaints = []
+        self.loop.set_exception_handler(lambda _, context: self.complaints.append(context))
+        self.emulator = Emulator()
+        self.stage = Stage(self.emulator)
+        self.world = World(self.emulator)
+        self.names = itertools.count()
+
+    def run(self, awaitable):
+        return self.loop.run_until_complete(awaitable)
+
+    def teardown(self):
+        self.run(self.loop.shutdown_asyncgens())
+        left = asyncio.all_tasks(self.loop)
+        self.loop.close()
+        self.emulator.close()
+        assert not left
+        assert self.complaints == []
+
+    @initialize()
+    def begin(self):
+        async def begin():
+            for _ in range(2):
+                first = await self.world.session_with(openai_client=self.stage.client)
+                others = [
+                    self.world.session(first.session_id, openai_client=self.stage.client) for _ in range(2)
+                ]
+                self.sessions.append([first, *others])
+                self.models.append(Model(first.session_id))
+
+        self.sessions, self.models = [], []
+        self.run(begin())
+
+    def items(self, count):
+        return [{"role": "user", "content": f"text {next(self.names) % 3}"} for _ in range(count)]
+
+    async def under(self, faults, call):
+        """Call under faults; return whether it returned, and what."""
+        self.world.inject(*faults)
+        try:
+            return True, await call()
+        except FAILURES:
+            return False, None
+        finally:
+            await self.world.calm()
+
+    @rule(pair=PAIRS, number=NUMBERS, count=st.sampled_from([1, 2, 21, 45]), faults=FEW_FAULTS)
+    def add(self, pair, number, count, faults):
+        items = self.items(count)
+        done, _ = self.run(self.under(faults, lambda: self.sessions[pair][number].add_items(items)))
+        self.models[pair].texts += texts(items) if done else []
+
+    @rule(pair=PAIRS, number=NUMBERS, faults=FEW_FAULTS)
+    def pop(self, pair, number, faults):
+        done, item = self.run(self.under(faults, self.sessions[pair][number].pop_item))
+        self.popped(pair, number, item, done=done)
+
+    def popped(self, pair, number, item, *, done):
+        """A pop that raised has taken a value or not: the next one, in calm, gives the same value."""
+        if not done:
+            item = self.run(self.sessions[pair][number].pop_item())
+        expected = self.models[pair].texts
+        assert (item and item["content"]) == (expected.pop() if expected else None)
+
+    @rule(pair=PAIRS, number=NUMBERS, limit=st.sampled_from([None, 1, 3, 100]), faults=FEW_FAULTS)
+    def get(self, pair, number, limit, faults):
+        done, items = self.run(self.under(faults, lambda: self.sessions[pair][number].get_items(limit)))
+        if done:
+            expected = self.models[pair].texts
+            assert texts(items) == (expected if limit is None else expected[-limit:])
+
+    @rule(pair=PAIRS, number=NUMBERS, faults=FEW_FAULTS)
+    def clear(self, pair, number, faults):
+        session = self.sessions[pair][number]
+        done, _ = self.run(self.under(faults, lambda: session.clear_session(keep_conversation=True)))
+        stored = self.world.stored(self.models[pair].conversation_id)
+        assert not (done and stored)
+        self.models[pair].texts = [] if done else self.kept_of(pair, stored)
+
+    def kept_of(self, pair, stored):
+        """A clear that fails has deleted some items: what is left was there, in order."""
+        before = iter(self.models[pair].texts)
+        assert all(text in before for text in stored)
+        return stored
+
+    @rule(pair=PAIRS)
+    def another_process_adds(self, pair):
+        item = {"role": "assistant", "content": f"foreign {next(self.names)}"}
+        model = self.models[pair]
+        self.run(self.world.foreign_add(model.conversation_id, item))
+        model.texts.append(item["content"])
+
+    @rule(
+        pair=PAIRS,
+        number=NUMBERS,
+        count=st.sampled_from([2, 45]),
+        moment=st.tuples(st.integers(0, 2), st.sampled_from(MOMENTS)),
+        faults=FEW_FAULTS,
+    )
+    def cancel_an_add(self, pair, number, count, moment, faults):
+        session, items = self.sessions[pair][number], self.items(count)
+        place = ("create_items", *moment)
+        done, _ = self.run(self.cancelled(place, faults, lambda: session.add_items(items)))
+        self.models[pair].texts += texts(items) if done else []
+
+    @rule(
+        pair=PAIRS,
+        number=NUMBERS,
+        operation=st.sampled_from(["list_items", "delete_item"]),
+        moment=st.sampled_from(MOMENTS),
+    )
+    def cancel_a_pop(self, pair, number, operation, moment):
+        pop = self.sessions[pair][number].pop_item
+        done, item = self.run(self.cancelled((operation, 0, moment), [], pop))
+        self.popped(pair, number, item, done=done)
+
+    async def cancelled(self, place, faults, call):
+        """Call, and cancel at a request if it comes to that; return as `under` does."""
+        operation, number, moment = place
+        gate = Gate()
+        self.stage.at(operation, number, getattr(gate, moment))
+        self.world.inject(*faults)
+        calling = asyncio.ensure_future(call())
+        reaching = asyncio.ensure_future(gate.reached.wait())
+        await asyncio.wait({calling, reaching}, return_when=asyncio.FIRST_COMPLETED)
+        calling.cancel()
+        reaching.cancel()
+        await asyncio.sleep(0)
+        gate.opened.set()
+        self.stage.forget()
+        try:
+            return True, await calling
+        except (asyncio.CancelledError, *FAILURES):
+            return False, None
+        finally:
+            await self.world.calm()
+
+    @precondition(lambda self: len(self.models[0].texts) > 3)
+    @rule(count=st.integers(2, 5), faults=FEW_FAULTS)
+    def pop_at_once(self, count, faults):
+        """Session objects that pop at the same time get different items."""
+
+        async def pop_at_once():
+            self.world.inject(*faults)
+            pops = (self.sessions[0][number % 3].pop_item() for number in range(count))
+            results = await asyncio.gather(*pops, return_exceptions=True)
+            await self.world.calm()
+            assert all(isinstance(result, (dict, type(None), *FAILURES)) for result in results)
+            failed = any(isinstance(result, Exception) for result in results)
+            last = [await self.sessions[0][0].pop_item()] if failed else []
+            return [item for item in [*results, *last] if isinstance(item, dict)]
+
+        popped = texts(self.run(pop_at_once()))
+        model = self.models[0]
+        left = len(model.texts) - len(popped)
+        assert Counter(popped) == Counter(model.texts[left:])
+        del model.texts[left:]
+
+    @rule(count=st.integers(2, 4), faults=FEW_FAULTS)
+    def add_at_once(self, count, faults):
+        """Session objects that add the same content at the same time add it each once, or raise."""
+
+        async def add_at_once():
+            self.world.inject(*faults)
+            adds = (self.sessions[1][number % 3].add_items([SAME]) for number in range(count))
+            results = await asyncio.gather(*adds, return_exceptions=True)
+            await self.world.calm()
+            assert all(result is None or isinstance(result, FAILURES) for result in results)
+            return results.count(None)
+
+        self.models[1].texts += ["same"] * self.run(add_at_once())
+
+    @invariant()
+    def what_is_read_and_stored_is_what_was_written(self):
+        for model, (first, *_) in zip(self.models, self.sessions, strict=True):
+            assert texts(self.run(first.get_items())) == model.texts
+            assert self.world.stored(model.conversation_id) == model.texts
+            assert first.unsettled == ()
+
+
+SAME = {"role": "user", "content": "same"}
+
+TestSessions = pytest.mark.slow(Sessions.TestCase)
+TestSessions.settings = settings(
+    max_examples=25,
+    stateful_step_count=20,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)

@@ -1,0 +1,1 @@
+"""The program that proves by force: its bookkeeping, its eyes, and a short run of it."""

@@ -1,0 +1,67 @@
+"""What a run sees of sessions that break a promise, without a server."""
+
+import pytest
+
+from docs.chaos.history import Wrong
+from docs.chaos.planning import Plan
+from docs.chaos.report import errors, first_violations, table
+from docs.chaos.running import Run
+
+from . import broken
+
+PLAN = Plan(operations=240, rooms=3, tasks=2, burst=10)
+
+
+async def run(kind, plan=PLAN):
+    return await Run(broken.MemoryWorld(kind), plan).go()
+
+
+async def test_a_sound_session_breaks_nothing():
+    result = await run(broken.Sound)
+    assert ([], 240) == (result.violations, result.operations)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (broken.Drops, {Wrong.LOST, Wrong.LOST_ON_POP}),
+        (broken.Duplicates, {Wrong.DUPLICATED}),
+        (broken.PopsTwice, {Wrong.DUPLICATED}),
+        (broken.Reverses, {Wrong.OUT_OF_ORDER}),
+        (broken.PutsInFront, {Wrong.OUT_OF_ORDER}),
+        (broken.KeepsAfterError, {Wrong.STORED_AFTER_ERROR}),
+        (broken.LosesPops, {Wrong.LOST_ON_POP}),
+    ],
+)
+async def test_a_broken_session_is_seen(kind, expected):
+    """An item that was dropped may also have been lost by a pop that returned nothing."""
+    seen = {violation.wrong for violation, _ in (await run(kind)).violations}
+    assert seen
+    assert expected >= seen
+
+
+async def test_a_session_that_keeps_what_was_cancelled_is_seen():
+    plan = Plan(operations=120, rooms=3, tasks=2, cancelled=0.5, cancelled_within=0.002)
+    result = await run(broken.KeepsAfterCancelling, plan)
+    assert {Wrong.STORED_AFTER_ERROR} == {violation.wrong for violation, _ in result.violations}
+    assert result.cancelled
+
+
+async def test_an_operation_that_hangs_ends_the_run():
+    with pytest.raises(TimeoutError, match="hangs"):
+        await run(broken.Hangs, Plan(operations=60, rooms=1, tasks=1, patience=0.01))
+
+
+async def test_the_same_seed_draws_the_same_operations():
+    first, second, other = [await run(broken.Sound, Plan(operations=60, seed=seed)) for seed in (1, 1, 2)]
+    assert first.cancelled == second.cancelled
+    assert first.operations == other.operations
+
+
+async def test_a_report_names_what_is_wrong_with_its_history():
+    result = await run(broken.KeepsAfterError)
+    assert "| items stored although the call raised | 0 |" not in list(table({"a session": result}))
+    told = list(first_violations(result))
+    assert told[0].startswith("items stored although the call raised: ")
+    assert "ConnectionError" in told[1]
+    assert errors(result).startswith("ConnectionError ")
