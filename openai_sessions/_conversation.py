@@ -77,10 +77,12 @@ class Doubt:
     Attributes:
         sent: What was sent, and after what.
         until: Until when to look for it, by the clock of the policy.
+        acknowledged: The ids of items that were stored since, and are no copies, however many follow.
     """
 
     sent: SentItems
     until: float
+    acknowledged: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True, eq=False)
@@ -126,6 +128,12 @@ class Conversation:
         """
         self.tail.expire()
         self.doubts.clear()
+
+    def acknowledge(self, ids: Sequence[str]) -> None:
+        """Take up items that this process has appended: they are nobody's copies."""
+        self.tail.add(ids)
+        for doubt in self.doubts:
+            doubt.acknowledged.update(ids)
 
     def settle_everything(self) -> None:
         """Have nothing left to settle, as all items are gone. What is in doubt may yet appear."""

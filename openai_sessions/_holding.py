@@ -141,7 +141,7 @@ class Held:
 
     def _copies_of(self, doubt: Doubt, items: list[Item], taken: set[str]) -> set[str]:
         try:
-            copies = doubt.sent.copies_in(items, {*self.known.tail.ids, *taken})
+            copies = doubt.sent.copies_in(items, {*self.known.tail.ids, *taken, *doubt.acknowledged})
         except CannotTellError as error:
             logger.warning("%s: a request that was cut cannot be told apart: %s", self.conversation_id, error)
             return set()

@@ -89,7 +89,7 @@ class _Write:
             stopped=held.interruption.is_set,
             sleep=self._sleep,
         )
-        held.known.tail.add(ids)
+        held.known.acknowledge(ids)
         self.stored += ids
         self._ids += ids
 
