@@ -9,7 +9,7 @@ from typing import Any
 import openai
 import pytest
 
-from openai_sessions import OpenAIConversationsSession, UnsettledWriteError
+from openai_sessions import UnsettledWriteError
 from openai_sessions._conversation import Conversation
 from openai_sessions._failures import classify
 from openai_sessions._gateway import Gateway
@@ -19,8 +19,7 @@ from openai_sessions._policy import RetryPolicy
 from openai_sessions._receipts import Receipt, SentItems
 from openai_sessions._retrying import Retrier
 from openai_sessions._writing import append_items, delete_appended
-from openai_sessions.emulator import Fault
-from tests.wire import FAST, HTTP_FAMILY, Call, Wire, error, page
+from tests.wire import HTTP_FAMILY, Call, Wire, error, page
 
 POLICY = RetryPolicy(attempts=2, initial_wait=0.25, settle_after=0.125)
 
@@ -334,16 +333,3 @@ async def test_what_of_an_append_cannot_be_undone_is_unsettled():
         await delete_appended(server.held, ids)
     assert ["x", "a"] == server.texts
     assert Receipt("conv_1", (), ("a.0",)) == server.unsettled
-
-
-async def test_what_was_sent_again_stays_however_much_follows_it(emulator):
-    """While the first send is in doubt, its repetition is not one of its copies."""
-    session = OpenAIConversationsSession(openai_client=emulator.client(), retry_policy=FAST)
-    await session.add_items([{"role": "user", "content": "first"}])
-    emulator.inject(Fault("cut_before"), operation="create_items")
-    await session.add_items([{"role": "user", "content": "sent again"}])
-    for turn in range(9):
-        await session.add_items([{"role": "user", "content": f"{turn}/{n}"} for n in range(20)])
-    texts = [item["content"] for item in await session.get_items()]
-    assert texts[:2] == ["first", "sent again"]
-    assert len(texts) == 182

@@ -21,7 +21,7 @@ async def texts(session):
 
 
 async def test_a_write_that_was_sent_again_is_no_copy_however_many_items_follow(emulator, session):
-    """The copy that may yet appear is looked for as far back as the cut request, beyond all ids remembered."""
+    """A late copy is looked for as far back as the cut request, beyond all ids that are remembered."""
     await session.add_items(users("first"))
     emulator.inject(Fault("cut_before"), operation="create_items")
     await session.add_items(users("again"))
