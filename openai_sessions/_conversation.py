@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from weakref import WeakValueDictionary
 
 from openai_sessions._locking import FairLock
@@ -25,6 +25,7 @@ class KnownTail:
         self._ids: list[str] = []
         self._gone: list[str] = []
         self._is_known = False
+        self._is_whole = False
 
     @property
     def gone(self) -> frozenset[str]:
@@ -39,19 +40,28 @@ class KnownTail:
     @property
     def is_known(self) -> bool:
         """Whether the newest items have been seen since another process may have written."""
-        return self._is_known
+        return self._is_known and (self._is_whole or bool(self._ids))
 
-    def learn(self, items: Iterable[Item]) -> None:
-        """Take up what a read of the newest items has shown, oldest first."""
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is there but the ids that are known."""
+        return self._is_whole
+
+    def learn(self, items: Iterable[Item], *, is_whole: bool) -> None:
+        """Take up what a read of the newest items has shown, oldest first; of all items if it `is_whole`."""
         seen = [item["id"] for item in items if isinstance(item.get("id"), str)]
         shown = set(seen)
         missing = [item_id for item_id in self._ids if item_id not in shown]
+        joins = self._is_whole and shown.issubset(self._ids)
+        self._is_whole = (is_whole or joins) and len(seen) <= _NEWEST and len(missing) <= _MISSING
         self._ids = missing[-_MISSING:] + seen[-_NEWEST:]
         self._is_known = True
 
     def add(self, ids: Sequence[str]) -> None:
         """Take up items that were appended."""
-        self._ids = [*self._ids, *ids][-_NEWEST - _MISSING :]
+        known = [*self._ids, *ids]
+        self._ids = known[-_NEWEST - _MISSING :]
+        self._is_whole = self._is_whole and len(known) == len(self._ids)
 
     def remove(self, ids: Iterable[str]) -> None:
         """Take up that items were deleted."""
@@ -62,12 +72,14 @@ class KnownTail:
     def expire(self) -> None:
         """Have to be read again, as another process may have written. What was seen is still not new."""
         self._is_known = False
+        self._is_whole = False
 
     def forget(self) -> None:
         """Know nothing, as the conversation is gone."""
         self._ids = []
         self._gone = []
         self._is_known = False
+        self._is_whole = False
 
 
 @dataclass(slots=True, eq=False)
@@ -77,12 +89,20 @@ class Doubt:
     Attributes:
         sent: What was sent, and after what.
         until: Until when to look for it, by the clock of the policy.
+        is_whole: Whether its anchors are all that was there before it.
         acknowledged: The ids of items that were stored since, and are no copies, however many follow.
     """
 
     sent: SentItems
     until: float
+    is_whole: bool
     acknowledged: set[str] = field(default_factory=set)
+
+    def forget(self, ids: Collection[str]) -> None:
+        """Take up that items were deleted. Where nothing is left before it, nothing will be."""
+        left = tuple(anchor for anchor in self.sent.anchors if anchor not in ids)
+        if left or self.is_whole:
+            self.sent = replace(self.sent, anchors=left)
 
 
 @dataclass(slots=True, eq=False)
@@ -106,6 +126,7 @@ class Conversation:
         lock: Held around each operation, so that session objects on one conversation behave as one.
         tail: The newest ids that are known.
         doubts: Requests that may yet be applied.
+        unwanted: The ids of copies that are to be deleted.
         unsettled: Writes that could not be undone.
         taken: Items that a failed pop may have removed, to be handed out by the next one.
     """
@@ -113,6 +134,7 @@ class Conversation:
     lock: FairLock = field(default_factory=FairLock)
     tail: KnownTail = field(default_factory=KnownTail)
     doubts: list[Doubt] = field(default_factory=list)
+    unwanted: set[str] = field(default_factory=set)
     unsettled: list[Receipt] = field(default_factory=list)
     taken: list[TakenItem] = field(default_factory=list)
 
@@ -135,8 +157,23 @@ class Conversation:
         for doubt in self.doubts:
             doubt.acknowledged.update(ids)
 
+    def remove(self, ids: Collection[str]) -> None:
+        """Take up that items were deleted."""
+        self.tail.remove(ids)
+        self.unwanted.difference_update(ids)
+        for doubt in self.doubts:
+            doubt.forget(ids)
+
+    def receipts(self, conversation_id: str) -> tuple[Receipt, ...]:
+        """Return what is left to be deleted, as receipts."""
+        copies = Receipt(conversation_id, stored=tuple(sorted(self.unwanted)))
+        return (*self.unsettled, copies) if self.unwanted else tuple(self.unsettled)
+
     def settle_everything(self) -> None:
         """Have nothing left to settle, as all items are gone. What is in doubt may yet appear."""
+        for doubt in self.doubts:
+            doubt.sent = replace(doubt.sent, anchors=())
+        self.unwanted.clear()
         self.unsettled.clear()
         self.taken.clear()
 
@@ -165,7 +202,7 @@ def shared_conversation(base_url: str, conversation_id: str) -> Conversation:
 def hold_while_unsettled(conversation: Conversation) -> None:
     """Keep a conversation that has something to settle, and let go of one that has not."""
     with _guard:
-        if conversation.unsettled or conversation.doubts or conversation.taken:
+        if any((conversation.unwanted, conversation.unsettled, conversation.doubts, conversation.taken)):
             _held.add(conversation)
         else:
             _held.discard(conversation)

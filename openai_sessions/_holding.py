@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import anyio
@@ -11,6 +13,7 @@ import anyio
 from openai_sessions._conversation import Conversation, Doubt
 from openai_sessions._gateway import Gateway, NotFoundError
 from openai_sessions._owned import Interruption
+from openai_sessions._policy import Outcome
 from openai_sessions._reading import read_back, read_items
 from openai_sessions._receipts import CannotTellError, SentItems
 from openai_sessions._types import Item
@@ -27,6 +30,15 @@ _READS = 3
 
 _DEFAULT_TIMEOUT = 30.0
 """Seconds that a request without a timeout is taken to last at most."""
+
+
+class _LockedError(Exception):
+    """Tell that a deletion was refused as another request holds the conversation."""
+
+
+def _stop_when_locked(outcome: Outcome) -> None:
+    if outcome is Outcome.LOCKED:
+        raise _LockedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +70,7 @@ class Held:
             if not any(item.get("id") in self.known.tail.gone for item in items):
                 break
         items = [item for item in items if item.get("id") not in self.known.tail.gone]
-        self.known.tail.learn(items)
+        self.known.tail.learn(items, is_whole=limit is None or len(items) < limit)
         return items if limit is None else items[max(0, len(items) - limit) :]
 
     async def _listed(self, limit: int | None) -> list[Item]:
@@ -67,8 +79,9 @@ class Held:
         return await read_items(self.gateway, self.conversation_id, limit)
 
     async def know_the_tail(self) -> None:
-        """Make sure that the newest items are known, in one read if they are not."""
-        if not self.known.tail.is_known:
+        """Make sure that the newest items are known and none is an unwanted copy, in one read if need be."""
+        self._drop_old_doubts()
+        if self.known.doubts or not self.known.tail.is_known:
             await self.newest(_ENOUGH_ANCHORS)
 
     async def back_to(self, anchors: Iterable[Collection[str]], at_least: int | None = 0) -> list[Item]:
@@ -85,7 +98,12 @@ class Held:
     def doubt(self, sent: SentItems) -> Doubt:
         """Look for a request in every operation until it can no longer be applied."""
         timeout = self.gateway.timeout or _DEFAULT_TIMEOUT
-        doubt = Doubt(sent, self.gateway.retrier.clock() + 2 * timeout)
+        tail = self.known.tail
+        doubt = Doubt(
+            sent,
+            until=self.gateway.retrier.clock() + 2 * timeout,
+            is_whole=tail.is_whole and tail.ids == sent.anchors,
+        )
         self.known.doubts.append(doubt)
         return doubt
 
@@ -94,6 +112,9 @@ class Held:
     ) -> None:
         """Delete items, newest first, eight at a time; those that are gone already are as good.
 
+        Once the server says that the conversation is locked, perhaps by another of these requests, it
+        goes on with one at a time.
+
         Args:
             item_ids: The ids, oldest first.
             on_deleted: Called with each id that is gone.
@@ -101,56 +122,70 @@ class Held:
         Raises:
             Exception: Some could not be deleted; the others were.
         """
-        limiter = anyio.Semaphore(_DELETES_AT_A_TIME)
+        waiting = deque(reversed(list(item_ids)))
+        locked: list[str] = []
         failures: list[Exception] = []
+        limiter = anyio.Semaphore(_DELETES_AT_A_TIME)
 
-        async def delete(item_id: str) -> None:
-            try:
-                await self.gateway.delete_item(self.conversation_id, item_id, exempt=True)
-            except NotFoundError:
-                pass
-            except Exception as error:  # noqa: BLE001 -- raised below, once the others have ended
-                failures.append(error)
-                return
-            finally:
-                limiter.release()
-            self.known.tail.remove([item_id])
+        async def delete(item_id: str, on_failure: Callable[[Outcome], object] = lambda _: None) -> None:
+            with suppress(NotFoundError):
+                await self.gateway.delete_item(
+                    self.conversation_id, item_id, exempt=True, on_failure=on_failure
+                )
+            self.known.remove([item_id])
             on_deleted(item_id)
 
+        async def delete_unless_locked(item_id: str) -> None:
+            try:
+                await delete(item_id, _stop_when_locked)
+            except _LockedError:
+                locked.append(item_id)
+            except Exception as error:  # noqa: BLE001 -- raised below, once the others have ended
+                failures.append(error)
+            finally:
+                limiter.release()
+
         async with anyio.create_task_group() as tasks:
-            for item_id in reversed(list(item_ids)):
+            while waiting:
                 await limiter.acquire()
-                if failures:
-                    limiter.release()
+                if failures or locked:
                     break
-                tasks.start_soon(delete, item_id)
+                tasks.start_soon(delete_unless_locked, waiting.popleft())
         if failures:
             raise failures[0]
+        for item_id in (*locked, *waiting):
+            await delete(item_id)
 
     async def _without_copies(self, limit: int | None) -> list[Item]:
         doubts = self.known.doubts
-        extra = sum(len(doubt.sent.items) * doubt.sent.sends for doubt in doubts)
-        items = await self.back_to(
-            (doubt.sent.anchors for doubt in doubts), None if limit is None else limit + extra
-        )
-        unwanted: set[str] = set()
+        copies = sum(len(doubt.sent.items) * doubt.sent.sends for doubt in doubts)
+        # One item more than is wanted, so that one is known before what a pop may take.
+        at_least = None if limit is None else limit + copies + 1
+        items = await self.back_to((doubt.sent.anchors for doubt in doubts), at_least)
         for doubt in list(doubts):
-            unwanted |= self._copies_of(doubt, items, unwanted)
-        await self.delete([item["id"] for item in items if item.get("id") in unwanted])
+            self._find_copies(doubt, items, are_all=at_least is None or len(items) < at_least)
+        unwanted = frozenset(self.known.unwanted)
+        await self.delete_unwanted()
         return [item for item in items if item.get("id") not in unwanted]
 
-    def _copies_of(self, doubt: Doubt, items: list[Item], taken: set[str]) -> set[str]:
+    def _find_copies(self, doubt: Doubt, items: list[Item], *, are_all: bool) -> None:
+        not_of_it = {*self.known.tail.ids, *self.known.unwanted, *doubt.acknowledged}
         try:
-            copies = doubt.sent.copies_in(items, {*self.known.tail.ids, *taken, *doubt.acknowledged})
+            copies = doubt.sent.copies_in(items, not_of_it)
         except CannotTellError as error:
             logger.warning("%s: a request that was cut cannot be told apart: %s", self.conversation_id, error)
-            return set()
-        doubt.sent = replace(doubt.sent, sends=doubt.sent.sends - len(copies))
-        if not doubt.sent.sends:
-            self.known.no_longer_doubt(doubt)
+            return
         if copies:
             logger.info("%s: deleting a copy of a request that was cut", self.conversation_id)
-        return {item_id for copy in copies for item_id in copy}
+        self.known.unwanted.update(item_id for copy in copies for item_id in copy)
+        doubt.sent = replace(doubt.sent.behind(items), sends=doubt.sent.sends - len(copies))
+        doubt.is_whole = doubt.is_whole or are_all
+        if not doubt.sent.sends:
+            self.known.no_longer_doubt(doubt)
+
+    async def delete_unwanted(self) -> None:
+        """Delete the copies that were found. Those that cannot be deleted are tried by the next operation."""
+        await self.delete([*self.known.unwanted])
 
     def _drop_old_doubts(self) -> None:
         now = self.gateway.retrier.clock()

@@ -20,6 +20,7 @@ from openai_sessions._locking import FairLock
 from openai_sessions._owned import Interruption, run_owned
 from openai_sessions._plugged_lock import PluggedLock, holding
 from openai_sessions._policy import Operation, Outcome
+from openai_sessions._receipts import Receipt
 from openai_sessions._removing import delete_conversation, note_taken
 from openai_sessions._types import ConversationCallback, Metadata
 
@@ -158,7 +159,7 @@ class LazyConversation:
         interruption: Interruption,
     ) -> T:
         held, lock = hold(interruption), self._hooks.lock
-        async with holding(lock, held.conversation_id) if lock else nullcontext():
+        async with holding(lock, held.conversation_id, interruption) if lock else nullcontext():
             if lock:
                 held.known.expire()
             try:
@@ -168,6 +169,12 @@ class LazyConversation:
                 if lock:
                     await note_taken(held)
                 hold_while_unsettled(held.known)
+
+    def receipts(self) -> tuple[Receipt, ...]:
+        """Return the receipts of what has failed and is not undone yet."""
+        if self.known is None or self._conversation_id is None:
+            return ()
+        return self.known.receipts(self._conversation_id)
 
     async def delete(self) -> None:
         """Delete the conversation if there is one. The next operation that needs one creates it anew."""
@@ -189,7 +196,7 @@ class LazyConversation:
                 self.conversation_id = created
                 self._unannounced = created
                 self.known = shared_conversation(gateway.base_url, created)
-                self.known.tail.learn([])
+                self.known.tail.learn([], is_whole=True)
                 logger.info("created %s", created)
             return self._conversation_id or ""
 

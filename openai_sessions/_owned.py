@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import anyio
@@ -12,6 +13,9 @@ T = TypeVar("T")
 
 GRACE = 10.0
 """Seconds that work may go on after its caller was cancelled."""
+
+ACQUIRING = 1.0
+"""Seconds that a cancelled caller waits for work that is acquiring something, to be given back at once."""
 
 _running: set[asyncio.Task[object]] = set()
 """Tasks under way: an event loop holds its tasks weakly."""
@@ -26,15 +30,27 @@ class Interruption:
 
     Attributes:
         has_begun: Set by the work once it can no longer be dropped without a trace.
+        is_acquiring: Set by the work while it waits for something that nobody would give back if the
+            waiting were cut: it is left to end by itself.
     """
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
         self.has_begun = False
+        self.is_acquiring = False
 
     def is_set(self) -> bool:
         """Tell whether the caller was cancelled: end, and leave nothing behind."""
         return self._event.is_set()
+
+    def check(self) -> None:
+        """Raise when the caller was cancelled.
+
+        Raises:
+            InterruptedOperationError: It was.
+        """
+        if self.is_set():
+            raise InterruptedOperationError
 
     def set(self) -> None:
         """Tell the work that its caller was cancelled."""
@@ -59,7 +75,8 @@ async def run_owned(
     """Run work in a task of its own, shielded from the cancellation of its caller.
 
     Work that has not begun is cancelled at once. Otherwise it is told, and has `grace` seconds in all
-    to end by itself; then it is cancelled too. Cancellation of asyncio and of anyio, once or many
+    to end by itself; then it is cancelled too. Work that is acquiring something goes on without its
+    caller, and must give it back. Cancellation of asyncio and of anyio, once or many
     times, is absorbed until the work has ended, and then goes on.
 
     Args:
@@ -73,9 +90,12 @@ async def run_owned(
         await asyncio.wait({task})
     except asyncio.CancelledError:
         interruption.set()
-        if not interruption.has_begun:
-            task.cancel()
         with anyio.CancelScope(shield=True):
+            if interruption.is_acquiring:
+                await _wait(task, ACQUIRING)
+                raise
+            if not interruption.has_begun:
+                task.cancel()
             await _end(task, grace)
             if undo and not task.cancelled() and task.exception() is None:
                 await _end(_own(undo(task.result())), grace)
@@ -86,25 +106,31 @@ async def run_owned(
 def _own(work: Awaitable[T]) -> asyncio.Task[T]:
     task: asyncio.Task[T] = asyncio.ensure_future(_await(work))
     _running.add(task)
-    task.add_done_callback(_running.discard)
+    task.add_done_callback(_let_go)
     return task
+
+
+def _let_go(task: asyncio.Task[object]) -> None:
+    _running.discard(task)
+    if not task.cancelled():
+        task.exception()  # seen: of work whose caller is gone, the cancellation says it
 
 
 async def _await(work: Awaitable[T]) -> T:
     return await work
 
 
+async def _wait(task: asyncio.Task[T], seconds: float | None) -> None:
+    """Wait for a task; absorb further cancellations."""
+    loop = asyncio.get_running_loop()
+    until = None if seconds is None else loop.time() + seconds
+    while not task.done() and (until is None or loop.time() < until):
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({task}, timeout=None if until is None else until - loop.time())
+
+
 async def _end(task: asyncio.Task[T], grace: float) -> None:
     """Wait for a task until its time is up, then cancel it; absorb further cancellations."""
-    loop = asyncio.get_running_loop()
-    cut = loop.call_later(grace, task.cancel)
-    try:
-        while not task.done():
-            try:
-                await asyncio.wait({task})
-            except asyncio.CancelledError:
-                continue
-    finally:
-        cut.cancel()
-    if not task.cancelled():
-        task.exception()  # the cancellation says it; an error that adds to it was logged
+    await _wait(task, grace)
+    task.cancel()
+    await _wait(task, None)

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeAlias
 
+from openai_sessions._owned import Interruption
+
 logger = logging.getLogger("openai_sessions")
 
 PluggedLock: TypeAlias = Callable[[str], AbstractAsyncContextManager[Any]]
@@ -15,15 +17,24 @@ PluggedLock: TypeAlias = Callable[[str], AbstractAsyncContextManager[Any]]
 
 
 @asynccontextmanager
-async def holding(lock: PluggedLock, conversation_id: str) -> AsyncIterator[None]:
+async def holding(lock: PluggedLock, conversation_id: str, interruption: Interruption) -> AsyncIterator[None]:
     """Hold a lock. An error on leaving it is logged: what was done under it has been done.
 
+    Acquiring it is not cut when the caller is cancelled, as a lock that is had without anybody
+    knowing would be held until its lease ends: once it is had, it is left.
+
     Raises:
+        InterruptedOperationError: The caller was cancelled meanwhile.
         Exception: The lock could not be had. Nothing was sent.
     """
     manager = lock(conversation_id)
-    await manager.__aenter__()
+    interruption.is_acquiring = True
     try:
+        await manager.__aenter__()
+    finally:
+        interruption.is_acquiring = False
+    try:
+        interruption.check()
         yield
     except BaseException:
         await _leave(manager, conversation_id, *sys.exc_info())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from openai_sessions._same_item import same_item
@@ -58,6 +58,16 @@ class SentItems:
                 f"{len(copies)} copies were found of a request that was sent {self.sends} times"
             )
         return copies
+
+    def behind(self, listed: Sequence[Item]) -> SentItems:
+        """Return this request with what is listed before it among its anchors.
+
+        Raises:
+            CannotTellError: No anchor survives.
+        """
+        before = dict.fromkeys(str(item.get("id")) for item in listed[: self._start(listed)])
+        older = [anchor for anchor in self.anchors if anchor not in before]
+        return replace(self, anchors=(*older, *before))
 
     def _start(self, listed: Sequence[Item]) -> int:
         if not self.anchors:

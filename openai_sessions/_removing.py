@@ -12,10 +12,13 @@ from openai_sessions._owned import InterruptedOperationError
 from openai_sessions._policy import Outcome
 from openai_sessions._settling import settle_all
 from openai_sessions._types import Item
-from openai_sessions._writing import append_items
+from openai_sessions._writing import append_to_tail
 
 Progress = Callable[[int, int], object]
 """Called with the number of items that are deleted, and how many there were."""
+
+_MAX_LISTINGS = 20
+"""How often others may have added items meanwhile before what they add is left to stay."""
 
 _MAX_TAKEN_BY_OTHERS = 20
 """How often another process may be faster before a pop gives up."""
@@ -38,7 +41,7 @@ async def pop_newest(held: Held) -> Item | None:
         try:
             return await _take(held, newest[0])
         except NotFoundError:
-            held.known.tail.remove([newest[0]["id"]])
+            held.known.remove([newest[0]["id"]])
             if not remaining:
                 raise
     return None
@@ -52,7 +55,7 @@ async def _taken_before(held: Held) -> Item | None:
             taken.is_gone = not await held.gateway.has_item(held.conversation_id, taken.item["id"])
         held.known.taken.remove(taken)
         if taken.is_gone:
-            held.known.tail.remove([taken.item["id"]])
+            held.known.remove([taken.item["id"]])
             return taken.item
     return None
 
@@ -78,7 +81,7 @@ async def _take(held: Held, item: Item) -> Item:
         if Outcome.UNKNOWN not in outcomes:
             held.known.taken.remove(taken)
         raise
-    held.known.tail.remove([item["id"]])
+    held.known.remove([item["id"]])
     if held.interruption.is_set():
         taken.is_gone = True
         raise InterruptedOperationError
@@ -101,22 +104,27 @@ async def delete_conversation(held: Held) -> None:
 
 
 async def delete_all_items(held: Held, progress: Progress | None) -> None:
-    """Delete every item, newest first, eight at a time.
+    """Delete every item, newest first, eight at a time, until a second listing shows nothing.
 
     Raises:
         Exception: A request failed; some items may be left.
     """
     held.interruption.has_begun = True
-    items = await held.newest(None)
-    done = 0
+    done = total = 0
 
     def count(_: str) -> None:
         nonlocal done
         done += 1
         if progress is not None:
-            progress(done, len(items))
+            progress(done, total)
 
-    await held.delete([item["id"] for item in items], on_deleted=count)
+    items = await held.newest(None)
+    for _ in range(_MAX_LISTINGS):
+        total += len(items)
+        await held.delete([item["id"] for item in items], on_deleted=count)
+        items = await held.newest(None)
+        if not items:
+            break
     held.known.settle_everything()
 
 
@@ -128,5 +136,5 @@ async def replace_items(held: Held, items: Sequence[Item]) -> None:
     """
     await settle_all(held)
     old = await held.newest(None)
-    await append_items(held, items)
+    await append_to_tail(held, items)
     await held.delete([item["id"] for item in old])

@@ -22,7 +22,6 @@ import anyio
 
 from openai_sessions._conversation import Doubt
 from openai_sessions._holding import Held
-from openai_sessions._owned import InterruptedOperationError
 from openai_sessions._planning import batches
 from openai_sessions._policy import Operation, Outcome
 from openai_sessions._receipts import CannotTellError, Receipt, SentItems
@@ -43,11 +42,17 @@ async def append_items(held: Held, items: Sequence[Item]) -> list[str]:
     held.interruption.has_begun = True
     await settle_all(held)
     await held.know_the_tail()
+    return await append_to_tail(held, items)
+
+
+async def append_to_tail(held: Held, items: Sequence[Item]) -> list[str]:
+    """Append items where nothing is unsettled and the newest items are known."""
+    held.interruption.has_begun = True
     write = _Write(held, batches(items))
     try:
         for batch in write.requests:
             await write.send(batch)
-        write.check_interruption()
+        held.interruption.check()
     except BaseException as error:
         await write.undo(error)
         raise
@@ -57,11 +62,12 @@ async def append_items(held: Held, items: Sequence[Item]) -> list[str]:
 async def delete_appended(held: Held, ids: Sequence[str]) -> None:
     """Undo an append that had succeeded when its caller was cancelled."""
     stored = list(ids)
+    anchors = tuple(known for known in held.known.tail.ids if known not in ids)
     try:
         await held.delete(ids, on_deleted=stored.remove)
     finally:
         if stored:
-            held.known.unsettled.append(Receipt(held.conversation_id, (), tuple(stored)))
+            held.known.unsettled.append(Receipt(held.conversation_id, anchors, tuple(stored)))
 
 
 class _Write:
@@ -90,11 +96,11 @@ class _Write:
             sleep=self._sleep,
         )
         held.known.acknowledge(ids)
-        self.stored += ids
+        self.stored += [item_id for item_id in ids if item_id not in self.stored]
         self._ids += ids
 
     async def _request(self) -> list[str]:
-        self.check_interruption()
+        self._held.interruption.check()
         held, batch = self._held, self._sent.items
         self._is_looked_for = False
         try:
@@ -126,7 +132,8 @@ class _Write:
         copies = self._sent.copies_in(listed, held.known.tail.ids)
         self._is_looked_for = True
         self._keep_in_doubt(self._sent.sends - len(copies))
-        await held.delete([item_id for copy in copies[1:] for item_id in copy])
+        self.stored += [item_id for copy in copies for item_id in copy]
+        await held.delete([item_id for copy in copies[1:] for item_id in copy], on_deleted=self.stored.remove)
         return copies
 
     def _keep_in_doubt(self, sends: int) -> None:
@@ -157,9 +164,8 @@ class _Write:
 
     async def _roll_back(self) -> None:
         if not self._is_looked_for:
-            copies = await self._copies()
-            self.stored += copies[0] if copies else []
-            self._ids += copies[0] if copies else []
+            for copy in (await self._copies())[:1]:
+                self._ids += copy
         for doubt in self._doubts:
             # What preceded the request is being deleted: what preceded the write will precede it.
             doubt.sent = replace(doubt.sent, anchors=self._anchors)
@@ -194,11 +200,6 @@ class _Write:
         }
         in_question = {id(item) for sent in unknown for item in sent.items}
         return [item for item in items if id(item) not in standing | in_question]
-
-    def check_interruption(self) -> None:
-        """Raise when the caller was cancelled."""
-        if self._held.interruption.is_set():
-            raise InterruptedOperationError
 
     async def _sleep(self, seconds: float) -> None:
         sleeping: Awaitable[None] = self._held.gateway.retrier.sleep(seconds)

@@ -241,7 +241,8 @@ class OpenAIConversationsSession(CompactableHistory):
         keeps its id.
 
         Args:
-            purge_items: Delete every item first, one request each, eight at a time.
+            purge_items: Delete every item first, one request each, eight at a time, until a second
+                listing shows none.
             keep_conversation: Delete every item, and keep the conversation and its id.
             on_progress: Called with the number of items deleted so far and of all.
 
@@ -257,8 +258,7 @@ class OpenAIConversationsSession(CompactableHistory):
     @property
     def unsettled(self) -> tuple[dict[str, Any], ...]:
         """The receipts of writes that failed and are not undone yet."""
-        known = self._conversation.known
-        return tuple(receipt.as_json() for receipt in known.unsettled) if known else ()
+        return tuple(receipt.as_json() for receipt in self._conversation.receipts())
 
     async def settle(self, receipt: Mapping[str, Any]) -> Settlement:
         """Undo what a failed write has left, in this or another process.
@@ -271,8 +271,9 @@ class OpenAIConversationsSession(CompactableHistory):
 
         Raises:
             ValueError: It is no receipt, or one of another conversation.
-            UnsettledWriteError: The listing does not show which items are of the write.
-            openai.OpenAIError: A request failed; the receipt stays good.
+            UnsettledWriteError: The listing does not show which items are of the write, or some could
+                not be deleted: use its receipt from now on.
+            openai.OpenAIError: The items could not be listed; the receipt stays good.
         """
         left = Receipt.from_json(receipt)
         if left.conversation_id != self.conversation_id:

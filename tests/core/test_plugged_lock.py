@@ -9,7 +9,9 @@ from typing import Any
 import openai
 import pytest
 
-from openai_sessions import OpenAIConversationsSession
+from openai_sessions import OpenAIConversationsSession, _owned
+from openai_sessions._lazy_conversation import Hooks
+from openai_sessions._owned import Interruption
 from openai_sessions._plugged_lock import holding
 from tests.wire import FAST, Call, Wire, error, page
 
@@ -136,7 +138,7 @@ async def test_a_cancellation_leaves_the_lock():
     entered = asyncio.Event()
 
     async def hold() -> None:
-        async with holding(Lock(log), "conv_1"):
+        async with holding(Lock(log), "conv_1", Interruption()):
             entered.set()
             await asyncio.Event().wait()
 
@@ -184,3 +186,50 @@ async def test_sessions_of_one_process_do_not_compete_for_the_lock():
     ]
     await asyncio.gather(*(session.get_items() for session in sessions))
     assert ["lock conv_1", "enter", "leave None"] * 3 == log
+
+
+class SlowLock(Lock):
+    """A lock that somebody else holds until the test says otherwise."""
+
+    def __init__(self, log: list[str]) -> None:
+        super().__init__(log)
+        self.is_awaited, self.is_free = asyncio.Event(), asyncio.Event()
+
+    async def __aenter__(self) -> None:
+        self.is_awaited.set()
+        await self.is_free.wait()
+        await super().__aenter__()
+
+
+async def cancelled_while_acquiring(times: int = 1) -> tuple[SlowLock, asyncio.Task[Any], list[str]]:
+    log, session = locked_session(well)
+    lock = SlowLock(log)
+    session._conversation._hooks = Hooks(lock=lock)
+    reading = asyncio.ensure_future(session.get_items())
+    await lock.is_awaited.wait()
+    for _ in range(times):
+        reading.cancel()
+        await asyncio.sleep(0)
+    return lock, reading, log
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_a_lock_that_is_had_after_its_taker_was_cancelled_is_left(times):
+    """Cut in the middle, it would be held until its lease ends."""
+    lock, reading, log = await cancelled_while_acquiring(times)
+    lock.is_free.set()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert ["lock conv_1", "enter", "leave InterruptedOperationError"] == log
+
+
+async def test_a_cancelled_taker_does_not_wait_long_for_a_lock_that_is_not_free(monkeypatch):
+    monkeypatch.setattr(_owned, "ACQUIRING", 0.01)
+    lock, reading, log = await cancelled_while_acquiring()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert ["lock conv_1"] == log
+    (acquiring,) = _owned._running
+    lock.is_free.set()
+    await asyncio.wait({acquiring})
+    assert ["lock conv_1", "enter", "leave InterruptedOperationError"] == log

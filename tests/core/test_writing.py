@@ -332,4 +332,4 @@ async def test_what_of_an_append_cannot_be_undone_is_unsettled():
     with pytest.raises(openai.PermissionDeniedError):
         await delete_appended(server.held, ids)
     assert ["x", "a"] == server.texts
-    assert Receipt("conv_1", (), ("a.0",)) == server.unsettled
+    assert Receipt("conv_1", ("x.0",), ("a.0",)) == server.unsettled

@@ -15,6 +15,7 @@ from .world import texts, users
 YES = {"role": "user", "content": "yes"}
 NO = {"role": "user", "content": "no"}
 BEFORE = users(3, name="before")
+DELETIONS = ["delete_item"] * (len(BEFORE) + 1)
 
 
 @pytest.fixture
@@ -86,6 +87,23 @@ async def test_a_pop_during_doubt_takes_the_item_and_not_its_copy(world, stage, 
     assert await session.pop_item() == YES
     assert kept(world, session) == []
     assert texts(await session.get_items()) == texts(BEFORE)
+
+
+@pytest.mark.parametrize(
+    ("operation", "requests"),
+    [
+        (lambda session: session.get_items(), ["list_items"]),
+        (lambda session: session.pop_item(), ["list_items", "delete_item"]),
+        (lambda session: session.add_items([NO]), ["list_items", "create_items"]),
+        (lambda session: session._atomic_replace_items([NO]), ["list_items", "create_items", *DELETIONS]),
+    ],
+)
+async def test_an_operation_during_doubt_lists_once(world, stage, session, operation, requests):
+    stage.at("create_items", 0, cut)
+    await session.add_items([YES])
+    world.emulator.forget_requests()
+    await operation(session)
+    assert world.operations() == requests
 
 
 @pytest.mark.parametrize(("timeouts", "shown"), [(1.9, ["yes"]), (2.1, ["yes", "yes"])])

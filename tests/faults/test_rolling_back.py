@@ -60,7 +60,7 @@ async def test_clearing_with_purge_deletes_eight_at_a_time_and_tells_of_each(wor
     assert deletions.most == 8
     assert world.stored(conversation_id) == []
     assert session.conversation_id is None
-    assert world.operations() == ["list_items", *["delete_item"] * 45, "delete_conversation"]
+    assert world.operations() == ["list_items", *["delete_item"] * 45, "list_items", "delete_conversation"]
 
 
 async def test_clearing_can_keep_the_conversation(world):

@@ -7,6 +7,7 @@ import json
 import sys
 import warnings
 
+import openai
 import pytest
 
 from openai_sessions import Settlement, UnsettledWarning, UnsettledWriteError
@@ -117,13 +118,21 @@ async def test_a_receipt_whose_anchors_are_gone_is_refused_and_nothing_deleted(w
     assert world.stored(session.session_id) == texts(ITEMS)[20:40]
 
 
-async def test_a_settling_that_fails_leaves_the_receipt_good(world, session, failed):
-    world.inject(NO_DELETION)
-    with pytest.raises(Exception, match="quota"):
+async def test_a_settling_that_cannot_list_leaves_the_receipt_good(world, session, failed):
+    world.inject(NO_LOOK)
+    with pytest.raises(openai.RateLimitError):
         await session.settle(failed.receipt)
-    assert len(session.unsettled) == 1
     await world.calm()
     assert len((await session.settle(failed.receipt)).deleted) > 0
+
+
+async def test_a_settling_that_cannot_delete_gives_a_receipt_of_what_is_left(world, session, failed):
+    world.inject(NO_DELETION)
+    with pytest.raises(UnsettledWriteError) as caught:
+        await session.settle(failed.receipt)
+    assert (caught.value.receipt,) == session.unsettled
+    await world.calm()
+    assert len((await session.settle(caught.value.receipt)).deleted) > 0
     assert world.stored(session.session_id) == texts(BEFORE)
     assert session.unsettled == ()
 
