@@ -13,8 +13,8 @@ from redis.asyncio.lock import Lock
 
 from openai_sessions import OpenAIConversationsSession, RetryPolicy
 
-POLICY = RetryPolicy(deadline=30)
-LEASE = 2 * POLICY.deadline + 15  # 10 s more than the deadlines of a write: it has one for each 20 items
+POLICY = RetryPolicy(deadline=20)
+LEASE = 5 * POLICY.deadline + 40  # 40 items: two requests, looking for each, undoing them; a timeout of 30
 
 
 def redis_lock(redis: Redis, *, lease: float = LEASE, patience: float = 4 * LEASE) -> Callable[[str], Lock]:

@@ -88,7 +88,8 @@ class Doubt:
 
     Attributes:
         sent: What was sent, and after what.
-        until: Until when to look for it, by the clock of the policy.
+        until: When it can no longer be applied, by the clock of the policy. The first operation after that
+            looks for it a last time.
         is_whole: Whether its anchors are all that was there before it.
         acknowledged: The ids of items that were stored since, and are no copies, however many follow.
     """
@@ -137,6 +138,12 @@ class Conversation:
     unwanted: set[str] = field(default_factory=set)
     unsettled: list[Receipt] = field(default_factory=list)
     taken: list[TakenItem] = field(default_factory=list)
+
+    @property
+    def anchors(self) -> tuple[str, ...]:
+        """The newest ids that are known and that no failed pop may have removed, oldest first."""
+        taken = {taken.item["id"] for taken in self.taken}
+        return tuple(item_id for item_id in self.tail.ids if item_id not in taken)
 
     def no_longer_doubt(self, doubt: Doubt) -> None:
         """Stop looking for a request."""

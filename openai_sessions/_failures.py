@@ -37,7 +37,7 @@ def _outcome_of(error: openai.APIStatusError) -> Outcome:
         return Outcome.NOT_FOUND
     if error.status_code == 429:
         return Outcome.REFUSED if error.code == "insufficient_quota" else Outcome.THROTTLED
-    if error.status_code == 400 and error.code == "conversation_locked":
+    if error.status_code in (400, 409) and error.code == "conversation_locked":
         return Outcome.LOCKED
     if error.status_code in (408, 409) or error.status_code >= 500:
         return Outcome.UNKNOWN

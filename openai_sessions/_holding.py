@@ -28,8 +28,8 @@ _ENOUGH_ANCHORS = 20
 _READS = 3
 """How often a listing is asked for that shows items which are gone."""
 
-_DEFAULT_TIMEOUT = 30.0
-"""Seconds that a request without a timeout is taken to last at most."""
+_SHORTEST_TIMEOUT = 30.0
+"""Seconds that a request is taken to last at least when it is not known how long the server goes on."""
 
 
 class _LockedError(Exception):
@@ -63,25 +63,26 @@ class Held:
         While a request that was cut may yet be applied, it is looked for, and its copies are deleted.
         A listing that shows what this process has deleted is an old one, and is asked for again.
         """
-        self._drop_old_doubts()
+        now = self.gateway.retrier.clock()
         items: list[Item] = []
         for _ in range(_READS):
-            items = await self._listed(limit)
+            items = await self._listed(limit, now)
             if not any(item.get("id") in self.known.tail.gone for item in items):
                 break
         items = [item for item in items if item.get("id") not in self.known.tail.gone]
+        self.known.doubts[:] = [doubt for doubt in self.known.doubts if now < doubt.until]
         self.known.tail.learn(items, is_whole=limit is None or len(items) < limit)
         return items if limit is None else items[max(0, len(items) - limit) :]
 
-    async def _listed(self, limit: int | None) -> list[Item]:
+    async def _listed(self, limit: int | None, now: float) -> list[Item]:
         if self.known.doubts:
-            return await self._without_copies(limit)
+            return await self._without_copies(limit, now)
         return await read_items(self.gateway, self.conversation_id, limit)
 
     async def know_the_tail(self) -> None:
         """Make sure that the newest items are known and none is an unwanted copy, in one read if need be."""
-        self._drop_old_doubts()
-        if self.known.doubts or not self.known.tail.is_known:
+        is_anchored = self.known.tail.is_whole or bool(self.known.anchors)
+        if self.known.doubts or not (self.known.tail.is_known and is_anchored):
             await self.newest(_ENOUGH_ANCHORS)
 
     async def back_to(self, anchors: Iterable[Collection[str]], at_least: int | None = 0) -> list[Item]:
@@ -97,12 +98,12 @@ class Held:
 
     def doubt(self, sent: SentItems) -> Doubt:
         """Look for a request in every operation until it can no longer be applied."""
-        timeout = self.gateway.timeout or _DEFAULT_TIMEOUT
+        timeout = max(self.gateway.timeout or 0.0, _SHORTEST_TIMEOUT)
         tail = self.known.tail
         doubt = Doubt(
             sent,
             until=self.gateway.retrier.clock() + 2 * timeout,
-            is_whole=tail.is_whole and tail.ids == sent.anchors,
+            is_whole=tail.is_whole and self.known.anchors == sent.anchors,
         )
         self.known.doubts.append(doubt)
         return doubt
@@ -120,60 +121,73 @@ class Held:
             on_deleted: Called with each id that is gone.
 
         Raises:
-            Exception: Some could not be deleted; the others were.
+            Exception: Some could not be deleted. Those that follow one that was refused were tried.
         """
         waiting = deque(reversed(list(item_ids)))
         locked: list[str] = []
         failures: list[Exception] = []
         limiter = anyio.Semaphore(_DELETES_AT_A_TIME)
 
-        async def delete(item_id: str, on_failure: Callable[[Outcome], object] = lambda _: None) -> None:
-            with suppress(NotFoundError):
-                await self.gateway.delete_item(
-                    self.conversation_id, item_id, exempt=True, on_failure=on_failure
-                )
-            self.known.remove([item_id])
-            on_deleted(item_id)
-
-        async def delete_unless_locked(item_id: str) -> None:
+        async def delete(item_id: str, on_failure: Callable[[Outcome], object]) -> None:
             try:
-                await delete(item_id, _stop_when_locked)
+                with suppress(NotFoundError):
+                    await self.gateway.delete_item(
+                        self.conversation_id, item_id, exempt=True, on_failure=on_failure
+                    )
             except _LockedError:
                 locked.append(item_id)
             except Exception as error:  # noqa: BLE001 -- raised below, once the others have ended
                 failures.append(error)
+            else:
+                self.known.remove([item_id])
+                on_deleted(item_id)
             finally:
                 limiter.release()
 
         async with anyio.create_task_group() as tasks:
             while waiting:
                 await limiter.acquire()
-                if failures or locked:
+                if locked or self._is_useless(failures):
+                    limiter.release()
                     break
-                tasks.start_soon(delete_unless_locked, waiting.popleft())
+                tasks.start_soon(delete, waiting.popleft(), _stop_when_locked)
+        for item_id in (*locked, *waiting):
+            if not self._is_useless(failures):
+                await limiter.acquire()
+                await delete(item_id, lambda _: None)
         if failures:
             raise failures[0]
-        for item_id in (*locked, *waiting):
-            await delete(item_id)
 
-    async def _without_copies(self, limit: int | None) -> list[Item]:
+    def _is_useless(self, failures: list[Exception]) -> bool:
+        """Tell whether further deletions would fail too."""
+        outcomes = [self.gateway.retrier.classify(failure) for failure in failures]
+        one_by_one = all(each is not None and each.outcome is Outcome.REFUSED for each in outcomes)
+        return not one_by_one or len(failures) >= _DELETES_AT_A_TIME
+
+    async def _without_copies(self, limit: int | None, now: float) -> list[Item]:
         doubts = self.known.doubts
         copies = sum(len(doubt.sent.items) * doubt.sent.sends for doubt in doubts)
         # One item more than is wanted, so that one is known before what a pop may take.
         at_least = None if limit is None else limit + copies + 1
         items = await self.back_to((doubt.sent.anchors for doubt in doubts), at_least)
         for doubt in list(doubts):
-            self._find_copies(doubt, items, are_all=at_least is None or len(items) < at_least)
+            are_all = at_least is None or len(items) < at_least
+            self._find_copies(doubt, items, are_all=are_all, is_late=doubt.until <= now)
         unwanted = frozenset(self.known.unwanted)
         await self.delete_unwanted()
         return [item for item in items if item.get("id") not in unwanted]
 
-    def _find_copies(self, doubt: Doubt, items: list[Item], *, are_all: bool) -> None:
+    def _find_copies(self, doubt: Doubt, items: list[Item], *, are_all: bool, is_late: bool) -> None:
+        """Have the copies of a request deleted; late ones, which may be another's, only if unanswered."""
         not_of_it = {*self.known.tail.ids, *self.known.unwanted, *doubt.acknowledged}
         try:
             copies = doubt.sent.copies_in(items, not_of_it)
         except CannotTellError as error:
             logger.warning("%s: a request that was cut cannot be told apart: %s", self.conversation_id, error)
+            return
+        ids = [item.get("id") for item in items]
+        if is_late and copies and not not_of_it.union(*copies).issuperset(ids[ids.index(copies[0][0]) :]):
+            logger.warning("%s: items like those of a request that was cut stay", self.conversation_id)
             return
         if copies:
             logger.info("%s: deleting a copy of a request that was cut", self.conversation_id)
@@ -186,7 +200,3 @@ class Held:
     async def delete_unwanted(self) -> None:
         """Delete the copies that were found. Those that cannot be deleted are tried by the next operation."""
         await self.delete([*self.known.unwanted])
-
-    def _drop_old_doubts(self) -> None:
-        now = self.gateway.retrier.clock()
-        self.known.doubts[:] = [doubt for doubt in self.known.doubts if now < doubt.until]

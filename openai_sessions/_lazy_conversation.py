@@ -22,6 +22,7 @@ from openai_sessions._plugged_lock import PluggedLock, holding
 from openai_sessions._policy import Operation, Outcome
 from openai_sessions._receipts import Receipt
 from openai_sessions._removing import delete_conversation, note_taken
+from openai_sessions._settling import settle_all
 from openai_sessions._types import ConversationCallback, Metadata
 
 T = TypeVar("T")
@@ -138,7 +139,7 @@ class LazyConversation:
             self.known = shared_conversation(gateway.base_url, conversation_id)
             # The caller holds the lock, not the task that it owns: nobody comes between a result and
             # its undoing.
-            async with self.known.lock:
+            async with self.known.lock.held():
                 if conversation_id == self._conversation_id:
                     hold = partial(Held, gateway, conversation_id, self.known)
                     return await run_owned(
@@ -170,6 +171,17 @@ class LazyConversation:
                     await note_taken(held)
                 hold_while_unsettled(held.known)
 
+    async def settle(self) -> None:
+        """Settle what is unsettled, and look for what is in doubt; without a request when nothing is."""
+
+        async def settle(held: Held) -> None:
+            await settle_all(held)
+            if held.known.doubts:
+                await held.newest(1)
+
+        if self.known and (self.receipts() or self.known.doubts):
+            await self.run(settle)
+
     def receipts(self) -> tuple[Receipt, ...]:
         """Return the receipts of what has failed and is not undone yet."""
         if self.known is None or self._conversation_id is None:
@@ -187,7 +199,7 @@ class LazyConversation:
         await self.run(delete)
 
     async def _create(self) -> str:
-        async with self._creation:
+        async with self._creation.held():
             if self._conversation_id is None:
                 gateway = await self._clients.gateway()
                 created = await gateway.retrier.run(
@@ -222,7 +234,7 @@ class LazyConversation:
         """Call the callback for a conversation that it was not called for yet."""
         if self._unannounced is None or id(self) in _announcing.get():
             return
-        async with self._announcement:
+        async with self._announcement.held():
             conversation_id = self._unannounced
             if conversation_id is not None:
                 await self._call_back(conversation_id)

@@ -5,6 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Turn:
+    """One taking of a lock: the event loop that asks for it, and what tells that it is had."""
+
+    loop: asyncio.AbstractEventLoop
+    granted: asyncio.Future[None]
 
 
 class FairLock:
@@ -17,48 +28,51 @@ class FairLock:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._owner: asyncio.AbstractEventLoop | None = None
-        self._waiters: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
+        self._holder: _Turn | None = None
+        self._waiting: deque[_Turn] = deque()
 
-    async def __aenter__(self) -> None:
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Hold the lock."""
         loop = asyncio.get_running_loop()
-        with self._guard:
-            if self._owner is not None and self._owner.is_closed():
-                self._hand_over()
-            if self._owner is None:
-                self._owner = loop
-                return
-            waiter = (loop, loop.create_future())
-            self._waiters.append(waiter)
-        await self._wait(waiter)
-
-    async def __aexit__(self, *_: object) -> None:
-        with self._guard:
-            self._hand_over()
-
-    async def _wait(self, waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]) -> None:
+        turn = _Turn(loop, loop.create_future())
         try:
-            await waiter[1]
-        except asyncio.CancelledError:
-            with self._guard:
-                if waiter in self._waiters:
-                    self._waiters.remove(waiter)
-                else:
-                    self._hand_over()
-            raise
+            if not self._take(turn):
+                await turn.granted
+            yield
+        finally:
+            self._leave(turn)
+
+    def _take(self, turn: _Turn) -> bool:
+        with self._guard:
+            if self._holder is not None and self._holder.loop.is_closed():
+                self._hand_over()
+            if self._holder is None:
+                self._holder = turn
+                return True
+            self._waiting.append(turn)
+            return False
+
+    def _leave(self, turn: _Turn) -> None:
+        """Leave the lock, or the queue. In a closed loop that may be long after another took it over."""
+        with self._guard:
+            if self._holder is turn:
+                self._hand_over()
+            elif turn in self._waiting:
+                self._waiting.remove(turn)
 
     def _hand_over(self) -> None:
         """Give the lock to the first waiter whose loop still runs, or set it free."""
-        self._owner = None
-        while self._waiters and self._owner is None:
-            loop, future = self._waiters.popleft()
+        self._holder = None
+        while self._waiting and self._holder is None:
+            turn = self._waiting.popleft()
             try:
-                loop.call_soon_threadsafe(_grant, future)
+                turn.loop.call_soon_threadsafe(_grant, turn.granted)
             except RuntimeError:
                 continue  # this waiter's loop is closed
-            self._owner = loop
+            self._holder = turn
 
 
-def _grant(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+def _grant(granted: asyncio.Future[None]) -> None:
+    if not granted.done():
+        granted.set_result(None)

@@ -32,12 +32,14 @@ class Interruption:
         has_begun: Set by the work once it can no longer be dropped without a trace.
         is_acquiring: Set by the work while it waits for something that nobody would give back if the
             waiting were cut: it is left to end by itself.
+        is_over: Set when the time is up in which it could have ended by itself.
     """
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
         self.has_begun = False
         self.is_acquiring = False
+        self.is_over = False
 
     def is_set(self) -> bool:
         """Tell whether the caller was cancelled: end, and leave nothing behind."""
@@ -96,9 +98,9 @@ async def run_owned(
                 raise
             if not interruption.has_begun:
                 task.cancel()
-            await _end(task, grace)
+            await _end(task, grace, interruption)
             if undo and not task.cancelled() and task.exception() is None:
-                await _end(_own(undo(task.result())), grace)
+                await _end(_own(undo(task.result())), grace, Interruption())
         raise
     return task.result()
 
@@ -129,8 +131,9 @@ async def _wait(task: asyncio.Task[T], seconds: float | None) -> None:
             await asyncio.wait({task}, timeout=None if until is None else until - loop.time())
 
 
-async def _end(task: asyncio.Task[T], grace: float) -> None:
+async def _end(task: asyncio.Task[T], grace: float, interruption: Interruption) -> None:
     """Wait for a task until its time is up, then cancel it; absorb further cancellations."""
     await _wait(task, grace)
+    interruption.is_over = True
     task.cancel()
     await _wait(task, None)

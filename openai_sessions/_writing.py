@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import replace
 
 import anyio
 
 from openai_sessions._conversation import Doubt
 from openai_sessions._holding import Held
+from openai_sessions._owned import GRACE
 from openai_sessions._planning import batches
 from openai_sessions._policy import Operation, Outcome
 from openai_sessions._receipts import CannotTellError, Receipt, SentItems
@@ -76,7 +77,7 @@ class _Write:
     def __init__(self, held: Held, requests: Sequence[Sequence[Item]]) -> None:
         self.requests = requests
         self._held = held
-        self._anchors = held.known.tail.ids
+        self._anchors = held.known.anchors
         self.stored: list[str] = []
         self._ids: list[str] = []
         self._sent = SentItems((), (), sends=0)
@@ -86,7 +87,7 @@ class _Write:
     async def send(self, batch: Sequence[Item]) -> None:
         """Send one request once; again only when looking has not found it."""
         held = self._held
-        self._sent = SentItems(tuple(batch), held.known.tail.ids, sends=0)
+        self._sent = SentItems(tuple(batch), held.known.anchors, sends=0)
         ids = await held.gateway.retrier.run(
             Operation.APPEND,
             self._request,
@@ -96,7 +97,7 @@ class _Write:
             sleep=self._sleep,
         )
         held.known.acknowledge(ids)
-        self.stored += [item_id for item_id in ids if item_id not in self.stored]
+        self._take_up(ids)
         self._ids += ids
 
     async def _request(self) -> list[str]:
@@ -117,24 +118,26 @@ class _Write:
 
     async def _look(self) -> list[str] | None:
         """Look for the request among the newest items, twice; return the ids of its items."""
-        for pause in (0.0, self._held.gateway.retrier.policy.settle_after):
-            if pause:
-                await self._sleep(pause)
-            copies = await self._copies()
-            if copies:
-                return copies[0]
-        return None
+        retrier = self._held.gateway.retrier
+        found = await self._one_copy()
+        if found is None:
+            await retrier.sleep(retrier.policy.settle_after)  # also once the caller is cancelled
+            found = await self._one_copy()
+        self._is_looked_for = True
+        return found
 
-    async def _copies(self) -> list[list[str]]:
-        """Return the ids of each copy of the request; keep in doubt what was sent and is not there."""
+    async def _one_copy(self) -> list[str] | None:
+        """Return the ids of one copy of the request and delete others; keep in doubt what is not there."""
         held = self._held
         listed = await held.back_to([self._sent.anchors])
         copies = self._sent.copies_in(listed, held.known.tail.ids)
-        self._is_looked_for = True
         self._keep_in_doubt(self._sent.sends - len(copies))
-        self.stored += [item_id for copy in copies for item_id in copy]
+        self._take_up(item_id for copy in copies for item_id in copy)
         await held.delete([item_id for copy in copies[1:] for item_id in copy], on_deleted=self.stored.remove)
-        return copies
+        return copies[0] if copies else None
+
+    def _take_up(self, ids: Iterable[str]) -> None:
+        self.stored += [item_id for item_id in ids if item_id not in self.stored]
 
     def _keep_in_doubt(self, sends: int) -> None:
         for doubt in [doubt for doubt in self._doubts if doubt.sent.items is self._sent.items]:
@@ -149,23 +152,26 @@ class _Write:
         Raises:
             UnsettledWriteError: It could not be done, or must not be: the listing does not tell.
         """
-        if isinstance(error, (CannotTellError, asyncio.CancelledError)):
+        held = self._held
+        is_cut = isinstance(error, asyncio.CancelledError)
+        if isinstance(error, CannotTellError) or (is_cut and held.interruption.is_over):
             self._leave_unsettled(error)
             return
+        # Cut by others than the caller, as by an event loop that is being closed: undone all the same.
+        deadline = held.gateway.retrier.policy.deadline
         failed: BaseException | None = None
         try:
-            with anyio.fail_after(self._held.gateway.retrier.policy.deadline):
+            with anyio.fail_after(min(deadline, GRACE) if is_cut else deadline):
                 await self._roll_back()
         except BaseException as problem:  # noqa: BLE001 -- raised below, with what is left
             failed = problem
         if failed is not None:
-            logger.warning("%s: a write could not be undone: %r", self._held.conversation_id, type(failed))
+            logger.warning("%s: a write could not be undone: %r", held.conversation_id, type(failed))
             self._leave_unsettled(error if isinstance(failed, Exception) else failed)
 
     async def _roll_back(self) -> None:
         if not self._is_looked_for:
-            for copy in (await self._copies())[:1]:
-                self._ids += copy
+            self._ids += await self._look() or []
         for doubt in self._doubts:
             # What preceded the request is being deleted: what preceded the write will precede it.
             doubt.sent = replace(doubt.sent, anchors=self._anchors)

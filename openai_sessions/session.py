@@ -25,7 +25,7 @@ from openai_sessions._policy import RetryPolicy
 from openai_sessions._receipts import Receipt
 from openai_sessions._removing import Progress, delete_all_items, pop_newest, put_back
 from openai_sessions._retrying import Retrier, RetryBudget, RetryEvent
-from openai_sessions._settling import Settlement, settle_all, settle_receipt
+from openai_sessions._settling import Settlement, settle_receipt
 from openai_sessions._types import ConversationCallback, Metadata
 from openai_sessions._unread import UnreadItems
 from openai_sessions._writing import append_items, delete_appended
@@ -73,8 +73,8 @@ class OpenAIConversationsSession(CompactableHistory):
         retry_budget: What retries are paid from; by default the sessions of one client share one.
         on_retry: Called with a `RetryEvent` before a request is sent again.
         lock: Given the conversation id, returns an async context manager that is held around each
-            read and write, so that processes exclude each other. Its lease must outlast the policy's
-            deadline by 10 seconds, and by a deadline more for each further 20 items of a write. An
+            read and write, so that processes exclude each other. Its lease must outlast the timeout and
+            three of the policy's deadlines, and two more for each further 20 items of a write. An
             error on leaving it is logged. What is applied only after it was left may stay twice.
 
     Raises:
@@ -281,16 +281,16 @@ class OpenAIConversationsSession(CompactableHistory):
         return await self._conversation.run(lambda held: settle_receipt(held, left)) or Settlement()
 
     async def aclose(self) -> None:
-        """Settle what is unsettled, or warn of it, and close the clients that the session opened.
+        """Settle what is unsettled, or warn of it; look for what was cut; close what the session opened.
 
         A later operation opens a new one. A client that was given, and the default client of the
         Agents SDK, stay open.
         """
         try:
-            if self.unsettled:
-                await self._conversation.run(settle_all)
+            await self._conversation.settle()
         except Exception:  # noqa: BLE001 -- whatever it was, the receipts say what is left
-            warnings.warn(UnsettledWarning(self.unsettled), stacklevel=2)
+            if self.unsettled:
+                warnings.warn(UnsettledWarning(self.unsettled), stacklevel=2)
         finally:
             await super().aclose()
 

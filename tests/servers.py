@@ -1,4 +1,4 @@
-"""Servers of the Conversations API that others wrote, for tests over a socket."""
+"""Servers of the Conversations API that others wrote, and a client, for tests over a socket."""
 
 import os
 import shutil
@@ -11,9 +11,15 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+import openai
 import pytest
 
 START_SECONDS = 20
+
+
+def client_of(base_url):
+    transport = openai.DefaultAsyncHttpxClient(verify=False)  # plain HTTP: spares the loading of certificates
+    return openai.AsyncOpenAI(base_url=base_url, api_key="sk-stand-in", http_client=transport)
 
 
 @contextmanager

@@ -70,7 +70,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=1, help="what the choices are made from")
     parser.add_argument("--rate", type=float, default=0.2, help="the share of requests that meet a fault")
-    parser.add_argument("--conversations", type=int, default=16, help="how many are in use at once")
+    parser.add_argument("--conversations", type=int, default=Plan().rooms, help="how many are in use at once")
     parser.add_argument(
         "--sessions", type=int, default=3, help="how many tasks use each of them, with a session each"
     )

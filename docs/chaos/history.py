@@ -10,13 +10,14 @@ from itertools import chain
 
 
 class Wrong(str, Enum):
-    """What must never happen to an item."""
+    """What must never happen, to an item or to a read."""
 
     LOST = "items lost"
     DUPLICATED = "items duplicated"
     OUT_OF_ORDER = "items out of order"
     STORED_AFTER_ERROR = "items stored although the call raised"
     LOST_ON_POP = "values lost on pop"
+    READ = "reads that were wrong"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,8 @@ class Operation:
         error: The name of what it raised, or None.
         added: The texts of the items given to an add, each unique in the run.
         popped: The text of the item that a pop returned, or None.
+        limit: How many items a get asked for, or None.
+        seen: The texts of the items that a get returned, or None.
     """
 
     number: int
@@ -44,6 +47,8 @@ class Operation:
     error: str | None = None
     added: tuple[str, ...] = ()
     popped: str | None = None
+    limit: int | None = None
+    seen: tuple[str, ...] | None = None
 
     def may_bear_on(self, add: Operation) -> bool:
         """Tell whether it may have removed what an add has stored."""
@@ -58,11 +63,15 @@ class Violation:
         wrong: What it is.
         text: The item.
         add: The operation that was to store it.
+        read: The operation that has returned it, or has not, if that is what is wrong.
+        flaw: What is wrong with that.
     """
 
     wrong: Wrong
     text: str
     add: Operation
+    read: Operation | None = None
+    flaw: str = ""
 
 
 Stored = Mapping[str, Sequence[str] | None]
@@ -86,8 +95,8 @@ def judge(operations: Collection[Operation], stored: Stored) -> list[Violation]:
     if strangers := copies.keys() - of_text.keys():
         raise ValueError(f"Nobody has added {sorted(strangers)}.")
     too_many = chain.from_iterable(_too_many(add, copies) for add in adds)
-    displaced = chain.from_iterable(_displaced(texts, of_text) for texts in stored.values() if texts)
-    return [*too_many, *_missing(adds, copies, operations, stored), *displaced]
+    misplaced = chain.from_iterable(displaced(texts, of_text) for texts in stored.values() if texts)
+    return [*too_many, *_missing(adds, copies, operations, stored), *misplaced]
 
 
 def _too_many(add: Operation, copies: Counter[str]) -> Iterator[Violation]:
@@ -124,8 +133,12 @@ def _has_cleared(clear: Operation, add: Operation, stored: Stored) -> bool:
     return clear.may_bear_on(add) or (is_gone and clear.ended > add.started)
 
 
-def _displaced(texts: Sequence[str], of_text: Mapping[str, Operation]) -> Iterator[Violation]:
+def displaced(texts: Sequence[str], of_text: Mapping[str, Operation]) -> Iterator[Violation]:
     """Yield the items at a wrong place.
+
+    Args:
+        texts: Items, oldest first.
+        of_text: The add of each.
 
     The items of an add stand together, in order, and behind those of every add that returned before it was
     called. Of items that are stored twice the first ones count.

@@ -15,7 +15,9 @@ class Plan:
         seed: What the choices are made from.
         rooms: How many conversations are in use at once.
         tasks: How many tasks use each of them, with a session object each where the class allows it.
-        burst: How many operations each task makes between two quiet points.
+        burst: How many operations a task makes on average between two quiet points.
+        longest: How many items a conversation may have at a quiet point before its tasks go on in another,
+            as each of them costs a request when it is cleared.
         cancelled: The probability that an operation is cancelled at a random time.
         cancelled_within: Seconds within which it is cancelled then.
         patience: Seconds after which an operation is taken to hang.
@@ -23,9 +25,10 @@ class Plan:
 
     operations: int = 20_000
     seed: int = 1
-    rooms: int = 16
+    rooms: int = 24
     tasks: int = 3
     burst: int = 10
+    longest: int = 100
     cancelled: float = 0.05
     cancelled_within: float = 0.2
     patience: float = 120.0

@@ -30,7 +30,8 @@ def first_violations(result: Result) -> Iterator[str]:
     """Yield the first violations, one of each operation, with their history."""
     of_adds = {violation.add.number: (violation, told) for violation, told in reversed(result.violations)}
     for violation, told in list(reversed(of_adds.values()))[:TOLD]:
-        yield f"{violation.wrong.value}: {violation.text} of operation {violation.add.number}"
+        read = violation.read and f" {violation.flaw} by operation {violation.read.number}"
+        yield f"{violation.wrong.value}: {violation.text} of operation {violation.add.number}{read or ''}"
         yield from (f"    {line}" for line in told)
 
 

@@ -24,6 +24,11 @@ class Room:
     Args:
         number: Its number in the run.
         world: Where its sessions come from.
+
+    Attributes:
+        operations: What was done.
+        judged: How many of the operations there were when all was last quiet.
+        conversations: The conversations that had a part in it.
     """
 
     def __init__(self, number: int, world: World) -> None:
@@ -35,6 +40,7 @@ class Room:
     def begin_anew(self) -> None:
         """Forget all conversations so far."""
         self.operations: list[Operation] = []
+        self.judged = 0
         self.conversations: set[str] = set()
         self.renew()
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import count, islice
+from itertools import count
 from typing import Any
 
 from docs.chaos.history import Operation, Violation, judge
 from docs.chaos.planning import Draw, Plan
+from docs.chaos.reads import judge_reads
 from docs.chaos.rooms import Room, Seat, id_of
 from docs.chaos.worlds import Session, World, operation_number, text_of
 
 RELATED = 12
 """How many operations are told with a violation."""
+
+_MISLEADING = frozenset({"empty_page", "stale_page"})
+"""The faults that make a listing wrong."""
 
 
 @dataclass(slots=True)
@@ -54,6 +58,7 @@ class Run:
         self._ticks = count(1)
         self._numbers = count(1)
         self._met: defaultdict[int, list[str]] = defaultdict(list)
+        self._misled: set[int] = set()
 
     async def go(self, *, on_quiet: Callable[[Result], object] = lambda _: None) -> Result:
         """Make all operations.
@@ -67,13 +72,7 @@ class Run:
         choices = random.Random(self._plan.seed)  # noqa: S311 - reproducible is what it is for
         while self.result.operations < self._plan.operations:
             self._world.storm(choices.randrange(10**9))
-            await asyncio.gather(
-                *(
-                    self._burst(room, task, self._draws(choices))
-                    for room in self._rooms
-                    for task in range(self._plan.tasks)
-                )
-            )
+            await asyncio.gather(*(self._storm(room, self._draws(choices)) for room in self._rooms))
             self._world.calm()
             self.result.requests += self._note_requests()
             await asyncio.gather(*map(self._judge, self._rooms))
@@ -82,9 +81,15 @@ class Run:
         return self.result
 
     def _draws(self, choices: random.Random) -> list[Draw]:
-        return [Draw.from_choices(choices, self._plan) for _ in range(self._plan.burst)]
+        number = self._plan.tasks * self._plan.burst
+        return [Draw.from_choices(choices, self._plan) for _ in range(number)]
 
-    async def _burst(self, room: Room, task: int, draws: Sequence[Draw]) -> None:
+    async def _storm(self, room: Room, draws: Sequence[Draw]) -> None:
+        """Have the tasks of a room share its operations, so that they end at about the same time."""
+        left = iter(draws)
+        await asyncio.gather(*(self._burst(room, task, left) for task in range(self._plan.tasks)))
+
+    async def _burst(self, room: Room, task: int, draws: Iterator[Draw]) -> None:
         for draw in draws:
             done = await self._do(room.seat(task), draw)
             self.result.operations += 1
@@ -109,6 +114,8 @@ class Run:
             error=error,
             added=added,
             popped=text_of(value) if draw.name == "pop" and value is not None else None,
+            limit=draw.limit if draw.name == "get" else None,
+            seen=tuple(map(text_of, value)) if draw.name == "get" and value is not None else None,
         )
         seat.room.operations.append(operation)
         seat.room.conversations |= operation.conversations
@@ -151,9 +158,14 @@ class Run:
         for conversation_id in sorted(room.conversations):
             await self._settle(room, conversation_id)
         stored = {each: await self._world.stored(each) for each in room.conversations}
-        violations = judge(room.operations, stored)
+        violations = [
+            *judge(room.operations, stored),
+            *judge_reads(room.operations, judged=room.judged, misled=self._misled),
+        ]
         self.result.violations += [(each, self._told(each, room)) for each in violations]
-        if violations or len(stored) > 1 or None in stored.values():
+        room.judged = len(room.operations)
+        is_long = any(len(texts or ()) > self._plan.longest for texts in stored.values())
+        if violations or is_long or len(stored) > 1 or None in stored.values():
             room.begin_anew()
 
     async def _settle(self, room: Room, conversation_id: str) -> None:
@@ -175,28 +187,47 @@ class Run:
         requests = self._world.requests()
         for request in requests:
             self._met[request.number].append(request.operation + (request.met and f"({request.met})"))
+            if request.met in _MISLEADING:
+                self._misled.add(request.number)
         return len(requests)
 
     def _told(self, violation: Violation, room: Room) -> list[str]:
-        """Return the add, who popped the item, and what went wrong around it and after it."""
-        add = violation.add
+        """Return the add, who popped the item, and what went wrong around it and after it.
 
-        def is_related(operation: Operation) -> bool:
+        Of a read, what went wrong before its end, the last of it.
+        """
+        add, read = violation.add, violation.read
+
+        def is_of_it(operation: Operation) -> bool:
+            return operation in (add, read) or operation.popped == violation.text
+
+        def may_explain(operation: Operation) -> bool:
             went_wrong = operation.error or any("(" in met for met in self._met[operation.number])
-            is_of_it = operation is add or operation.popped == violation.text
-            return is_of_it or bool(went_wrong and operation.may_bear_on(add))
+            in_time = read is None or operation.started < read.ended
+            return bool(went_wrong and in_time and operation.may_bear_on(add))
 
-        told = filter(is_related, sorted(room.operations, key=lambda operation: operation.started))
-        return [self._line(operation) for operation in islice(told, RELATED)]
+        told = sorted(room.operations, key=lambda operation: operation.started)
+        around = [each for each in told if may_explain(each) and not is_of_it(each)]
+        around = around[:RELATED] if read is None else around[-RELATED:]
+        return [self._line(each) for each in told if is_of_it(each) or each in around]
 
     def _line(self, operation: Operation) -> str:
         what = f"{operation.name} {len(operation.added) or ''}".strip()
-        outcome = operation.error or operation.popped or "ok"
+        outcome = operation.error or operation.popped or _shown(operation) or "ok"
         requests = " ".join(self._met[operation.number])
         return (
             f"{operation.started}-{operation.ended} #{operation.number} {what} by {operation.session}: "
             f"{outcome} [{requests}]"
         )
+
+
+def _shown(operation: Operation) -> str:
+    """Return how many items a get returned, and which at its ends."""
+    seen = operation.seen
+    if seen is None:
+        return ""
+    asked = "" if operation.limit is None else f" of at most {operation.limit}"
+    return f"{len(seen)}{asked}" + (f", {seen[0]} to {seen[-1]}" if seen else "")
 
 
 def _message(text: str) -> dict[str, str]:

@@ -15,6 +15,8 @@ class MemoryWorld:
         self._ids = (f"conv_{number}" for number in count())
         self.conversations = {}
         self.turns = defaultdict(int)
+        self.popped = {}
+        self.failed = {}
 
     def session(self, room, conversation_id):
         return self._kind(self, conversation_id)
@@ -68,7 +70,12 @@ class Sound:
 
     async def get_items(self, limit=None):
         await asyncio.sleep(0)
-        return []
+        if self._id is None:
+            return []
+        return [{"content": text} for text in self.show(limit)]
+
+    def show(self, limit):
+        return self.texts[-limit:] if limit else list(self.texts)
 
     async def add_items(self, items):
         await asyncio.sleep(0)
@@ -138,6 +145,62 @@ class LosesPops(Sound):
         if self.is_turn("pop"):
             raise ConnectionError
         return text
+
+
+class ShowsTwice(Sound):
+    def show(self, limit):
+        shown = super().show(limit)
+        return [*shown, *shown[-1:]]
+
+
+class ShowsTooMany(Sound):
+    def show(self, limit):
+        return super().show(limit and limit + 1)
+
+
+class ShowsTheOldest(Sound):
+    def show(self, limit):
+        return self.texts[:limit]
+
+
+class ShowsBackwards(Sound):
+    def show(self, limit):
+        return super().show(limit)[::-1]
+
+
+class Hides(Sound):
+    def show(self, limit):
+        return super().show(limit)[:-1]
+
+
+class HidesTheOldest(Sound):
+    def show(self, limit):
+        return super().show(limit)[1:]
+
+
+class ShowsWhatWasPopped(Sound):
+    def take(self):
+        text = self._world.popped[self._id] = super().take()
+        return text
+
+    def show(self, limit):
+        popped = self._world.popped.get(self._id)
+        return [*super().show(limit), popped][-limit if limit else 0 :] if popped else super().show(limit)
+
+
+class ShowsWhatFailed(Sound):
+    """Stores nothing when an add raises, and shows it all the same."""
+
+    failed = ()
+
+    def store(self, texts):
+        if self.is_turn("add"):
+            self._world.failed[self._id] = texts
+            raise ConnectionError
+        super().store(texts)
+
+    def show(self, limit):
+        return [*super().show(limit), *self._world.failed.get(self._id, ())]
 
 
 class Hangs(Sound):

@@ -1,5 +1,6 @@
 """What runs have found, as the smallest history that shows it."""
 
+import openai
 import pytest
 
 from openai_sessions import OpenAIConversationsSession
@@ -44,3 +45,18 @@ async def test_a_value_is_returned_once_although_an_old_page_shows_it_again(emul
     emulator.inject(Fault("cut_before"), operation="delete_item")
     assert "1" == (await session.pop_item())["content"]
     assert ["0"] == await texts(session)
+
+
+async def test_a_write_behind_a_pop_that_got_no_answer_is_found_although_its_anchor_is_gone(
+    emulator, session
+):
+    """What a failed pop may have removed does not tell where a write begins."""
+    await session.add_items(users("0"))
+    emulator.inject(Fault("cut_after_commit"), operation="delete_item")
+    emulator.inject(Fault("cut_before"), operation="delete_item", times=FAST.attempts - 1)
+    with pytest.raises(openai.APIConnectionError):
+        await session.pop_item()
+    emulator.inject(Fault("cut_after_commit"), operation="create_items")
+    await session.add_items(users("1"))
+    assert ["1"] == await texts(session)
+    assert "0" == (await session.pop_item())["content"]

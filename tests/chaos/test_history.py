@@ -2,16 +2,9 @@
 
 import pytest
 
-from docs.chaos.history import Operation, Wrong, judge
+from docs.chaos.history import Wrong, judge
 
-
-def operation(name, started, ended, **facts):
-    facts.setdefault("conversations", frozenset({"conv_0"}))
-    return Operation(number=started, name=name, session="0", started=started, ended=ended, **facts)
-
-
-def add(texts, *, started=1, ended=2, **facts):
-    return operation("add", started, ended, added=tuple(texts), **facts)
+from .histories import add, operation
 
 
 def wrongs(operations, stored):

@@ -1,10 +1,9 @@
 """The servers and clients that sessions are checked on."""
 
-import openai
 import pytest
 
 from openai_sessions.emulator import Emulator
-from tests.servers import smg_server
+from tests.servers import client_of, smg_server
 
 
 @pytest.fixture(scope="session")
@@ -35,8 +34,3 @@ async def over_socket(emulator_url):
 async def to_smg(smg_url):
     async with client_of(smg_url) as client:
         yield client
-
-
-def client_of(base_url):
-    transport = openai.DefaultAsyncHttpxClient(verify=False)  # plain HTTP: spares the loading of certificates
-    return openai.AsyncOpenAI(base_url=base_url, api_key="sk-conformance", http_client=transport)

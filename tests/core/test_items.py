@@ -156,31 +156,21 @@ def test_replay_keeps_an_id_that_creating_requires(name):
     assert replay_form(sample(name))["id"] == sample(name)["id"]
 
 
+CODE_CALL = {
+    "type": "code_interpreter_call",
+    "id": "ci_1",
+    "status": "completed",
+    "container_id": "c",
+    "code": None,
+    "outputs": None,
+}
+
+
 @pytest.mark.parametrize(
     ("item", "field"),
     [
-        (
-            {
-                "type": "code_interpreter_call",
-                "id": "ci_1",
-                "status": "completed",
-                "container_id": "c",
-                "code": None,
-                "outputs": None,
-            },
-            "code",
-        ),
-        (
-            {
-                "type": "code_interpreter_call",
-                "id": "ci_1",
-                "status": "completed",
-                "container_id": "c",
-                "code": None,
-                "outputs": None,
-            },
-            "outputs",
-        ),
+        (CODE_CALL, "code"),
+        (CODE_CALL, "outputs"),
         ({"type": "image_generation_call", "id": "ig_1", "status": "failed", "result": None}, "result"),
     ],
 )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 from openai_sessions._locking import FairLock
 
 
 async def turn(lock: FairLock, log: list, name: object) -> None:
-    async with lock:
+    async with lock.held():
         log.append(name)
         await asyncio.sleep(0)
         log.append(name)
@@ -25,16 +28,16 @@ async def test_tasks_are_served_in_the_order_they_came():
 async def test_an_error_inside_sets_the_lock_free():
     lock = FairLock()
     with contextlib.suppress(ZeroDivisionError):
-        async with lock:
+        async with lock.held():
             raise ZeroDivisionError
-    async with lock:
-        assert lock._owner is asyncio.get_running_loop()
-    assert lock._owner is None
+    async with lock.held():
+        assert lock._holder is not None
+    assert lock._holder is None
 
 
 async def test_a_cancelled_waiter_does_not_hold_up_the_next():
     lock, log = FairLock(), []
-    async with lock:
+    async with lock.held():
         waiting = [asyncio.ensure_future(turn(lock, log, number)) for number in range(3)]
         await asyncio.sleep(0)
         waiting[0].cancel()
@@ -45,7 +48,7 @@ async def test_a_cancelled_waiter_does_not_hold_up_the_next():
 
 async def test_a_waiter_cancelled_as_it_is_served_passes_the_lock_on():
     lock, log = FairLock(), []
-    async with lock:
+    async with lock.held():
         waiting = [asyncio.ensure_future(turn(lock, log, number)) for number in range(2)]
         await asyncio.sleep(0)
     waiting[0].cancel()
@@ -60,7 +63,7 @@ def test_loops_in_several_threads_exclude_each_other():
 
     async def work() -> None:
         for _ in range(50):
-            async with lock:
+            async with lock.held():
                 inside.append(1)
                 most.append(len(inside))
                 await asyncio.sleep(0)
@@ -79,7 +82,7 @@ def test_a_lock_held_by_a_closed_loop_is_taken_over():
     """A loop that is closed without cancelling its tasks never leaves the block."""
     lock, log = FairLock(), []
     loop = asyncio.new_event_loop()
-    loop.run_until_complete(lock.__aenter__())
+    loop.run_until_complete(lock.held().__aenter__())
     loop.close()
     asyncio.run(turn(lock, log, "next"))
     assert log == ["next", "next"]
@@ -87,13 +90,41 @@ def test_a_lock_held_by_a_closed_loop_is_taken_over():
 
 def test_a_waiter_whose_loop_is_closed_is_passed_over():
     lock, log = FairLock(), []
-    holder, abandoned = asyncio.new_event_loop(), asyncio.new_event_loop()
-    holder.run_until_complete(lock.__aenter__())
+    abandoned = asyncio.new_event_loop()
     waiting = abandoned.create_task(turn(lock, log, "abandoned"))
-    abandoned.run_until_complete(asyncio.sleep(0))
-    abandoned.close()
-    holder.run_until_complete(lock.__aexit__())
-    holder.run_until_complete(turn(lock, log, "next"))
-    holder.close()
+
+    async def hold():
+        async with lock.held():
+            with ThreadPoolExecutor() as thread:
+                thread.submit(abandoned.run_until_complete, asyncio.sleep(0)).result()
+            abandoned.close()
+        await turn(lock, log, "next")
+
+    asyncio.run(hold())
     assert log == ["next", "next"]
     waiting._log_destroy_pending = False  # its loop is closed on purpose
+
+
+def test_a_task_of_a_closed_loop_does_not_set_another_tasks_lock_free():
+    """Its `async with` ends when it is collected, long after the lock was taken over."""
+    lock, log = FairLock(), []
+
+    async def hold_for_ever():
+        async with lock.held():
+            await asyncio.Event().wait()
+
+    abandoned = asyncio.new_event_loop()
+    task = abandoned.create_task(hold_for_ever())
+    abandoned.run_until_complete(asyncio.sleep(0))
+    abandoned.close()
+    task._log_destroy_pending = False
+    left = weakref.ref(task)
+    del task
+
+    async def take_over():
+        async with lock.held():
+            gc.collect()
+            log.append((left(), lock._holder is not None))
+
+    asyncio.run(take_over())
+    assert log == [(None, True)]

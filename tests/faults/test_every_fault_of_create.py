@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from tests.wire import FAST
-
+from .on_the_wire import POLICY, behind, of_requests
 from .world import ALWAYS, FAILURES, LOST, spots
 
 CREATIONS = spots("create_conversation")
 
 
 async def check(world, *faults):
+    wire = await run(world, *faults)
+    assert wire in of_requests("N", *faults), " + ".join(map(str, faults))
+
+
+async def run(world, *faults):
+    """Create under faults, see that what may be lost is told of, and return the requests."""
     orphans = []
     before = set(world.conversations())
-    session = world.session(on_orphan=orphans.append, metadata={"topic": "test"})
+    session = world.session(on_orphan=orphans.append, metadata={"topic": "test"}, retry_policy=POLICY)
     story = " + ".join(map(str, faults))
     world.inject(*faults)
     try:
@@ -23,26 +28,27 @@ async def check(world, *faults):
         assert session.conversation_id is None, story
         used = set()
     await world.calm()
+    wire = world.wire()
     lost = sum(kind in LOST for kind in world.faults())
-    assert len(world.operations()) <= min(1 + len(world.faults()), FAST.attempts), story
     assert [{"topic": "test"}] * lost == [orphan.metadata for orphan in orphans], story
     made = set(world.conversations()) - before
     assert used <= made, story
     assert len(made - used) <= lost, story
     await session.add_items([{"role": "user", "content": "Hello"}])
     assert world.stored(session.conversation_id) == ["Hello"], story
+    return wire
 
 
 @pytest.mark.parametrize("first", CREATIONS, ids=str)
 async def test_faults(world, first):
     await check(world, first)
-    for second in CREATIONS:
+    for second in behind(first, of_requests("N", first)):
         await check(world, first, second)
 
 
 async def test_a_creation_that_never_succeeds(world):
     for fault in spots("create_conversation", times=(ALWAYS,)):
-        await check(world, fault)
+        assert await run(world, fault) == "N" * (1 if fault.kind == "quota" else POLICY.attempts)
 
 
 async def test_without_a_fault_it_is_one_request(world):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
 from openai_sessions import UnsettledWriteError
 
-from .stage import answering, cut, cut_after_commit
+from .cancelling import task_cancel
+from .stage import Gate, answering, cut, cut_after_commit
 from .world import FAILURES, Spot, texts, users
 
 YES = {"role": "user", "content": "yes"}
@@ -168,3 +171,25 @@ async def test_deletions_that_lock_each_other_out_go_on_one_by_one(world, stage,
     await session.clear_session(keep_conversation=True)
     assert await session.get_items() == []
     assert world.count()["delete_item"] == len(BEFORE) + 20
+
+
+@asynccontextmanager
+async def free_lock(_):
+    yield
+
+
+async def test_a_cancelled_write_too_gives_a_request_time_before_the_second_look(world, stage):
+    """Once the lock is left, what is applied later can no longer be told from what others write."""
+    session = await world.session_with(*BEFORE, openai_client=stage.client, lock=free_lock)
+    gate = Gate()
+    stage.at("create_items", 0, cut)
+    stage.at("list_items", 1, gate.after)
+
+    async def apply_meanwhile(_):
+        await world.foreign_add(session.session_id, YES)
+
+    gateway = session._clients._gateway
+    gateway.retrier = replace(gateway.retrier, sleep=apply_meanwhile)
+    await task_cancel(lambda: session.add_items([YES]), gate)
+    assert world.stored(session.session_id) == texts(BEFORE)
+    assert session.unsettled == ()

@@ -106,17 +106,62 @@ async def test_an_operation_during_doubt_lists_once(world, stage, session, opera
     assert world.operations() == requests
 
 
-@pytest.mark.parametrize(("timeouts", "shown"), [(1.9, ["yes"]), (2.1, ["yes", "yes"])])
-async def test_a_commit_is_looked_for_during_twice_the_timeout(stage, session, foreign, timeouts, shown):
-    """One that comes later is outside the promise: it looks as if another process had written it."""
+@pytest.fixture
+def later(session):
+    """Return a function that lets time pass, in timeouts."""
     now = [0.0]
     gateway = session._clients._gateway
     gateway.retrier = replace(gateway.retrier, clock=lambda: now[0])
+
+    def pass_by(timeouts):
+        now[0] += timeouts * gateway.timeout
+
+    pass_by.session = session
+    return pass_by
+
+
+@pytest.mark.parametrize(("timeouts", "shown"), [(1.9, ["no"]), (2.1, ["yes", "no"])])
+async def test_a_copy_that_is_answered_stays_once_twice_the_timeout_has_passed(
+    stage, foreign, later, timeouts, shown
+):
+    """It looks as if another process had written it, and got its answer."""
+    session = later.session
     stage.at("create_items", 0, cut)
     await session.add_items([YES])
-    now[0] = timeouts * gateway.timeout
+    later(timeouts)
+    await foreign(YES, NO)()
+    assert texts(await session.get_items()) == [*texts(BEFORE), "yes", *shown]
+
+
+async def test_what_was_applied_in_time_is_deleted_however_late_the_next_operation(
+    world, stage, session, foreign, later
+):
+    stage.at("create_items", 0, cut)
+    await session.add_items([YES])
     await foreign(YES)()
-    assert texts(await session.get_items()) == [*texts(BEFORE), *shown]
+    later(1000)
+    assert texts(await session.get_items()) == [*texts(BEFORE), "yes"] == world.stored(session.session_id)
+
+
+async def test_after_the_last_look_nothing_is_looked_for(world, stage, session, foreign, later):
+    stage.at("create_items", 0, cut)
+    await session.add_items([YES])
+    later(2.1)
+    await session.get_items()
+    await foreign(YES)()
+    assert texts(await session.get_items()) == [*texts(BEFORE), "yes", "yes"]
+
+
+async def test_closing_looks_for_what_was_cut(world, stage, session, foreign):
+    stage.at("create_items", 0, cut)
+    await session.add_items([YES])
+    await foreign(YES)()
+    await session.aclose()
+    assert kept(world, session) == ["yes"]
+    world.emulator.forget_requests()
+    await session.get_items()
+    await session.aclose()
+    assert world.operations() == ["list_items"]
 
 
 async def test_the_anchor_popped_by_a_foreign_client_leaves_an_older_one(world, stage, session):

@@ -12,7 +12,7 @@ import openai
 from openai_sessions import OpenAIConversationsSession, RetryBudget, SessionError
 from openai_sessions.emulator import FAULT_KINDS, Fault
 from openai_sessions.emulator._faults import FaultKind, OperationName
-from tests.wire import FAST
+from tests.wire import FAST, HTTP_FAMILY
 
 FAILURES = (openai.OpenAIError, SessionError)
 """What an operation may raise when the network or the server fails."""
@@ -35,8 +35,22 @@ LOST = frozenset(
 )
 """The kinds after which the outcome of a write is unknown."""
 
+LIES = ("empty_page", "stale_page")
+"""The kinds of pages that hide items."""
+
 ALWAYS = 99
 """More times than any request is sent."""
+
+LETTERS = {
+    "create_conversation": "N",
+    "create_items": "P",
+    "list_items": "L",
+    "retrieve_item": "R",
+    "retrieve_conversation": "G",
+    "delete_item": "D",
+    "delete_conversation": "X",
+}
+"""The operations, so that the requests of a write are one short word."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +87,31 @@ def texts(items: list[dict]) -> list[str]:
     return [item["content"] for item in items]
 
 
+class Patient(HTTP_FAMILY.ASGITransport):
+    """Let a late commit be done between the two looks for it, however slow the machine is."""
+
+    def __init__(self, emulator: Any) -> None:
+        super().__init__(app=emulator)
+        self._emulator = emulator
+        self._looks = 0
+
+    async def handle_async_request(self, request: Any) -> Any:
+        """Forward a request; a second look waits for late commits."""
+        self._looks = self._looks + 1 if request.method == "GET" else 0
+        if self._looks == 2:
+            await self._emulator.late_commits()
+        return await super().handle_async_request(request)
+
+
 class World:
     """An emulator with clients of this process and of others."""
 
     def __init__(self, emulator: Any) -> None:
         self.emulator = emulator
         self.client = emulator.client()
+        self.patient = self.client.with_options(
+            http_client=openai.DefaultAsyncHttpxClient(transport=Patient(emulator))
+        )
         self.foreign = emulator.client().with_options(max_retries=0)
 
     def session(self, conversation_id: str | None = None, **options: Any) -> OpenAIConversationsSession:
@@ -126,6 +159,10 @@ class World:
     def operations(self) -> list[str]:
         """Return the operations requested since the count began."""
         return [request.operation for request in self.emulator.requests]
+
+    def wire(self) -> str:
+        """Return the operations requested since the count began, each as its letter."""
+        return "".join(map(LETTERS.__getitem__, self.operations()))
 
     def count(self) -> Counter:
         """Return how often each operation was requested since the count began."""

@@ -1,9 +1,9 @@
 """A conversation on a served emulator, and a Redis server to lock it with."""
 
-import openai
 import pytest
 
 from openai_sessions import OpenAIConversationsSession
+from tests.servers import client_of
 
 from .redis_server import redis_server
 from .staff import Setting, Staff
@@ -32,11 +32,6 @@ def base_url(emulator):
 async def client(base_url):
     async with client_of(base_url) as client:
         yield client
-
-
-def client_of(base_url):
-    transport = openai.DefaultAsyncHttpxClient(verify=False)  # plain HTTP: spares the loading of certificates
-    return openai.AsyncOpenAI(base_url=base_url, api_key="sk-stand-in", http_client=transport)
 
 
 @pytest.fixture

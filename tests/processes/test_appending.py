@@ -4,9 +4,8 @@ import pytest
 
 from openai_sessions import OpenAIConversationsSession
 from openai_sessions.emulator import Fault
-from tests.servers import smg_server
+from tests.servers import client_of, smg_server
 
-from .conftest import client_of
 from .staff import Setting, batch, user
 
 NAMES = ("first", "second", "third")
