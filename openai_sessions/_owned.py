@@ -29,14 +29,16 @@ class Interruption:
     """What work sees of its caller's cancellation.
 
     Attributes:
+        grace: Seconds that it may go on then.
         has_begun: Set by the work once it can no longer be dropped without a trace.
         is_acquiring: Set by the work while it waits for something that nobody would give back if the
             waiting were cut: it is left to end by itself.
         is_over: Set when the time is up in which it could have ended by itself.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, grace: float = GRACE) -> None:
         self._event = asyncio.Event()
+        self.grace = grace
         self.has_begun = False
         self.is_acquiring = False
         self.is_over = False
@@ -73,6 +75,7 @@ async def run_owned(
     *,
     undo: Callable[[T], Awaitable[object]] | None = None,
     grace: float = GRACE,
+    patience: float = ACQUIRING,
 ) -> T:
     """Run work in a task of its own, shielded from the cancellation of its caller.
 
@@ -85,8 +88,9 @@ async def run_owned(
         work: Called with what it sees of the cancellation.
         undo: Called with the result of work that had succeeded by the time of the cancellation.
         grace: Seconds.
+        patience: Seconds that the caller waits for work that is acquiring something.
     """
-    interruption = Interruption()
+    interruption = Interruption(grace)
     task = _own(work(interruption))
     try:
         await asyncio.wait({task})
@@ -94,7 +98,7 @@ async def run_owned(
         interruption.set()
         with anyio.CancelScope(shield=True):
             if interruption.is_acquiring:
-                await _wait(task, ACQUIRING)
+                await _wait(task, patience)
                 raise
             if not interruption.has_begun:
                 task.cancel()

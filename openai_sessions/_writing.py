@@ -22,7 +22,6 @@ import anyio
 
 from openai_sessions._conversation import Doubt
 from openai_sessions._holding import Held
-from openai_sessions._owned import GRACE
 from openai_sessions._planning import batches
 from openai_sessions._policy import Operation, Outcome
 from openai_sessions._receipts import CannotTellError, Receipt, SentItems
@@ -40,7 +39,6 @@ async def append_items(held: Held, items: Sequence[Item]) -> list[str]:
         UnsettledWriteError: The write failed and could not be undone; the cause says how it failed.
         Exception: The write failed, and nothing of it is left.
     """
-    held.interruption.has_begun = True
     await settle_all(held)
     await held.know_the_tail()
     return await append_to_tail(held, items)
@@ -161,7 +159,7 @@ class _Write:
         deadline = held.gateway.retrier.policy.deadline
         failed: BaseException | None = None
         try:
-            with anyio.fail_after(min(deadline, GRACE) if is_cut else deadline):
+            with anyio.fail_after(min(deadline, held.interruption.grace) if is_cut else deadline):
                 await self._roll_back()
         except BaseException as problem:  # noqa: BLE001 -- raised below, with what is left
             failed = problem

@@ -9,9 +9,9 @@ from typing import Any
 import openai
 import pytest
 
-from openai_sessions import OpenAIConversationsSession, _owned
+from openai_sessions import OpenAIConversationsSession
 from openai_sessions._lazy_conversation import Hooks
-from openai_sessions._owned import Interruption
+from openai_sessions._owned import Interruption, _running, run_owned
 from openai_sessions._plugged_lock import holding
 from tests.wire import FAST, Call, Wire, error, page
 
@@ -223,13 +223,21 @@ async def test_a_lock_that_is_had_after_its_taker_was_cancelled_is_left(times):
     assert ["lock conv_1", "enter", "leave InterruptedOperationError"] == log
 
 
-async def test_a_cancelled_taker_does_not_wait_long_for_a_lock_that_is_not_free(monkeypatch):
-    monkeypatch.setattr(_owned, "ACQUIRING", 0.01)
-    lock, reading, log = await cancelled_while_acquiring()
+async def test_a_cancelled_taker_does_not_wait_long_for_a_lock_that_is_not_free():
+    log: list[str] = []
+    lock = SlowLock(log)
+
+    async def work(interruption: Interruption) -> None:
+        async with holding(lock, "conv_1", interruption):
+            log.append("work")
+
+    taking = asyncio.ensure_future(run_owned(work, patience=0.01))
+    await lock.is_awaited.wait()
+    taking.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await reading
+        await taking
     assert ["lock conv_1"] == log
-    (acquiring,) = _owned._running
+    (acquiring,) = _running
     lock.is_free.set()
     await asyncio.wait({acquiring})
     assert ["lock conv_1", "enter", "leave InterruptedOperationError"] == log

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import Any
 
 import openai
@@ -14,7 +15,7 @@ from openai_sessions._conversation import Conversation
 from openai_sessions._failures import classify
 from openai_sessions._gateway import Gateway
 from openai_sessions._holding import Held
-from openai_sessions._owned import InterruptedOperationError
+from openai_sessions._owned import InterruptedOperationError, Interruption
 from openai_sessions._policy import RetryPolicy
 from openai_sessions._receipts import Receipt, SentItems
 from openai_sessions._retrying import Retrier
@@ -229,6 +230,26 @@ async def test_a_write_that_is_cut_by_others_than_its_caller_is_undone():
     await asyncio.wait({task})
     assert task.cancelled()
     assert (["x"], []) == (server.texts, server.held.known.unsettled)
+
+
+async def test_undoing_a_write_that_was_cut_by_others_does_not_take_longer_than_the_grace():
+    server = Server(post="well stall", delete="stall")
+    server.held = replace(server.held, interruption=Interruption(grace=0.01))
+    task = asyncio.ensure_future(server.append(*TWENTY, "b"))
+    await server.stalled.wait()
+    task.cancel()
+    await asyncio.wait({task}, timeout=10)
+    assert task.cancelled()
+    assert len(server.texts) > 1
+    assert [f"{text}.0" for text in server.texts[1:]] == list(server.unsettled.stored)
+
+
+async def test_undoing_a_write_that_failed_by_itself_may_take_longer_than_the_grace():
+    server = Server(post="well refused")
+    server.held = replace(server.held, interruption=Interruption(grace=0.0))
+    with pytest.raises(openai.PermissionDeniedError):
+        await server.append(*TWENTY, "b")
+    assert ["x"] == server.texts
 
 
 async def test_a_write_whose_time_is_over_is_left_unknown(caplog):
