@@ -294,7 +294,7 @@ async def test_a_request_found_while_undoing_stands_when_it_cannot_be_deleted():
 
 
 async def test_undoing_has_a_deadline_of_its_own():
-    server = Server(post="well refused", delete="stall", policy=RetryPolicy(deadline=0.05))
+    server = Server(post="well refused", delete="stall", policy=RetryPolicy(deadline=0.5))
     failed = await asyncio.wait_for(fails_unsettled(server, *TWENTY, "b"), 5)
     assert TWENTY_IDS[-1:] == failed.stored_ids
 
