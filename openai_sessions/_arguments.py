@@ -57,6 +57,17 @@ def _check_metadata_pair(key: object, text: object) -> None:
         raise ValueError(f"metadata[{key!r}] has over {_MAX_METADATA_VALUE} characters: shorten it")
 
 
+def checked_history(history: object) -> object:
+    """Return how a history is read.
+
+    Raises:
+        ValueError: There is no such way.
+    """
+    if history not in ("full", "incremental"):
+        raise ValueError(f'history is "full" or "incremental", not {history!r}')
+    return history
+
+
 def checked_timeout(value: object) -> float | None:
     """Return a timeout in seconds, or None.
 

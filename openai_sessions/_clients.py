@@ -15,8 +15,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
-from openai_sessions._gateway import Gateway, open_client
+from openai_sessions._gateway import CONNECTIONS_KEPT, Gateway, open_client
 from openai_sessions._retrying import Retrier, RetryBudget
+from openai_sessions._slots import Slots
 from openai_sessions.errors import ClientLoopError
 
 _first_loops: weakref.WeakKeyDictionary[object, weakref.ref[asyncio.AbstractEventLoop]] = (
@@ -26,6 +27,9 @@ _first_loops: weakref.WeakKeyDictionary[object, weakref.ref[asyncio.AbstractEven
 
 _budgets: weakref.WeakKeyDictionary[object, RetryBudget] = weakref.WeakKeyDictionary()
 """The registry of the process: for each HTTP client of a caller, the budget that its sessions share."""
+
+_slots: weakref.WeakKeyDictionary[object, Slots] = weakref.WeakKeyDictionary()
+"""The registry of the process: for each HTTP client, the slots of its requests."""
 
 _CLOSING_TIMEOUT = 5.0
 """Seconds to wait for another thread's loop to close a client there."""
@@ -65,13 +69,13 @@ class GivenClient:
         Raises:
             ClientLoopError: It was first used in another event loop. Nothing was sent.
         """
-        http_client = self._gateway.http_client
-        if _is_networked(http_client):
-            loop = asyncio.get_running_loop()
-            if _first_loops.setdefault(http_client, weakref.ref(loop))() is not loop:
-                raise ClientLoopError
+        http_client, loop = self._gateway.http_client, asyncio.get_running_loop()
+        if http_client not in _first_loops and _is_networked(http_client):
             if any(other is not loop for other in _loops_of_open_connections(http_client)):
                 raise ClientLoopError
+            _first_loops[http_client] = weakref.ref(loop)
+        if http_client in _first_loops and _first_loops[http_client]() is not loop:
+            raise ClientLoopError
         return self._gateway
 
     async def aclose(self) -> None:
@@ -144,11 +148,21 @@ def clients_for(
     gateway = partial(Gateway, timeout=timeout, include=include)
     if client is None:
         own = replace(retrier, budget=budget or RetryBudget())
-        return OwnClients(lambda: gateway(open_client(), retrier=own))
+        return OwnClients(lambda: _with_slots(gateway(open_client(), retrier=own)))
     given = gateway(client, retrier=retrier)
     shared = budget or _budgets.setdefault(given.http_client, RetryBudget())
     given.retrier = replace(retrier, budget=shared)
-    return GivenClient(given)
+    return GivenClient(_with_slots(given))
+
+
+def _with_slots(gateway: Gateway) -> Gateway:
+    """Give the requests of an HTTP client as many slots as it keeps connections."""
+    http_client = gateway.http_client
+    if _is_networked(http_client):
+        kept = [getattr(pool, "_max_keepalive_connections", None) for pool in _pools(http_client)]
+        slots = Slots(min(filter(None, kept), default=CONNECTIONS_KEPT))
+        gateway.slots = _slots.setdefault(http_client, slots)
+    return gateway
 
 
 async def _lifetime(gateway: Gateway) -> AsyncGenerator[None, None]:

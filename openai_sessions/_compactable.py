@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from openai_sessions import _agents
 from openai_sessions._arguments import checked_items, checked_limit
+from openai_sessions._history import KnownHistory, copied
 from openai_sessions._holding import Held
 from openai_sessions._items import to_replay, to_stored
 from openai_sessions._lazy_conversation import LazyConversation
@@ -26,8 +27,12 @@ class CompactableHistory(Resource):
     _ignore_ids_for_matching = True  # the Agents SDK then compares items without their ids
 
     _conversation: LazyConversation
+    _history: KnownHistory | None
     _unread: UnreadItems
     session_settings: Any
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} conversation_id={self._conversation.conversation_id!r}>"
 
     async def _read(self, limit: int | None) -> list[Item]:
         wanted = checked_limit(_agents.limit_of(self.session_settings) if limit is None else limit)
@@ -36,10 +41,10 @@ class CompactableHistory(Resource):
 
         async def read(held: Held) -> list[Item]:
             await settle_all(held)
-            return await held.newest(wanted)
+            return await held.newest(wanted, self._history)
 
-        listed = await self._conversation.run(read)
-        return to_replay(listed or [])
+        items = to_replay(await self._conversation.run(read) or [])
+        return items if self._history is None else [copied(item) for item in items]
 
     async def _read_compaction_items(self, limit: int | None) -> tuple[list[Item], bool]:
         """Return the history as the Agents SDK's compaction asks for it, and whether that is all of it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from weakref import WeakValueDictionary
 
 from openai_sessions._locking import FairLock
@@ -126,6 +127,7 @@ class Conversation:
     Attributes:
         lock: Held around each operation, so that session objects on one conversation behave as one.
         tail: The newest ids that are known.
+        page_ends: Where the full pages of the last read of all items ended.
         doubts: Requests that may yet be applied.
         unwanted: The ids of copies that are to be deleted.
         unsettled: Writes that could not be undone.
@@ -134,6 +136,7 @@ class Conversation:
 
     lock: FairLock = field(default_factory=FairLock)
     tail: KnownTail = field(default_factory=KnownTail)
+    page_ends: tuple[str, ...] = ()
     doubts: list[Doubt] = field(default_factory=list)
     unwanted: set[str] = field(default_factory=set)
     unsettled: list[Receipt] = field(default_factory=list)
@@ -167,6 +170,7 @@ class Conversation:
     def remove(self, ids: Collection[str]) -> None:
         """Take up that items were deleted."""
         self.tail.remove(ids)
+        self.page_ends = tuple(takewhile(lambda end: end not in ids, self.page_ends))
         self.unwanted.difference_update(ids)
         for doubt in self.doubts:
             doubt.forget(ids)
@@ -188,6 +192,7 @@ class Conversation:
         """Know nothing, as the conversation is gone."""
         self.settle_everything()
         self.doubts.clear()
+        self.page_ends = ()
         self.tail.forget()
 
 

@@ -7,26 +7,37 @@ append is repeated by whoever can look whether it was applied.
 
 from __future__ import annotations
 
-import json
+import importlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any, Literal
+from urllib.parse import quote
 
 import anyio
 import openai
 from openai import AsyncOpenAI, NotFoundError
 
+from openai_sessions._answers import Page, decoded, page_of
 from openai_sessions._arguments import is_conversation_id
 from openai_sessions._item_types import INCLUDE
 from openai_sessions._policy import Operation, Outcome
 from openai_sessions._retrying import Retrier
+from openai_sessions._slots import Slots
 from openai_sessions._types import Item
 from openai_sessions.errors import ConversationNotFoundError, InvalidResponseError, RequestTimeoutError
 
-__all__ = ["Gateway", "NotFoundError", "Order", "Page", "open_client"]
+__all__ = ["CONNECTIONS_KEPT", "Gateway", "NotFoundError", "Order", "open_client"]
 
 Order = Literal["asc", "desc"]
+
+_RESPONSE: Any = importlib.import_module(
+    openai.DefaultAsyncHttpxClient.__mro__[1].__module__.split(".", maxsplit=1)[0]
+).Response
+"""What openai calls the answer as it came: the class of the HTTP library that it runs on."""
+
+
+CONNECTIONS_KEPT = openai.DEFAULT_CONNECTION_LIMITS.max_keepalive_connections or 100
+"""How many connections a client of openai keeps open for the next request."""
 
 
 def open_client() -> AsyncOpenAI:
@@ -38,21 +49,6 @@ def open_client() -> AsyncOpenAI:
     return AsyncOpenAI()
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page of a list of items.
-
-    Attributes:
-        items: The items in the order that was asked for.
-        has_more: Whether the server says that more follow.
-        last_id: The id to ask the next page after, or None when the server gave none.
-    """
-
-    items: tuple[Item, ...]
-    has_more: bool
-    last_id: str | None
-
-
 class Gateway:
     """The Conversations API as one client sees it.
 
@@ -61,6 +57,9 @@ class Gateway:
         timeout: Seconds of wall clock for one request; None for the client's own limits only.
         retrier: Repeats what may be repeated.
         include: Values of `include` beyond those that the replay form needs.
+
+    Attributes:
+        slots: One is held by each request while it is under way; None for no limit.
 
     Every method raises the errors of openai as they come, `RequestTimeoutError` when the time is up,
     and `InvalidResponseError` when an answer of success is not what the API promises.
@@ -77,9 +76,10 @@ class Gateway:
         if isinstance(client, openai.OpenAI):
             raise TypeError("openai_client is a synchronous OpenAI client; give an AsyncOpenAI.")
         self._client = client
-        self._conversations = client.with_options(max_retries=0).conversations
+        self._once = client.with_options(max_retries=0)
         self.timeout = timeout
         self.retrier = retrier
+        self.slots: Slots | None = None
         self._include: list[Any] = list(dict.fromkeys((*INCLUDE, *include)))
 
     @property
@@ -100,7 +100,9 @@ class Gateway:
         """Create an empty conversation in one request and return its id."""
         operation = "create conversation"
         given: dict[str, Any] = {} if metadata is None else {"metadata": dict(metadata)}
-        answer = await self._request(operation, lambda: self._conversations.with_raw_response.create(**given))
+        answer = await self._request(
+            operation, lambda: self._once.post("/conversations", body=given, cast_to=_RESPONSE)
+        )
         if not is_conversation_id(answer.get("id")):
             raise InvalidResponseError(operation, "has no conversation id", None)
         return str(answer["id"])
@@ -110,20 +112,15 @@ class Gateway:
         await self._repeated(
             Operation.DELETE_CONVERSATION,
             conversation_id,
-            lambda: self._conversations.with_raw_response.delete(conversation_id),
+            lambda: self._once.delete(_path(conversation_id), cast_to=_RESPONSE),
         )
 
     async def create_items(self, conversation_id: str, items: Sequence[Item]) -> list[str]:
         """Append at most 20 items in one request and return their ids."""
         operation = "create items"
-        # As extra_body the items go out as they are: openai's own parameter renames keys by type.
-        answer = await self._request(
-            operation,
-            lambda: self._conversations.items.with_raw_response.create(
-                conversation_id, items=[], extra_body={"items": list(items)}
-            ),
-        )
-        ids = [item.get("id") for item in _page(operation, answer).items]
+        path, body = _path(conversation_id, "items"), {"items": list(items)}
+        answer = await self._request(operation, lambda: self._once.post(path, body=body, cast_to=_RESPONSE))
+        ids = [item.get("id") for item in page_of(operation, answer).items]
         if len(ids) != len(items) or not all(isinstance(item_id, str) for item_id in ids):
             raise InvalidResponseError(operation, "does not list each item with its id", None)
         return [str(item_id) for item_id in ids]
@@ -138,17 +135,18 @@ class Gateway:
         exempt: bool = False,
     ) -> Page:
         """Return one page of at most 100 items. `exempt`: its retries are not paid for."""
-        cursor: dict[str, Any] = {} if after is None else {"after": after}
+        query: dict[str, object] = {"limit": limit, "order": order, "include": self._include}
+        if after is not None:
+            query["after"] = after
+        path = _path(conversation_id, "items")
         answer = await self._repeated(
             Operation.READ,
             conversation_id,
-            lambda: self._conversations.items.with_raw_response.list(
-                conversation_id, limit=limit, order=order, include=self._include, **cursor
-            ),
+            lambda: self._once.get(path, options={"params": query}, cast_to=_RESPONSE),
             name="list items",
             exempt=exempt,
         )
-        return _page("list items", answer, limit=limit)
+        return page_of("list items", answer, limit=limit)
 
     async def delete_item(
         self,
@@ -182,9 +180,7 @@ class Gateway:
             await self._repeated(
                 Operation.DELETE_ITEM,
                 conversation_id,
-                lambda: self._conversations.items.with_raw_response.delete(
-                    item_id, conversation_id=conversation_id
-                ),
+                lambda: self._once.delete(_path(conversation_id, "items", item_id), cast_to=_RESPONSE),
                 exempt=exempt,
                 on_failure=note,
             )
@@ -196,9 +192,7 @@ class Gateway:
         """Tell whether a conversation holds an item."""
         return await self._is_found(
             conversation_id,
-            lambda: self._conversations.items.with_raw_response.retrieve(
-                item_id, conversation_id=conversation_id
-            ),
+            lambda: self._once.get(_path(conversation_id, "items", item_id), cast_to=_RESPONSE),
         )
 
     @asynccontextmanager
@@ -216,7 +210,7 @@ class Gateway:
 
     async def _exists(self, conversation_id: str) -> bool:
         return await self._is_found(
-            conversation_id, lambda: self._conversations.with_raw_response.retrieve(conversation_id)
+            conversation_id, lambda: self._once.get(_path(conversation_id), cast_to=_RESPONSE)
         )
 
     async def _is_found(self, conversation_id: str, request: Callable[[], Awaitable[Any]]) -> bool:
@@ -254,14 +248,15 @@ class Gateway:
         )
 
     async def _request(self, operation: str, request: Callable[[], Awaitable[Any]]) -> Item:
-        """Make one request within the timeout and decode its answer, a JSON object."""
+        """Make one request when it is its turn, within the timeout; decode its answer, a JSON object."""
         response = None
-        with anyio.move_on_after(self.timeout):
-            response = await request()
+        async with self.slots.one() if self.slots else nullcontext():
+            with anyio.move_on_after(self.timeout):
+                response = await request()
         if response is None:
             raise RequestTimeoutError(operation, self.timeout or 0)
         try:
-            answer = json.loads(response.content)
+            answer = decoded(response.content)
         except ValueError:
             raise InvalidResponseError(operation, "is not JSON", _request_id(response)) from None
         if not isinstance(answer, dict):
@@ -269,19 +264,8 @@ class Gateway:
         return answer
 
 
-def _page(operation: str, answer: Item, *, limit: int | None = None) -> Page:
-    """Read a list page, tolerating what servers leave out of its envelope."""
-    items = answer.get("data")
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise InvalidResponseError(operation, "has no list of items under 'data'", None)
-    has_more = answer.get("has_more")
-    ids = [item.get("id") for item in items]
-    last_id = (ids[-1] if ids else None) or answer.get("last_id")
-    return Page(
-        items=tuple(items),
-        has_more=len(items) == limit if has_more is None else bool(has_more),
-        last_id=last_id if isinstance(last_id, str) else None,
-    )
+def _path(*ids: str) -> str:
+    return "/".join(("/conversations", *(quote(part, safe="") for part in ids)))
 
 
 def _request_id(response: Any) -> str | None:

@@ -12,9 +12,10 @@ import anyio
 
 from openai_sessions._conversation import Conversation, Doubt
 from openai_sessions._gateway import Gateway, NotFoundError
+from openai_sessions._history import KnownHistory
 from openai_sessions._owned import Interruption
 from openai_sessions._policy import Outcome
-from openai_sessions._reading import read_back, read_items
+from openai_sessions._reading import page_ends, read_all, read_back, read_newest, read_newest_page
 from openai_sessions._receipts import CannotTellError, SentItems
 from openai_sessions._types import Item
 
@@ -57,27 +58,42 @@ class Held:
     known: Conversation
     interruption: Interruption = field(default_factory=Interruption)
 
-    async def newest(self, limit: int | None) -> list[Item]:
+    async def newest(self, limit: int | None, history: KnownHistory | None = None) -> list[Item]:
         """Return the newest items (None: all) as listed, oldest first, without copies nobody wants.
 
         While a request that was cut may yet be applied, it is looked for, and its copies are deleted.
         A listing that shows what this process has deleted is an old one, and is asked for again.
+
+        Args:
+            limit: How many.
+            history: What a read of all items may be joined from, and learns.
         """
         now = self.gateway.retrier.clock()
         items: list[Item] = []
         for _ in range(_READS):
-            items = await self._listed(limit, now)
+            items = await self._listed(limit, history, now)
             if not any(item.get("id") in self.known.tail.gone for item in items):
                 break
         items = [item for item in items if item.get("id") not in self.known.tail.gone]
         self.known.doubts[:] = [doubt for doubt in self.known.doubts if now < doubt.until]
+        if history is not None and limit is None:
+            history.learn(items)
         self.known.tail.learn(items, is_whole=limit is None or len(items) < limit)
         return items if limit is None else items[max(0, len(items) - limit) :]
 
-    async def _listed(self, limit: int | None, now: float) -> list[Item]:
+    async def _listed(self, limit: int | None, history: KnownHistory | None, now: float) -> list[Item]:
         if self.known.doubts:
             return await self._without_copies(limit, now)
-        return await read_items(self.gateway, self.conversation_id, limit)
+        if limit is not None:
+            return await read_newest(self.gateway, self.conversation_id, limit)
+        if history is not None and history.is_known:
+            page, is_all = await read_newest_page(self.gateway, self.conversation_id)
+            joined = history.joined(page, is_all=is_all)
+            if joined is not None:
+                return joined
+        items = await read_all(self.gateway, self.conversation_id, self.known.page_ends)
+        self.known.page_ends = page_ends(items)
+        return items
 
     async def know_the_tail(self) -> None:
         """Make sure that the newest items are known and none is an unwanted copy, in one read if need be."""
@@ -199,4 +215,5 @@ class Held:
 
     async def delete_unwanted(self) -> None:
         """Delete the copies that were found. Those that cannot be deleted are tried by the next operation."""
-        await self.delete([*self.known.unwanted])
+        if self.known.unwanted:
+            await self.delete([*self.known.unwanted])

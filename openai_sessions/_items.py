@@ -27,6 +27,9 @@ _INTERNAL = ("provider_data", "providerData", "_agents_tool_description", "_agen
 _LISTED_ONLY = ("created_by", "model")
 """Fields that no known type accepts on create."""
 
+_NO_EXTRAS = frozenset({"id", "type", "role", "status", "content", *_INTERNAL, *_LISTED_ONLY})
+"""Fields of a message that the replay form leaves out, or has a place of its own for."""
+
 
 def to_stored(items: Iterable[object]) -> list[Item]:
     """Return what goes over the wire for items that a caller wrote, as copies.
@@ -54,6 +57,8 @@ def to_replay(items: Sequence[Item]) -> list[Item]:
     Reasoning without encrypted content keeps its id, and so do the calls right after it; when the
     item that it led to is gone, it is left out, and logged.
     """
+    if not any(map(_is_bare_reasoning, items)):
+        return list(map(replay_form, items))
     replayed = []
     for index, item in enumerate(items):
         if _is_bare_reasoning(item) and not _has_partner(items, index):
@@ -68,16 +73,16 @@ def to_replay(items: Sequence[Item]) -> list[Item]:
 
 def replay_form(item: Item) -> Item:
     """Return one item, stored or written, in replay form, without regard to its neighbours."""
+    item_type = item.get("type") or "message"
+    if item_type == "message":
+        return _message(item)
     kept = {key: value for key, value in item.items() if key not in _INTERNAL}
     if kept.get("id") == _FAKE_ID:
         del kept["id"]
-    item_type = kept.get("type") or "message"
     if item_type not in REQUIRED_ON_CREATE:
         return kept
     required = REQUIRED_ON_CREATE[item_type]
     kept = {key: value for key, value in kept.items() if _is_kept(key, value, required)}
-    if item_type == "message":
-        return _message(kept)
     if item_type == "shell_call_output":
         kept["output"] = _without_creators(kept.get("output"))
     if not requires_id(item_type) and not _is_bare_reasoning(item):
@@ -93,16 +98,19 @@ def _is_kept(key: str, value: object, required: frozenset[str]) -> bool:
 
 def _message(item: Item) -> Item:
     """Return a message in replay form: a string where one plain text part says it all."""
-    role, content = item.get("role"), item.get("content")
-    rest = {key: item[key] for key in item if key not in ("id", "type", "role", "status", "content")}
-    status = {"status": item["status"]} if "status" in item else {}
+    role, content, status = item.get("role"), item.get("content"), item.get("status")
+    rest = {key: value for key, value in item.items() if value is not None and key not in _NO_EXTRAS}
+    if status == "completed":
+        status = None
     parts: Any = [{"type": "input_text", "text": content}] if isinstance(content, str) else content
-    if not status and _is_plain_text(parts):
+    if status is None and _is_plain_text(parts):
         return {"role": role, "content": parts[0]["text"], **rest}
     if role == "assistant" and _is_output(parts):
-        status = status or {"status": "completed"}
+        status = "completed" if status is None else status
         parts = [_output_part(part) for part in parts]
-    return {"type": "message", "role": role, **status, "content": parts, **rest}
+    if status is None:
+        return {"type": "message", "role": role, "content": parts, **rest}
+    return {"type": "message", "role": role, "status": status, "content": parts, **rest}
 
 
 def _without_creators(parts: Any) -> Any:
@@ -136,7 +144,8 @@ def _output_part(part: Any) -> Any:
     if not isinstance(part, dict) or part.get("type") != "output_text":
         return part
     kept = {key: value for key, value in part.items() if key != "logprobs" or value}
-    return {**kept, "annotations": kept.get("annotations") or []}
+    kept["annotations"] = kept.get("annotations") or []
+    return kept
 
 
 def _is_bare_reasoning(item: Item) -> bool:

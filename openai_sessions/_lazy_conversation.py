@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import time
+import warnings
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from contextvars import ContextVar
@@ -24,6 +25,7 @@ from openai_sessions._receipts import Receipt
 from openai_sessions._removing import delete_conversation, note_taken
 from openai_sessions._settling import settle_all
 from openai_sessions._types import ConversationCallback, Metadata
+from openai_sessions.errors import UnsettledWarning
 
 T = TypeVar("T")
 
@@ -171,16 +173,21 @@ class LazyConversation:
                     await note_taken(held)
                 hold_while_unsettled(held.known)
 
-    async def settle(self) -> None:
-        """Settle what is unsettled, and look for what is in doubt; without a request when nothing is."""
+    async def settle_or_warn(self) -> None:
+        """Settle what is unsettled, or warn of it, and look for what is in doubt; if anything is."""
 
         async def settle(held: Held) -> None:
             await settle_all(held)
             if held.known.doubts:
                 await held.newest(1)
 
-        if self.known and (self.receipts() or self.known.doubts):
+        if self.known is None or not (self.receipts() or self.known.doubts):
+            return
+        try:
             await self.run(settle)
+        except Exception:  # noqa: BLE001 -- whatever it was, the receipts say what is left
+            if receipts := [receipt.as_json() for receipt in self.receipts()]:
+                warnings.warn(UnsettledWarning(receipts), stacklevel=3)
 
     def receipts(self) -> tuple[Receipt, ...]:
         """Return the receipts of what has failed and is not undone yet."""

@@ -1,39 +1,67 @@
-"""Reading a history page by page, from servers whose pages may lie."""
+"""Reading a history in as few round trips as the API allows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from functools import partial
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from itertools import takewhile
 
-from openai_sessions._gateway import Gateway, NotFoundError, Order, Page
+from openai_sessions._gateway import Gateway
+from openai_sessions._pages import CursorGoneError, Listing, PagesAhead, Walk
 from openai_sessions._planning import MAX_PAGE_SIZE
 from openai_sessions._types import Item
 from openai_sessions.errors import CursorError
-
-Wanted = Callable[[Collection[object]], int]
-"""Tells, of the ids read so far, how many more items are wanted; 0 or less when there are enough."""
 
 _MAX_RESTARTS = 5
 """How often a read begins again because the item that it had come to was deleted meanwhile."""
 
 
-class _CursorGoneError(Exception):
-    """Tell that the item behind a cursor is no longer there."""
+def page_ends(items: Sequence[Item]) -> tuple[str, ...]:
+    """Return the ids at which the full pages of a whole history end that others follow."""
+    ends = (items[index].get("id") for index in range(MAX_PAGE_SIZE - 1, len(items) - 1, MAX_PAGE_SIZE))
+    return tuple(str(end) for end in takewhile(bool, ends))
 
 
-async def read_items(gateway: Gateway, conversation_id: str, limit: int | None) -> list[Item]:
-    """Return the newest `limit` items as listed (None: all), oldest first, each id once.
+async def read_all(gateway: Gateway, conversation_id: str, ends: Sequence[str] = ()) -> list[Item]:
+    """Return the whole history as listed, oldest first, each id once.
 
-    Items that are there throughout appear; those added or deleted meanwhile may or may not.
+    Where the pages of an earlier read ended, the pages of this one are asked for at once, and one
+    whose predecessor no longer ends there is asked for anew: the result is one that reading page by
+    page could have given. Otherwise the first page goes alone, and what follows it is read from both
+    ends until they meet: items that are there throughout appear, once and in order; those added or
+    deleted meanwhile may or may not.
+
+    Args:
+        gateway: The client.
+        conversation_id: The conversation.
+        ends: What `page_ends` gave for an earlier read.
 
     Raises:
         CursorError: The server's pages contradict each other.
     """
-    if limit is None:
-        return await _read(gateway, conversation_id, "asc", lambda _: MAX_PAGE_SIZE)
-    newest = await _read(gateway, conversation_id, "desc", lambda items: limit - len(items))
+    if ends:
+        try:
+            return await _read_ahead(Listing(gateway, conversation_id, "asc"), ends)
+        except CursorGoneError:
+            pass
+    return await _restarting(conversation_id, lambda: _read_from_both_ends(gateway, conversation_id))
+
+
+async def read_newest(gateway: Gateway, conversation_id: str, limit: int) -> list[Item]:
+    """Return the newest `limit` items or fewer as listed, oldest first, each id once.
+
+    Raises:
+        CursorError: The server's pages contradict each other.
+    """
+    newest = await _walk(Listing(gateway, conversation_id, "desc"), lambda items: limit - len(items))
     return newest[:limit][::-1]
+
+
+async def read_newest_page(gateway: Gateway, conversation_id: str) -> tuple[list[Item], bool]:
+    """Return the newest page of up to 100 items as listed, oldest first, and whether nothing precedes it."""
+    walk = Walk(Listing(gateway, conversation_id, "desc"))
+    await walk.step()
+    return list(walk.items.values())[::-1], walk.is_at_end
 
 
 async def read_back(
@@ -49,78 +77,65 @@ async def read_back(
     Raises:
         CursorError: The server's pages contradict each other.
     """
-    newest = await _read(
-        gateway,
-        conversation_id,
-        "desc",
-        lambda items: 0 if items and reaches(items) else MAX_PAGE_SIZE,
-        exempt=True,
-    )
+    listing = Listing(gateway, conversation_id, "desc", exempt=True)
+    newest = await _walk(listing, lambda ids: 0 if ids and reaches(ids) else MAX_PAGE_SIZE)
     return newest[::-1]
 
 
-async def _read(
-    gateway: Gateway, conversation_id: str, order: Order, wanted: Wanted, *, exempt: bool = False
-) -> list[Item]:
+async def _restarting(conversation_id: str, read: Callable[[], Awaitable[list[Item]]]) -> list[Item]:
     cursor = ""
     for _ in range(1 + _MAX_RESTARTS):
         try:
-            return await _read_once(_Pages(gateway, conversation_id, order, exempt), wanted)
-        except _CursorGoneError as gone:
+            return await read()
+        except CursorGoneError as gone:
             cursor = str(gone)
     raise CursorError(conversation_id, cursor, "is gone each time, as items are being deleted meanwhile")
 
 
-@dataclass(frozen=True, slots=True)
-class _Pages:
-    """The pages of one list."""
+async def _walk(listing: Listing, wanted: Callable[[Collection[object]], int]) -> list[Item]:
+    """Read page by page while more items are wanted, as `wanted` tells of the ids read so far."""
 
-    gateway: Gateway
-    conversation_id: str
-    order: Order
-    exempt: bool
+    async def read() -> list[Item]:
+        walk = Walk(listing)
+        while not walk.is_at_end and (size := wanted(walk.items.keys())) > 0:
+            await walk.step(min(MAX_PAGE_SIZE, size))
+        return list(walk.items.values())
 
-    async def after(self, cursor: str | None, size: int) -> Page:
-        """Ask for the page after a cursor. Some servers answer 404 when its item was deleted."""
-        request = partial(
-            self.gateway.list_items, self.conversation_id, limit=size, order=self.order, exempt=self.exempt
-        )
-        if cursor is None:
-            return await request()
-        try:
-            async with self.gateway.confirming_not_found(self.conversation_id):
-                return await request(after=cursor)
-        except NotFoundError:
-            raise _CursorGoneError(cursor) from None
-
-    def check(self, page: Page, cursors: list[str], *, repeated: bool) -> None:
-        """Refuse a page that leads nowhere; other servers begin again at page one for a deleted cursor."""
-        cursor = cursors[-1]
-        if any(item.get("id") == cursor for item in page.items):
-            raise CursorError(self.conversation_id, cursor, "contains that very item")
-        if repeated:
-            raise _CursorGoneError(cursor)
-        if page.last_id in cursors:
-            raise CursorError(self.conversation_id, cursor, f"leads back to {page.last_id}")
+    return await _restarting(listing.conversation_id, read)
 
 
-async def _read_once(pages: _Pages, wanted: Wanted) -> list[Item]:
-    items: dict[object, Item] = {}
-    cursors: list[str] = []
-    is_empty = False
-    while True:
-        size = min(MAX_PAGE_SIZE, wanted(items))
-        page = await pages.after(cursors[-1] if cursors else None, size)
-        if not page.items and page.has_more and not is_empty:
-            is_empty = True  # a page without items that others follow contradicts itself: ask once more
-            continue
-        ids = [item.get("id") or object() for item in page.items]
-        if cursors:
-            pages.check(page, cursors, repeated=any(item_id in items for item_id in ids))
-        for item_id, item in zip(ids, page.items, strict=True):
-            items.setdefault(item_id, item)
-        if not page.items or not page.has_more or wanted(items) <= 0:
-            return list(items.values())
-        if page.last_id is None:
-            raise CursorError(pages.conversation_id, "an item without an id", "cannot be asked for")
-        cursors.append(page.last_id)
+async def _read_ahead(listing: Listing, ends: Sequence[str]) -> list[Item]:
+    ahead = PagesAhead(listing, [None, *ends])
+    try:
+        return await _finish(Walk(listing, ahead))
+    finally:
+        await ahead.stop()
+
+
+async def _finish(walk: Walk) -> list[Item]:
+    while not walk.is_at_end:
+        await walk.step()
+    return list(walk.items.values())
+
+
+async def _read_from_both_ends(gateway: Gateway, conversation_id: str) -> list[Item]:
+    oldest = Walk(Listing(gateway, conversation_id, "asc"))
+    newest = Walk(Listing(gateway, conversation_id, "desc"))
+    await oldest.step()
+    while not (oldest.is_at_end or newest.is_at_end):
+        failed, gone = await asyncio.gather(oldest.step(), newest.step(), return_exceptions=True)
+        if failed is not None:
+            raise failed
+        if isinstance(gone, CursorGoneError):
+            break  # the newest items are being taken: the oldest are read on alone
+        if gone is not None:
+            raise gone
+        if not oldest.items.keys().isdisjoint(newest.items):
+            return _joined(oldest, newest)
+    return await _finish(oldest)
+
+
+def _joined(oldest: Walk, newest: Walk) -> list[Item]:
+    """Join two walks that have met at the newest item that both have met."""
+    behind = takewhile(lambda item_id: item_id not in oldest.items, newest.items)
+    return [*oldest.items.values(), *reversed([newest.items[item_id] for item_id in behind])]

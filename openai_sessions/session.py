@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from openai_sessions import _agents
 from openai_sessions._arguments import (
     checked_conversation_id,
+    checked_history,
     checked_include,
     checked_items,
     checked_metadata,
@@ -18,6 +19,7 @@ from openai_sessions._arguments import (
 from openai_sessions._clients import clients_for
 from openai_sessions._compactable import CompactableHistory
 from openai_sessions._failures import classify
+from openai_sessions._history import KnownHistory
 from openai_sessions._items import replay_form, to_stored
 from openai_sessions._lazy_conversation import Hooks, LazyConversation, PossibleOrphan
 from openai_sessions._plugged_lock import PluggedLock
@@ -29,7 +31,7 @@ from openai_sessions._settling import Settlement, settle_receipt
 from openai_sessions._types import ConversationCallback, Metadata
 from openai_sessions._unread import UnreadItems
 from openai_sessions._writing import append_items, delete_appended
-from openai_sessions.errors import ConversationNotCreatedError, ConversationNotFoundError, UnsettledWarning
+from openai_sessions.errors import ConversationNotCreatedError, ConversationNotFoundError
 
 if TYPE_CHECKING:
     from agents import SessionSettings
@@ -61,6 +63,9 @@ class OpenAIConversationsSession(CompactableHistory):
             most 64 and values of at most 512 characters.
         include: Values of the API's `include` to list items with, beyond those that a faithful
             replay needs, such as `message.output_text.logprobs`.
+        history: "full" reads all pages each time. "incremental" reads the newest page of 100, and joins
+            it to the items that the session then keeps in memory: exact while others only append, pop
+            or clear, as deletions further back are not seen.
         timeout: Seconds of wall clock for one request, from its start to the last byte of its
             answer; None for no limit but those of the client.
         on_conversation_created: Called with the id of each conversation that this session creates,
@@ -95,6 +100,7 @@ class OpenAIConversationsSession(CompactableHistory):
         session_settings: SessionSettings | Mapping[str, Any] | None = None,
         metadata: Metadata | None = None,
         include: Sequence[str] = (),
+        history: Literal["full", "incremental"] = "full",
         timeout: float | None = 30.0,
         on_conversation_created: ConversationCallback | None = None,
         on_orphan: Callable[[PossibleOrphan], object] | None = None,
@@ -105,6 +111,7 @@ class OpenAIConversationsSession(CompactableHistory):
     ) -> None:
         self._settings = _agents.session_settings(session_settings)
         self._unread = UnreadItems()
+        self._history = KnownHistory() if checked_history(history) == "incremental" else None
         self._clients = clients_for(
             openai_client or _agents.default_client(),
             timeout=checked_timeout(timeout),
@@ -112,9 +119,10 @@ class OpenAIConversationsSession(CompactableHistory):
             retrier=Retrier(classify=classify, policy=retry_policy or RetryPolicy(), on_retry=on_retry),
             budget=retry_budget,
         )
+        resumed = None if conversation_id is None else checked_conversation_id(conversation_id)
         self._conversation = LazyConversation(
             self._clients,
-            conversation_id=None if conversation_id is None else checked_conversation_id(conversation_id),
+            conversation_id=resumed,
             metadata=checked_metadata(metadata),
             hooks=Hooks(on_created=on_conversation_created, on_orphan=on_orphan, lock=lock),
         )
@@ -206,11 +214,9 @@ class OpenAIConversationsSession(CompactableHistory):
             openai.OpenAIError: A request failed. Nothing of the write is left.
         """
         given = checked_items(items)
-        written = to_stored(given)
-        if written:
-            await self._conversation.run(
-                lambda held: append_items(held, written), create=True, undo=delete_appended
-            )
+        if written := to_stored(given):
+            append = partial(append_items, items=written)
+            await self._conversation.run(append, create=True, undo=delete_appended)
             self._unread.add(given)
 
     async def pop_item(self) -> ResponseInputItemParam | None:
@@ -287,12 +293,6 @@ class OpenAIConversationsSession(CompactableHistory):
         Agents SDK, stay open.
         """
         try:
-            await self._conversation.settle()
-        except Exception:  # noqa: BLE001 -- whatever it was, the receipts say what is left
-            if self.unsettled:
-                warnings.warn(UnsettledWarning(self.unsettled), stacklevel=2)
+            await self._conversation.settle_or_warn()
         finally:
             await super().aclose()
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} conversation_id={self.conversation_id!r}>"

@@ -45,4 +45,4 @@ def test_package_is_marked_as_typed():
 
 def test_core_needs_three_packages():
     dependencies = re.search(r"^dependencies = \[(.*?)\]", PYPROJECT, re.MULTILINE | re.DOTALL).group(1)
-    assert re.findall(r'"([a-z]+)', dependencies) == ["anyio", "openai", "tenacity"]
+    assert re.findall(r'"([a-z]+)', dependencies) == ["anyio", "jiter", "openai", "tenacity"]
