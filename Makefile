@@ -1,7 +1,7 @@
 # Every target makes what it needs: a virtual environment in $(VENV), and the packages in it.
-#   make demo | test | chaos | mutants | lint | format | typecheck | check | wheel | clean
+#   make demo | test | chaos | mutants | bench | profile | lint | format | typecheck | check | wheel | clean
 # Variables: PYTHON (any Python >= 3.10), VENV, PINS ("openai==2.45.0 ..."), DEMO_ARGS ("--live"), PYTEST_ARGS,
-#   CHAOS_ARGS ("--operations 2000 --seed 7").
+#   CHAOS_ARGS ("--operations 2000 --seed 7"), BENCH_ARGS ("--quick"), PROFILE_ARGS ("--items 990").
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,6 +9,8 @@ PINS ?=
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
 CHAOS_ARGS ?=
+BENCH_ARGS ?=
+PROFILE_ARGS ?=
 WHEELS ?= dist
 
 BIN := $(VENV)/bin
@@ -16,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 VERSIONS := from importlib.metadata import version as v; import platform as p; \
   print("Python", p.python_version(), *(f"{n} {v(n)}" for n in ("openai", "openai-agents")), sep=" | ")
 
-.PHONY: help demo test chaos mutants lint format typecheck check wheel clean FORCE
+.PHONY: help demo test chaos mutants bench profile lint format typecheck check wheel clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -36,6 +38,12 @@ mutants: $(VENV)/.installed-dev
 	$(PIP) install 'mutmut==3.8.*'
 	$(BIN)/mutmut run --max-children 2
 	$(BIN)/mutmut results
+
+bench: $(VENV)/.installed-bench
+	@$(BIN)/python -m docs.bench $(BENCH_ARGS)
+
+profile: $(VENV)/.installed-bench
+	@$(BIN)/python -m docs.bench.profile $(PROFILE_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

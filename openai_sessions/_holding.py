@@ -72,9 +72,10 @@ class Held:
         items: list[Item] = []
         for _ in range(_READS):
             items = await self._listed(limit, history, now)
-            if not any(item.get("id") in self.known.tail.gone for item in items):
+            gone = self.known.tail.gone
+            if gone.isdisjoint(item.get("id") for item in items):
                 break
-        items = [item for item in items if item.get("id") not in self.known.tail.gone]
+            items = [item for item in items if item.get("id") not in gone]
         self.known.doubts[:] = [doubt for doubt in self.known.doubts if now < doubt.until]
         if history is not None and limit is None:
             history.learn(items)

@@ -123,7 +123,7 @@ class Walk:
         conversation_id, cursor = self.listing.conversation_id, str(self._cursors[-1])
         if cursor in ids:
             raise CursorError(conversation_id, cursor, "contains that very item")
-        if any(item_id in self.items for item_id in ids):
+        if not self.items.keys().isdisjoint(ids):
             raise CursorGoneError(cursor)
         if page.last_id is not None and page.last_id in self._cursors:
             raise CursorError(conversation_id, cursor, f"leads back to {page.last_id}")

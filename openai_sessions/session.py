@@ -181,8 +181,8 @@ class OpenAIConversationsSession(CompactableHistory):
                 that is None too. 0 and negative numbers give an empty list without a request.
 
         Returns:
-            New dicts, the caller's to change. It takes one request for each 100 items, and where the
-            server says that more follow a full last page, one more.
+            New dicts, the caller's to change. All items take a request for each 100 of them and at
+            most two more: two at a time, or all at once when the process has read them before.
 
         Raises:
             ConversationNotFoundError: The server does not know the conversation.

@@ -1,0 +1,103 @@
+"""Run it with `python -m docs.bench`, or `make bench`; it takes about a quarter of an hour."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from docs.bench.measuring import Row, measure
+from docs.bench.picture import draw
+from docs.bench.report import tables, target_table
+from docs.bench.results import FOLDER, JSON, PICTURE, Results, results_of, save
+from docs.bench.scenarios import QUICK, Scenario, Sizes, scenarios
+from docs.bench.server import Server, serving
+from docs.bench.stage import staged
+from docs.bench.targets import targets
+
+WIDTH = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to measure: delays in seconds, and how often, scenarios that take long less often."""
+
+    scenarios: tuple[Scenario, ...]
+    delays: tuple[float, ...]
+    repeats: int
+
+    def repeats_of(self, scenario: Scenario) -> int:
+        """Return how often a scenario is repeated."""
+        return max(1, self.repeats * 3 // 5) if scenario.is_long else self.repeats
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run as the command line says, and return the exit code."""
+    options = _options(arguments)
+    plan = _plan(options)
+    if not plan.scenarios:
+        sys.exit(f"no scenario is called {options.only!r}")
+    with serving() as server:
+        rows = asyncio.run(run(plan, server))
+    results = results_of(rows)
+    show(results)
+    if options.output:
+        save(results, options.output / JSON)
+        draw(results, options.output / PICTURE)
+    return 0
+
+
+async def run(plan: Plan, server: Server) -> list[Row]:
+    """Measure all that the plan says; tell of each scenario on standard error."""
+    rows: list[Row] = []
+    progress = Console(stderr=True)
+    async with staged(server) as stage:
+        for number, scenario in enumerate(plan.scenarios, 1):
+            progress.print(f"{number}/{len(plan.scenarios)} {scenario.name}", highlight=False)
+            measured = measure(stage, scenario, delays=plan.delays, repeats=plan.repeats_of(scenario))
+            rows += [row async for row in measured]
+    return rows
+
+
+def show(results: Results) -> None:
+    """Print the results."""
+    console = Console(width=WIDTH, highlight=False)
+    packages = ", ".join(f"{name} {number}" for name, number in results.versions.items())
+    console.print(f"Python {results.python}, {results.system}, {results.cpus} processors; {packages}")
+    for table in tables(results):
+        console.print(table)
+    if reached := targets(results):
+        console.print(target_table(reached))
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    chosen = [each for each in scenarios(QUICK if options.quick else Sizes()) if options.only in each.name]
+    return Plan(tuple(chosen), tuple(delay / 1000 for delay in options.delays), options.repeats)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m docs.bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a run of seconds, for trying the program")
+    parser.add_argument("--delays", type=float, nargs="+", help="milliseconds that the server waits")
+    parser.add_argument("--repeats", type=int, help="how often each scenario is repeated")
+    parser.add_argument("--only", default="", help="scenarios with this in their name")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help=f"the folder for {JSON} and {PICTURE}; by default that of the program, for a whole run only",
+    )
+    options = parser.parse_args(arguments)
+    is_whole = not (options.quick or options.only or options.delays or options.repeats)
+    options.output = options.output or (FOLDER if is_whole else None)
+    options.delays = options.delays or ([10] if options.quick else [0, 20, 100])
+    options.repeats = options.repeats or (1 if options.quick else 5)
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

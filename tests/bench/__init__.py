@@ -1,0 +1,1 @@
+"""The program that measures: its arithmetic, its server, its tables, and a short run of it."""

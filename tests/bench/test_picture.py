@@ -1,0 +1,39 @@
+"""The picture."""
+
+import xml.etree.ElementTree as ET
+
+from docs.bench.picture import COLOURS, draw
+from docs.bench.results import FOLDER, JSON, PICTURE, load
+from tests.bench.samples import results
+
+
+def texts(path):
+    return {element.text for element in ET.parse(path).iter("{http://www.w3.org/2000/svg}text")}  # noqa: S314 - our own
+
+
+def test_picture_says_what_it_shows(tmp_path):
+    draw(results(), tmp_path / "results.svg")
+    expected = {
+        *COLOURS,
+        "10",
+        "990",
+        "5,000",
+        "Reading a history, seconds, 100 ms a request",
+        "0.65",
+        "5.3",
+        "70",
+    }
+    assert expected <= texts(tmp_path / "results.svg")
+
+
+def test_picture_is_the_same_for_the_same_results(tmp_path):
+    draw(results(), tmp_path / "one.svg")
+    draw(results(), tmp_path / "other.svg")
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "other.svg").read_bytes()
+
+
+def test_picture_in_the_repository_is_of_the_results_and_small(tmp_path):
+    """Another version of matplotlib may set its bars elsewhere; what they say is the same."""
+    draw(load(FOLDER / JSON), tmp_path / PICTURE)
+    assert texts(tmp_path / PICTURE) == texts(FOLDER / PICTURE)
+    assert (FOLDER / PICTURE).stat().st_size < 60_000
