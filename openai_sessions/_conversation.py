@@ -9,6 +9,7 @@ from itertools import takewhile
 from weakref import WeakValueDictionary
 
 from openai_sessions._locking import FairLock
+from openai_sessions._packed_ids import PackedIds
 from openai_sessions._receipts import Receipt, SentItems
 from openai_sessions._types import Item
 
@@ -20,28 +21,38 @@ _MISSING = 32
 
 
 class KnownTail:
-    """The newest ids of a conversation that this process has seen, oldest first."""
+    """What this process has seen of a conversation: its newest ids, oldest first, and its pages."""
+
+    __slots__ = ("_is_known", "_is_whole", "_packed")
 
     def __init__(self) -> None:
-        self._ids: list[str] = []
-        self._gone: list[str] = []
+        self._packed = PackedIds()
         self._is_known = False
         self._is_whole = False
 
     @property
     def gone(self) -> frozenset[str]:
         """Ids of items that this process has deleted: a listing that shows one is an old one."""
-        return frozenset(self._gone)
+        return frozenset(self._packed["gone"])
 
     @property
     def ids(self) -> tuple[str, ...]:
         """The ids; none when nothing was seen, or the conversation was empty."""
-        return tuple(self._ids)
+        return tuple(self._packed["ids"])
+
+    @property
+    def page_ends(self) -> tuple[str, ...]:
+        """Where the full pages of the last read of all items ended."""
+        return tuple(self._packed["page ends"])
+
+    @page_ends.setter
+    def page_ends(self, ends: Iterable[str]) -> None:
+        self._packed["page ends"] = ends
 
     @property
     def is_known(self) -> bool:
         """Whether the newest items have been seen since another process may have written."""
-        return self._is_known and (self._is_whole or bool(self._ids))
+        return self._is_known and (self._is_whole or bool(self._packed["ids"]))
 
     @property
     def is_whole(self) -> bool:
@@ -50,25 +61,26 @@ class KnownTail:
 
     def learn(self, items: Iterable[Item], *, is_whole: bool) -> None:
         """Take up what a read of the newest items has shown, oldest first; of all items if it `is_whole`."""
+        known = self._packed["ids"]
         seen = [item["id"] for item in items if isinstance(item.get("id"), str)]
         shown = set(seen)
-        missing = [item_id for item_id in self._ids if item_id not in shown]
-        joins = self._is_whole and shown.issubset(self._ids)
+        missing = [item_id for item_id in known if item_id not in shown]
+        joins = self._is_whole and shown.issubset(known)
         self._is_whole = (is_whole or joins) and len(seen) <= _NEWEST and len(missing) <= _MISSING
-        self._ids = missing[-_MISSING:] + seen[-_NEWEST:]
+        self._packed["ids"] = missing[-_MISSING:] + seen[-_NEWEST:]
         self._is_known = True
 
     def add(self, ids: Sequence[str]) -> None:
         """Take up items that were appended."""
-        known = [*self._ids, *ids]
-        self._ids = known[-_NEWEST - _MISSING :]
-        self._is_whole = self._is_whole and len(known) == len(self._ids)
+        known = [*self._packed["ids"], *ids]
+        self._packed["ids"] = known[-_NEWEST - _MISSING :]
+        self._is_whole = self._is_whole and len(known) <= _NEWEST + _MISSING
 
-    def remove(self, ids: Iterable[str]) -> None:
+    def remove(self, ids: Collection[str]) -> None:
         """Take up that items were deleted."""
-        gone = list(ids)
-        self._gone = (self._gone + gone)[-_NEWEST:]
-        self._ids = [item_id for item_id in self._ids if item_id not in gone]
+        self._packed["gone"] = [*self._packed["gone"], *ids][-_NEWEST:]
+        self._packed["ids"] = [item_id for item_id in self._packed["ids"] if item_id not in ids]
+        self._packed["page ends"] = takewhile(lambda end: end not in ids, self._packed["page ends"])
 
     def expire(self) -> None:
         """Have to be read again, as another process may have written. What was seen is still not new."""
@@ -77,10 +89,13 @@ class KnownTail:
 
     def forget(self) -> None:
         """Know nothing, as the conversation is gone."""
-        self._ids = []
-        self._gone = []
+        self._packed = PackedIds()
         self._is_known = False
         self._is_whole = False
+
+    def pack(self) -> None:
+        """Take little memory until the next operation."""
+        self._packed.pack()
 
 
 @dataclass(slots=True, eq=False)
@@ -127,7 +142,6 @@ class Conversation:
     Attributes:
         lock: Held around each operation, so that session objects on one conversation behave as one.
         tail: The newest ids that are known.
-        page_ends: Where the full pages of the last read of all items ended.
         doubts: Requests that may yet be applied.
         unwanted: The ids of copies that are to be deleted.
         unsettled: Writes that could not be undone.
@@ -136,7 +150,6 @@ class Conversation:
 
     lock: FairLock = field(default_factory=FairLock)
     tail: KnownTail = field(default_factory=KnownTail)
-    page_ends: tuple[str, ...] = ()
     doubts: list[Doubt] = field(default_factory=list)
     unwanted: set[str] = field(default_factory=set)
     unsettled: list[Receipt] = field(default_factory=list)
@@ -170,7 +183,6 @@ class Conversation:
     def remove(self, ids: Collection[str]) -> None:
         """Take up that items were deleted."""
         self.tail.remove(ids)
-        self.page_ends = tuple(takewhile(lambda end: end not in ids, self.page_ends))
         self.unwanted.difference_update(ids)
         for doubt in self.doubts:
             doubt.forget(ids)
@@ -192,7 +204,6 @@ class Conversation:
         """Know nothing, as the conversation is gone."""
         self.settle_everything()
         self.doubts.clear()
-        self.page_ends = ()
         self.tail.forget()
 
 
@@ -211,8 +222,12 @@ def shared_conversation(base_url: str, conversation_id: str) -> Conversation:
         return _conversations.setdefault((base_url, conversation_id), Conversation())
 
 
-def hold_while_unsettled(conversation: Conversation) -> None:
-    """Keep a conversation that has something to settle, and let go of one that has not."""
+def rest(conversation: Conversation) -> None:
+    """Keep a conversation that has something to settle, and let go of one that has not.
+
+    It takes little memory until its next operation.
+    """
+    conversation.tail.pack()
     with _guard:
         if any((conversation.unwanted, conversation.unsettled, conversation.doubts, conversation.taken)):
             _held.add(conversation)

@@ -92,8 +92,8 @@ class Held:
             joined = history.joined(page, is_all=is_all)
             if joined is not None:
                 return joined
-        items = await read_all(self.gateway, self.conversation_id, self.known.page_ends)
-        self.known.page_ends = page_ends(items)
+        items = await read_all(self.gateway, self.conversation_id, self.known.tail.page_ends)
+        self.known.tail.page_ends = page_ends(items)
         return items
 
     async def know_the_tail(self) -> None:

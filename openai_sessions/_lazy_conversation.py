@@ -14,7 +14,7 @@ from functools import partial
 from typing import TypeVar
 
 from openai_sessions._clients import Clients
-from openai_sessions._conversation import Conversation, hold_while_unsettled, shared_conversation
+from openai_sessions._conversation import Conversation, rest, shared_conversation
 from openai_sessions._gateway import Gateway
 from openai_sessions._holding import Held
 from openai_sessions._locking import FairLock
@@ -171,7 +171,7 @@ class LazyConversation:
             finally:
                 if lock:
                     await note_taken(held)
-                hold_while_unsettled(held.known)
+                rest(held.known)
 
     async def settle_or_warn(self) -> None:
         """Settle what is unsettled, or warn of it, and look for what is in doubt; if anything is."""

@@ -24,6 +24,9 @@ _MAX_ITEMS = 250
 _MAX_OUTLINE = 4096
 """Characters; a longer one, of an item with much that no listing tells, is not kept."""
 
+_AS_LISTED = ""
+"""Stands for the outline of a plain message, which a listing gives back as it was given."""
+
 _NO_OUTLINE = '"#"'
 """A mark that no text has."""
 
@@ -38,8 +41,8 @@ class UnreadItems:
 
     def add(self, items: Iterable[object]) -> None:
         """Remember the outlines of items that were stored."""
-        outlines = [*self._lines(), *(_outline(plain_json(item)) for item in items)]
-        self._outlines = zlib.compress("\n".join(outlines[-_MAX_ITEMS:]).encode())
+        outlines = [*self._lines(), *(_outline(plain_json(item)) for item in items)][-_MAX_ITEMS:]
+        self._outlines = zlib.compress("\n".join(["", *outlines]).encode()) if any(outlines) else b""
 
     def forget(self) -> None:
         """Forget all: the history is being read."""
@@ -49,6 +52,9 @@ class UnreadItems:
         """Return a history, oldest first, with its newest items in the form in which they came."""
         restored: list[Item] = []
         for outline, listed in zip(reversed(self._lines()), reversed(history), strict=False):
+            if outline == _AS_LISTED:
+                restored.append(listed)
+                continue
             try:
                 given = _filled(json.loads(outline), _texts_by_mark(listed))
             except KeyError:
@@ -59,12 +65,14 @@ class UnreadItems:
         return [*history[: len(history) - len(restored)], *reversed(restored)]
 
     def _lines(self) -> list[str]:
-        return zlib.decompress(self._outlines).decode().split("\n") if self._outlines else []
+        return zlib.decompress(self._outlines).decode().split("\n")[1:] if self._outlines else []
 
 
 def _outline(item: Item) -> str:
     """Return an item as JSON, with marks for the texts of its replay form, and without an id it has not."""
     replayed = replay_form(item)
+    if item == replayed and isinstance(item.get("content"), str):
+        return _AS_LISTED
     given = {key: value for key, value in item.items() if key != "id" or "id" in replayed}
     outline = json.dumps(_marked(given, _texts_by_mark(replayed)), separators=(",", ":"))
     return outline if len(outline) <= _MAX_OUTLINE else _NO_OUTLINE

@@ -12,7 +12,7 @@ from openai_sessions._conversation import (
     Doubt,
     KnownTail,
     TakenItem,
-    hold_while_unsettled,
+    rest,
     shared_conversation,
 )
 from openai_sessions._receipts import Receipt, SentItems
@@ -162,7 +162,7 @@ UNSETTLED = {
 def test_a_conversation_is_let_go_with_its_last_user():
     conversation = shared_conversation(BASE_URL, "conv_free")
     conversation.tail.learn(items("m1"), is_whole=False)
-    hold_while_unsettled(conversation)
+    rest(conversation)
     gone = weakref.ref(conversation)
     del conversation
     gc.collect()
@@ -174,14 +174,14 @@ def test_a_conversation_is_let_go_with_its_last_user():
 def test_a_conversation_lives_while_something_is_unsettled(leave):
     conversation = shared_conversation(BASE_URL, "conv_held")
     leave(conversation)
-    hold_while_unsettled(conversation)
+    rest(conversation)
     reference = weakref.ref(conversation)
     del conversation
     gc.collect()
     held = shared_conversation(BASE_URL, "conv_held")
     assert held is reference()
     held.forget()
-    hold_while_unsettled(held)
+    rest(held)
     del held
     gc.collect()
     assert reference() is None

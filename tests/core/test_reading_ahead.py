@@ -128,7 +128,7 @@ async def test_pages_whose_ends_this_process_deletes_are_forgotten(popped, curso
     _, session = await warm(250)
     known = session._conversation.known
     known.remove([f"m{number}" for number in range(250 - popped, 250)])
-    assert list(known.page_ends) == cursors
+    assert list(known.tail.page_ends) == cursors
 
 
 def test_page_ends_are_those_of_full_pages_that_others_follow():

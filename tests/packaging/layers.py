@@ -25,6 +25,7 @@ CORE = (
     "_plugged_lock",
     "_clients",
     "_receipts",
+    "_packed_ids",
     "_conversation",
     "_pages",
     "_reading",
