@@ -13,15 +13,16 @@ class KnownHistory:
     """All items of a conversation as they were last listed."""
 
     def __init__(self) -> None:
+        self._conversation_id: str | None = None
         self._items: list[Item] = []
 
-    @property
-    def is_known(self) -> bool:
-        """Whether there is anything to join a page with."""
-        return bool(self._items)
+    def is_of(self, conversation_id: str) -> bool:
+        """Tell whether the items of this conversation are known."""
+        return self._conversation_id == conversation_id
 
-    def learn(self, items: Sequence[Item]) -> None:
+    def learn(self, conversation_id: str, items: Sequence[Item]) -> None:
         """Take up what a read of all items has shown, oldest first."""
+        self._conversation_id = conversation_id
         self._items = list(items)
 
     def joined(self, page: Sequence[Item], *, is_all: bool) -> list[Item] | None:
@@ -41,8 +42,8 @@ class KnownHistory:
             return None
         row = self._items[start:]
         shown = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(page, row, strict=False)))
-        hidden = {item.get("id") for item in row[shown:]}
-        if any(item.get("id") in hidden for item in page[shown:]):
+        known = {item.get("id") for item in (*self._items[:start], *row[shown:])}
+        if any(item.get("id") in known for item in page[shown:]):
             return None
         return [*self._items[:start], *page]
 

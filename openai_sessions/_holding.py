@@ -78,7 +78,7 @@ class Held:
             items = [item for item in items if item.get("id") not in gone]
         self.known.doubts[:] = [doubt for doubt in self.known.doubts if now < doubt.until]
         if history is not None and limit is None:
-            history.learn(items)
+            history.learn(self.conversation_id, items)
         self.known.tail.learn(items, is_whole=limit is None or len(items) < limit)
         return items if limit is None else items[max(0, len(items) - limit) :]
 
@@ -87,10 +87,11 @@ class Held:
             return await self._without_copies(limit, now)
         if limit is not None:
             return await read_newest(self.gateway, self.conversation_id, limit)
-        if history is not None and history.is_known:
+        if history is not None and history.is_of(self.conversation_id):
             page, is_all = await read_newest_page(self.gateway, self.conversation_id)
             joined = history.joined(page, is_all=is_all)
             if joined is not None:
+                self.known.tail.page_ends = page_ends(joined)
                 return joined
         items = await read_all(self.gateway, self.conversation_id, self.known.tail.page_ends)
         self.known.tail.page_ends = page_ends(items)

@@ -109,6 +109,9 @@ class Walk:
         if cursor is None and len(self._cursors) > 1:
             raise CursorError(listing.conversation_id, "an item without an id", "cannot be asked for")
         asked = self.ahead.take(cursor) if self.ahead else None
+        if self.ahead and asked is None:  # the page before has moved, and so have all that follow
+            await self.ahead.stop()
+            self.ahead = None
         asking = listing.page(cursor, size) if asked is None else asked
         if cursor is None:
             return await asking

@@ -40,10 +40,11 @@ async def read_all(gateway: Gateway, conversation_id: str, ends: Sequence[str] =
         CursorError: The server's pages contradict each other.
     """
     if ends:
+        oldest = Listing(gateway, conversation_id, "asc")
         try:
-            return await _read_ahead(Listing(gateway, conversation_id, "asc"), ends)
+            return await _read_ahead(oldest, ends)
         except CursorGoneError:
-            pass
+            return await _walk(oldest, lambda _: MAX_PAGE_SIZE)
     return await _restarting(conversation_id, lambda: _read_from_both_ends(gateway, conversation_id))
 
 
@@ -130,8 +131,10 @@ async def _read_from_both_ends(gateway: Gateway, conversation_id: str) -> list[I
             break  # the newest items are being taken: the oldest are read on alone
         if gone is not None:
             raise gone
-        if not oldest.items.keys().isdisjoint(newest.items):
+        if next(reversed(oldest.items)) in newest.items:
             return _joined(oldest, newest)
+        if not oldest.items.keys().isdisjoint(newest.items):
+            break  # where the oldest end has come to was deleted meanwhile
     return await _finish(oldest)
 
 
