@@ -112,13 +112,13 @@ class Gateway:
         await self._repeated(
             Operation.DELETE_CONVERSATION,
             conversation_id,
-            lambda: self._once.delete(_path(conversation_id), cast_to=_RESPONSE),
+            lambda: self._once.delete(f"/conversations/{conversation_id}", cast_to=_RESPONSE),
         )
 
     async def create_items(self, conversation_id: str, items: Sequence[Item]) -> list[str]:
         """Append at most 20 items in one request and return their ids."""
         operation = "create items"
-        path, body = _path(conversation_id, "items"), {"items": list(items)}
+        path, body = _items_path(conversation_id), {"items": list(items)}
         answer = await self._request(operation, lambda: self._once.post(path, body=body, cast_to=_RESPONSE))
         ids = [item.get("id") for item in page_of(operation, answer).items]
         if len(ids) != len(items) or not all(isinstance(item_id, str) for item_id in ids):
@@ -138,7 +138,7 @@ class Gateway:
         query: dict[str, object] = {"limit": limit, "order": order, "include": self._include}
         if after is not None:
             query["after"] = after
-        path = _path(conversation_id, "items")
+        path = _items_path(conversation_id)
         answer = await self._repeated(
             Operation.READ,
             conversation_id,
@@ -180,7 +180,7 @@ class Gateway:
             await self._repeated(
                 Operation.DELETE_ITEM,
                 conversation_id,
-                lambda: self._once.delete(_path(conversation_id, "items", item_id), cast_to=_RESPONSE),
+                lambda: self._once.delete(_item_path(conversation_id, item_id), cast_to=_RESPONSE),
                 exempt=exempt,
                 on_failure=note,
             )
@@ -192,7 +192,7 @@ class Gateway:
         """Tell whether a conversation holds an item."""
         return await self._is_found(
             conversation_id,
-            lambda: self._once.get(_path(conversation_id, "items", item_id), cast_to=_RESPONSE),
+            lambda: self._once.get(_item_path(conversation_id, item_id), cast_to=_RESPONSE),
         )
 
     @asynccontextmanager
@@ -210,7 +210,7 @@ class Gateway:
 
     async def _exists(self, conversation_id: str) -> bool:
         return await self._is_found(
-            conversation_id, lambda: self._once.get(_path(conversation_id), cast_to=_RESPONSE)
+            conversation_id, lambda: self._once.get(f"/conversations/{conversation_id}", cast_to=_RESPONSE)
         )
 
     async def _is_found(self, conversation_id: str, request: Callable[[], Awaitable[Any]]) -> bool:
@@ -264,8 +264,12 @@ class Gateway:
         return answer
 
 
-def _path(*ids: str) -> str:
-    return "/".join(("/conversations", *(quote(part, safe="") for part in ids)))
+def _items_path(conversation_id: str) -> str:
+    return f"/conversations/{conversation_id}/items"
+
+
+def _item_path(conversation_id: str, item_id: str) -> str:
+    return f"/conversations/{conversation_id}/items/{quote(item_id, safe='')}"
 
 
 def _request_id(response: Any) -> str | None:
