@@ -78,14 +78,28 @@ def test_loops_in_several_threads_exclude_each_other():
     assert max(most) == 1
 
 
+def abandoned_in(lock: FairLock) -> asyncio.Task:
+    """Return a task that holds a lock, and will for ever: its loop is closed."""
+
+    async def hold():
+        async with lock.held():
+            await asyncio.Event().wait()
+
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(hold())
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    task._log_destroy_pending = False
+    return task
+
+
 def test_a_lock_held_by_a_closed_loop_is_taken_over():
     """A loop that is closed without cancelling its tasks never leaves the block."""
     lock, log = FairLock(), []
-    loop = asyncio.new_event_loop()
-    loop.run_until_complete(lock.held().__aenter__())
-    loop.close()
+    left = abandoned_in(lock)
     asyncio.run(turn(lock, log, "next"))
     assert log == ["next", "next"]
+    assert not left.done()
 
 
 def test_a_waiter_whose_loop_is_closed_is_passed_over():
@@ -109,17 +123,7 @@ def test_a_task_of_a_closed_loop_does_not_set_another_tasks_lock_free():
     """Its `async with` ends when it is collected, long after the lock was taken over."""
     lock, log = FairLock(), []
 
-    async def hold_for_ever():
-        async with lock.held():
-            await asyncio.Event().wait()
-
-    abandoned = asyncio.new_event_loop()
-    task = abandoned.create_task(hold_for_ever())
-    abandoned.run_until_complete(asyncio.sleep(0))
-    abandoned.close()
-    task._log_destroy_pending = False
-    left = weakref.ref(task)
-    del task
+    left = weakref.ref(abandoned_in(lock))
 
     async def take_over():
         async with lock.held():
