@@ -44,7 +44,7 @@ class CompactableHistory(Resource):
             return await held.newest(wanted, self._history)
 
         items = to_replay(await self._conversation.run(read) or [])
-        return items if self._history is None else [copied(item) for item in items]
+        return items if self._history is None else list(copied(items))
 
     async def _read_compaction_items(self, limit: int | None) -> tuple[list[Item], bool]:
         """Return the history as the Agents SDK's compaction asks for it, and whether that is all of it."""

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from docs.bench.picture import draw
 from docs.bench.report import tables, target_table
 from docs.bench.results import FOLDER, JSON, PICTURE, Results, results_of, save
 from docs.bench.scenarios import QUICK, Scenario, Sizes, scenarios
-from docs.bench.server import Server, serving
+from docs.bench.server import Server
 from docs.bench.stage import staged
 from docs.bench.targets import targets
 
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = _plan(options)
     if not plan.scenarios:
         sys.exit(f"no scenario is called {options.only!r}")
-    with serving() as server:
+    with closing(Server()) as server:
         rows = asyncio.run(run(plan, server))
     results = results_of(rows)
     show(results)

@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from rich.table import Table
 
 from docs.bench.measuring import set_up
 from docs.bench.scenarios import Scenario, cold_read, warm_read
-from docs.bench.server import serving
+from docs.bench.server import Server
 from docs.bench.stage import OURS, staged
 
 TOP = 12
@@ -73,7 +74,7 @@ async def profiled(scenario: Scenario, repeats: int) -> Profile:
     """Profile so many repetitions, without a delay, after as many without the profiler."""
     profile = cProfile.Profile()
     unprofiled = []
-    with serving() as server:
+    with closing(Server()) as server:
         async with staged(server) as stage:
             for repeat in range(2 * repeats):
                 action = await set_up(stage, scenario, OURS)

@@ -7,8 +7,6 @@ import json
 import subprocess
 import sys
 import urllib.parse
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,16 +65,6 @@ class _DelayedEmulator(Emulator):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self._delayed(scope, receive, send)
         self.forget_requests()
-
-
-@contextmanager
-def serving() -> Iterator[Server]:
-    """Give a new server inside the block."""
-    server = Server()
-    try:
-        yield server
-    finally:
-        server.close()
 
 
 def main() -> None:

@@ -9,12 +9,13 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from importlib.metadata import version
 
 from docs.chaos.planning import Plan
 from docs.chaos.report import errors, first_violations, table
 from docs.chaos.running import Result, Run
-from docs.chaos.server import serving
+from docs.chaos.server import Server
 from docs.chaos.worlds import WORLDS
 
 NAMES = {"ours": "this library", "sdk": f"openai-agents {version('openai-agents')}"}
@@ -59,7 +60,7 @@ def try_kind(kind: str, plan: Plan, rate: float) -> Result:
         )
 
     started = time.monotonic()
-    with serving() as server:
+    with closing(Server()) as server:
         return asyncio.run(go())
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,13 +94,3 @@ def _commands(emulator: Emulator) -> dict[str, Callable[..., Any]]:
         ]
 
     return {"storm": storm, "calm": calm, "requests": requests}
-
-
-@contextmanager
-def serving() -> Iterator[Server]:
-    """Give a new server inside the block."""
-    server = Server()
-    try:
-        yield server
-    finally:
-        server.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from contextlib import closing
 
 import pytest
 
@@ -12,7 +13,7 @@ from docs.bench.measuring import WrongResultError, measure
 from docs.bench.profile import main as profile
 from docs.bench.results import JSON, PICTURE, load
 from docs.bench.scenarios import QUICK, Scenario, scenarios
-from docs.bench.server import serving
+from docs.bench.server import Server
 from docs.bench.stage import staged
 
 
@@ -26,7 +27,7 @@ def little_to_collect():
 
 @pytest.fixture(scope="module")
 def server():
-    with serving() as started:
+    with closing(Server()) as started:
         yield started
 
 

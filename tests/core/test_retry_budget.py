@@ -11,7 +11,7 @@ from openai_sessions import OpenAIConversationsSession, RetryBudget
 from openai_sessions._policy import Failure, Outcome
 from tests.wire import FAST, Wire, error
 
-from .bench import TRANSIENT, Bench
+from .attempts import TRANSIENT, Bench
 
 # At whose cost
 

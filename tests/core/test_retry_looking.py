@@ -7,7 +7,7 @@ import pytest
 from openai_sessions import RetryPolicy
 from openai_sessions._policy import Failure, Operation, Outcome
 
-from .bench import LASTING, Bench, FailedError
+from .attempts import LASTING, Bench, FailedError
 
 
 async def test_an_append_of_unknown_outcome_is_looked_for_before_it_is_sent_again():

@@ -11,7 +11,7 @@ import pytest
 from openai_sessions import RetryEvent, RetryPolicy
 from openai_sessions._policy import Failure, Operation, Outcome
 
-from .bench import LASTING, TRANSIENT, Bench
+from .attempts import LASTING, TRANSIENT, Bench
 
 # How often
 
