@@ -99,7 +99,7 @@ def _is_kept(key: str, value: object, required: frozenset[str]) -> bool:
 def _message(item: Item) -> Item:
     """Return a message in replay form: a string where one plain text part says it all."""
     role, content, status = item.get("role"), item.get("content"), item.get("status")
-    rest = {key: value for key, value in item.items() if value is not None and key not in _NO_EXTRAS}
+    rest = {} if item.keys() <= _NO_EXTRAS else _extras(item)
     if status == "completed":
         status = None
     parts: Any = [{"type": "input_text", "text": content}] if isinstance(content, str) else content
@@ -111,6 +111,10 @@ def _message(item: Item) -> Item:
     if status is None:
         return {"type": "message", "role": role, "content": parts, **rest}
     return {"type": "message", "role": role, "status": status, "content": parts, **rest}
+
+
+def _extras(message: Item) -> Item:
+    return {key: value for key, value in message.items() if value is not None and key not in _NO_EXTRAS}
 
 
 def _without_creators(parts: Any) -> Any:
@@ -134,17 +138,20 @@ def _is_plain_text(parts: Any) -> bool:
 
 
 def _is_output(parts: Any) -> bool:
-    return isinstance(parts, list) and any(
-        isinstance(part, dict) and part.get("type") in ("output_text", "refusal") for part in parts
-    )
+    return isinstance(parts, list) and any(map(_is_output_part, parts))
+
+
+def _is_output_part(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") in ("output_text", "refusal")
 
 
 def _output_part(part: Any) -> Any:
     """Return a part of an assistant message with its required annotations, without empty logprobs."""
     if not isinstance(part, dict) or part.get("type") != "output_text":
         return part
-    kept = {key: value for key, value in part.items() if key != "logprobs" or value}
-    kept["annotations"] = kept.get("annotations") or []
+    kept: Item = {**part, "annotations": part.get("annotations") or []}
+    if not kept.get("logprobs"):
+        kept.pop("logprobs", None)
     return kept
 
 

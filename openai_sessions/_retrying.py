@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import anyio
 from tenacity import AsyncRetrying, RetryCallState
@@ -141,6 +141,10 @@ class Retrier:
             Exception: That of the last attempt.
         """
         attempts = _Attempts(self, operation, request, look, conversation_id, exempt, stopped)
+        try:
+            return cast("T", await attempts.attempt())
+        except Exception as error:  # noqa: BLE001 -- goes to tenacity, which takes a tenth of a request
+            attempts.first_error = error
         retrying = AsyncRetrying(
             sleep=sleep or self.sleep,
             retry=attempts.is_worth_another,
@@ -149,7 +153,7 @@ class Retrier:
             before_sleep=attempts.announce,
             reraise=True,
         )
-        return await retrying(attempts.attempt)
+        return cast("T", await retrying(attempts.attempt))
 
 
 class _Attempts:
@@ -176,9 +180,16 @@ class _Attempts:
         self._in_doubt = False
         self._look_failed = False
         self._count = 0
+        self.first_error: Exception | None = None
 
     async def attempt(self) -> object:
-        """Send the request once; when its outcome is unknown, look."""
+        """Send the request once; when its outcome is unknown, look.
+
+        When called for the first time after the attempt that raised `first_error`, raise that.
+        """
+        if self.first_error is not None:
+            error, self.first_error = self.first_error, None
+            raise error
         self._count += 1
         try:
             result = await self._request()

@@ -31,11 +31,16 @@ class Slots:
     @asynccontextmanager
     async def one(self) -> AsyncIterator[None]:
         """Hold a slot, or go without one."""
-        has_slot = False
-        with anyio.move_on_after(self._patience):
-            has_slot = await self._semaphore.acquire()
+        has_slot = await self._acquire()
         try:
             yield
         finally:
             if has_slot:
                 self._semaphore.release()
+
+    async def _acquire(self) -> bool:
+        if not self._semaphore.locked():
+            return await self._semaphore.acquire()
+        with anyio.move_on_after(self._patience):
+            return await self._semaphore.acquire()
+        return False

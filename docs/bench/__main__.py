@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = results_of(rows)
     show(results)
     if options.output:
+        options.output.mkdir(parents=True, exist_ok=True)
         save(results, options.output / JSON)
         draw(results, options.output / PICTURE)
     return 0

@@ -9,6 +9,7 @@ import pytest
 from openai_sessions import InvalidResponseError, OpenAIConversationsSession, RequestTimeoutError
 from openai_sessions._failures import classify
 from openai_sessions._gateway import Gateway
+from openai_sessions._item_types import INCLUDE
 from openai_sessions._retrying import Retrier
 from tests.wire import FAST, HTTP_FAMILY, Wire, error, page
 
@@ -114,3 +115,48 @@ async def test_no_error_shows_a_key_or_an_item():
 def test_a_synchronous_client_is_refused():
     with pytest.raises(TypeError, match="give an AsyncOpenAI"):
         Gateway(openai.OpenAI(api_key="sk-x"), timeout=1, retrier=Retrier(classify=classify))
+
+
+@pytest.mark.parametrize("base_url", ["http://wire.test/v1", "http://wire.test/proxy/v1/"])
+async def test_a_page_is_asked_for_below_the_base_url_to_the_letter(base_url):
+    urls = []
+
+    def answer(request):
+        urls.append(str(request.url))
+        return HTTP_FAMILY.Response(200, json=page()[1])
+
+    client = openai.AsyncOpenAI(
+        api_key="sk-wire",
+        base_url=base_url,
+        http_client=openai.DefaultAsyncHttpxClient(transport=HTTP_FAMILY.MockTransport(answer)),
+    )
+    await Gateway(client, timeout=None, retrier=Retrier(classify=classify)).list_items(
+        "conv_1", limit=100, order="asc", after="msg_1"
+    )
+    await client.conversations.items.list(
+        "conv_1", limit=100, order="asc", after="msg_1", include=list(INCLUDE)
+    )
+    ours, of_openai = map(HTTP_FAMILY.URL, urls)
+    assert ours.copy_with(query=None) == of_openai.copy_with(query=None)
+    assert sorted(ours.query.split(b"&")) == sorted(of_openai.query.split(b"&"))
+
+
+async def test_a_query_of_the_clients_own_goes_with_that_of_a_page():
+    wire = Wire(lambda _: page())
+    azure = openai.AsyncAzureOpenAI(
+        api_key="sk-wire",
+        azure_endpoint="http://azure.test",
+        api_version="2026-01-01",
+        http_client=wire.client._client,
+    )
+    for client in (azure, wire.client.with_options(default_query={"api-version": "2026-01-01"})):
+        gateway = Gateway(client, timeout=None, retrier=Retrier(classify=classify))
+        await gateway.list_items("conv_1", limit=100, order="asc", after="msg_1")
+    expected = {
+        "api-version": ["2026-01-01"],
+        "limit": ["100"],
+        "order": ["asc"],
+        "after": ["msg_1"],
+        "include[]": list(INCLUDE),
+    }
+    assert [call.query for call in wire.calls] == [expected, expected]
