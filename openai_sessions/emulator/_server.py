@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 STOP_SECONDS = 1
 """How long requests in flight may take when the server stops."""
 
+KEEP_ALIVE_SECONDS = 60
+"""How long a connection may idle: longer than a client keeps one, or its next request may meet the closing."""
+
 
 @contextmanager
 def serving(app: Any, *, host: str, port: int) -> Iterator[str]:
@@ -57,6 +60,7 @@ def _config(app: Any) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=STOP_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
 
 

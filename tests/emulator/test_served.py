@@ -7,6 +7,7 @@ import openai
 import pytest
 
 from openai_sessions.emulator import Emulator
+from openai_sessions.emulator._server import _config
 
 from .wire import KEY, Wire, user
 
@@ -121,3 +122,9 @@ async def test_served_file_is_shared_with_another_emulator(tmp_path):
         async with client_of(base_url) as client:
             conversation = await client.conversations.create(items=[user("Hello")])
             assert await Wire(other).texts(conversation.id) == ["Hello"]
+
+
+def test_a_connection_idles_longer_than_a_client_keeps_it():
+    """Otherwise a request may go out on a connection that the server is closing."""
+    kept = openai.DefaultAsyncHttpxClient()._transport._pool._keepalive_expiry
+    assert kept < _config(Emulator).timeout_keep_alive

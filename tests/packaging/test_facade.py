@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 import openai_sessions
 from tests.examples.stand_in import ROOT
 
@@ -33,6 +35,15 @@ def test_root_exports_exactly_what_is_documented():
 def test_every_export_is_there_and_documented():
     for name in openai_sessions.__all__:
         assert getattr(openai_sessions, name).__doc__
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'openai_sessions' has no attribute 'Session'"):
+        _ = openai_sessions.Session
+
+
+def test_every_export_shows_in_dir():
+    assert set(openai_sessions.__all__) <= set(dir(openai_sessions))
 
 
 def test_version_is_that_of_the_distribution():

@@ -14,7 +14,7 @@ PROBE = """
 import sys
 import openai
 before = set(sys.modules)
-import {module}
+from {module} import *
 loaded = {{name.partition(".")[0] for name in set(sys.modules) - before}}
 print(*sorted(loaded & {{{names}}}))
 """
@@ -37,12 +37,21 @@ def test_import_loads_nothing_that_is_not_needed(module, unwanted):
 
 
 @pytest.mark.slow
+def test_the_root_loads_nothing_before_a_name_is_used():
+    code = "import sys, openai_sessions; print(sorted({'anyio', 'openai', 'pydantic', 'tenacity'} & set(sys.modules)))"
+    finished = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert finished.stdout == "[]\n"
+
+
+@pytest.mark.slow
 def test_probe_tells_what_is_loaded():
     assert loaded_by("uvicorn", ("agents", "uvicorn")) == ["uvicorn"]
 
 
 def loaded_by(module, names):
-    """Return which of the names are loaded after importing the module in a new process."""
+    """Return which of the names are loaded after importing all of a module in a new process."""
     code = PROBE.format(module=module, names=", ".join(map(repr, names)))
     finished = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
