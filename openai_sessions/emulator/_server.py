@@ -18,7 +18,7 @@ STOP_SECONDS = 1
 """How long requests in flight may take when the server stops."""
 
 KEEP_ALIVE_SECONDS = 60
-"""How long a connection may idle: longer than a client keeps one, or its next request may meet the closing."""
+"""How long a connection may idle: longer than a client keeps it, or its next request may be cut."""
 
 
 @contextmanager
