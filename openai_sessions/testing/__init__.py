@@ -1,4 +1,4 @@
-"""Check that a session keeps a conversation as the Agents SDK expects.
+"""Test what you build on conversations: checks of a session class, and answers without a server.
 
 Example:
     ```python
@@ -7,14 +7,16 @@ Example:
     ```
 """
 
-from openai_sessions.testing._checks import CHECKS
-from openai_sessions.testing._conformance import (
-    CheckResult,
-    ConformanceError,
-    ConformanceReport,
-    check_session,
-    run_check,
-)
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from openai_sessions.testing._checks import CHECKS
+    from openai_sessions.testing._conformance import check_session, run_check
+    from openai_sessions.testing._report import CheckResult, ConformanceError, ConformanceReport
+    from openai_sessions.testing._respx import respx_router
 
 __all__ = [
     "CHECKS",
@@ -22,5 +24,30 @@ __all__ = [
     "ConformanceError",
     "ConformanceReport",
     "check_session",
+    "respx_router",
     "run_check",
 ]
+
+_MODULES = {
+    "CHECKS": "_checks",
+    "CheckResult": "_report",
+    "ConformanceError": "_report",
+    "ConformanceReport": "_report",
+    "check_session": "_conformance",
+    "respx_router": "_respx",
+    "run_check": "_conformance",
+}
+"""Where a name comes from."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: each run of pytest loads this package for its plugin."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-_SHOWN = 200  # characters of a value in a message
+_SHOWN = 100  # characters of a value in a message
+
+
+class _Absent:
+    """Stands for the value of a key that is not there."""
+
+    def __repr__(self) -> str:
+        return "nothing"
+
+
+_ABSENT = _Absent()
 
 
 class CheckFailedError(AssertionError):
@@ -22,7 +32,9 @@ def expect(expected: object, actual: object, what: str) -> None:
         CheckFailedError: They differ.
     """
     if expected != actual:
-        raise CheckFailedError(f"{what}\nexpected: {_shown(expected)}\nactual:   {_shown(actual)}")
+        where = _difference(expected, actual)
+        differ = f"\ndiffer:   {where}" if where else ""
+        raise CheckFailedError(f"{what}\nexpected: {shown(expected)}\nactual:   {shown(actual)}{differ}")
 
 
 def expect_items(expected: list[Any], actual: object, what: str) -> None:
@@ -76,21 +88,48 @@ def _without_logprobs(part: Any) -> Any:
 
 def _each(view: Any, items: object, what: str) -> list[Any]:
     if not isinstance(items, list):
-        raise CheckFailedError(f"{what}\nexpected: a list\nactual:   {_shown(items)}")
+        raise CheckFailedError(f"{what}\nexpected: a list\nactual:   {shown(items)}")
     return [view(item) for item in items]
 
 
 def _expect_each(expected: list[Any], actual: list[Any], what: str) -> None:
     if len(expected) != len(actual):
-        raise CheckFailedError(f"{what}\nexpected: {_counted(expected)}\nactual:   {_counted(actual)}")
+        expected_text, actual_text = (f"{counted(items)} {shown(items)}" for items in (expected, actual))
+        raise CheckFailedError(f"{what}\nexpected: {expected_text}\nactual:   {actual_text}")
     for index, (one, other) in enumerate(zip(expected, actual, strict=True), start=1):
         expect(one, other, f"{what}: item {index} of {len(expected)}")
 
 
-def _counted(items: list[Any]) -> str:
-    return f"{len(items)} item{'' if len(items) == 1 else 's'} {_shown(items)}"
+def counted(items: list[Any]) -> str:
+    """Return how many items they are."""
+    return f"{len(items)} item{'' if len(items) == 1 else 's'}"
 
 
-def _shown(value: object) -> str:
+def _difference(expected: Any, actual: Any, where: str = "") -> str:
+    """Return where two values differ first, and what is there; empty when they differ as a whole."""
+    if isinstance(expected, dict) and isinstance(actual, dict):
+        key = next(key for key in {**expected, **actual} if _at(expected, key) != _at(actual, key))
+        return _difference(_at(expected, key), _at(actual, key), f"{where}[{key!r}]")
+    if isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
+        index = next(index for index, one in enumerate(expected) if one != actual[index])
+        return _difference(expected[index], actual[index], f"{where}[{index}]")
+    if isinstance(expected, str) and isinstance(actual, str) and len(expected) > _SHOWN:
+        equal = _number_of_equals(expected, actual)
+        where = f"{where} from character {equal} on".strip()
+        expected, actual = expected[equal:], actual[equal:]
+    return f"{where}: expected {shown(expected)}, actual {shown(actual)}" if where else ""
+
+
+def _number_of_equals(one: str, other: str) -> int:
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _at(mapping: dict[Any, Any], key: object) -> Any:
+    return mapping.get(key, _ABSENT)
+
+
+def shown(value: object) -> str:
+    """Return the value as text, cut where it is too long to read."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    suppress,
+)
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast
 
 from openai_sessions.testing._expectations import CheckFailedError, CheckSkippedError
+from openai_sessions.testing._observed import CallFailedError, ObservedSession
 
 T = TypeVar("T")
-
-_GRACE = 1.0  # seconds that cancelled work has to end in
 
 
 class Session(Protocol):
@@ -28,22 +33,45 @@ class Session(Protocol):
     async def clear_session(self) -> None: ...
 
 
-Make = Callable[[], Session | Awaitable[Session]]
-Reopen = Callable[[Any], Session | Awaitable[Session]]
+Made = Session | AbstractContextManager[Session] | AbstractAsyncContextManager[Session]
+"""A session, or a context manager that gives one."""
+
+Make = Callable[[], Made | Awaitable[Made]]
+Reopen = Callable[[Any], Made | Awaitable[Made]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Sessions:
-    """Open sessions for one check; the stack clears and closes them."""
+    """The sessions of one check.
+
+    Attributes:
+        make: As for `check_session`.
+        reopen_with: The `reopen` of `check_session`.
+        pending: The calls of sessions that have not ended, oldest first.
+        stack: Puts the sessions away when it is left.
+    """
 
     make: Make
     reopen_with: Reopen | None
-    timeout: float
-    stack: AsyncExitStack
+    pending: list[str] = field(default_factory=list)
+    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+    _made: dict[Session, Any] = field(default_factory=dict)
 
     async def new(self) -> Session:
-        """Open a session with an empty history of its own."""
-        return await self._open(self.make())
+        """Open a session with an empty history of its own.
+
+        Raises:
+            CheckFailedError: It has the id of another one of this check.
+        """
+        known = {id_of(session) for session in self._made} - {None}
+        session = await self._open("make()", self.make)
+        if id_of(session) in known:
+            raise CheckFailedError(
+                "make() called again: each session must have a history of its own\n"
+                f"expected: another session_id than {session.session_id!r}\n"
+                f"actual:   {session.session_id!r}"
+            )
+        return session
 
     async def reopen(self, session: Session) -> Session:
         """Open another session on the history of this one.
@@ -53,47 +81,48 @@ class Sessions:
         """
         if self.reopen_with is None:
             raise CheckSkippedError("needs reopen=, which opens another session on the same history")
-        return await self._open(self.reopen_with(session))
+        return await self._open("reopen(session)", self.reopen_with, self._made[session])
 
-    async def _open(self, opened: Session | Awaitable[Session]) -> Session:
-        session = await opened if inspect.isawaitable(opened) else opened
-        self.stack.push_async_callback(_put_away, session, self.timeout)
-        return session
-
-
-async def _put_away(session: Session, timeout: float) -> None:
-    with suppress(Exception):
-        await within(timeout, session.clear_session())
-    with suppress(Exception):
-        await within(timeout, _close(session))
-
-
-async def _close(session: Session) -> None:
-    close = getattr(session, "aclose", None) or getattr(session, "close", None)
-    closing = close() if callable(close) else None
-    if inspect.isawaitable(closing):
-        await closing
+    async def _open(self, call: str, opener: Callable[..., Any], *arguments: Any) -> Session:
+        try:
+            opened = opener(*arguments)
+            made = await opened if inspect.isawaitable(opened) else opened
+            session = await self.stack.enter_async_context(_entered(made))
+        except Exception as error:
+            raise CallFailedError(call, error) from error
+        self.stack.push_async_callback(_ignoring_errors, session, "clear_session")
+        observed = cast("Session", ObservedSession(session, self.pending))
+        self._made[observed] = session
+        return observed
 
 
-async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    """Return the result of the work, or stop it after so many seconds.
-
-    `asyncio.wait_for` waits for as long as the work swallows its cancellation; this does not.
-
-    Raises:
-        CheckFailedError: The work did not end in time, or raised CancelledError by itself.
-    """
-    task = asyncio.ensure_future(work)
+def id_of(session: Session) -> str | None:
+    """Return the id of the session, or None when it has none yet."""
     try:
-        ended, _ = await asyncio.wait({task}, timeout=seconds)
+        return session.session_id or None
+    except (AttributeError, ValueError):
+        return None
+
+
+@asynccontextmanager
+async def _entered(made: Any) -> AsyncIterator[Any]:
+    session = made
+    leaving: tuple[Any, ...] = ("aclose" if hasattr(made, "aclose") else "close",)
+    if isinstance(made, AbstractAsyncContextManager):
+        session, leaving = await made.__aenter__(), ("__aexit__", None, None, None)
+    elif isinstance(made, AbstractContextManager):
+        session, leaving = made.__enter__(), ("__exit__", None, None, None)
+    try:
+        yield session
     finally:
-        task.cancel()
-    if not ended:
-        await asyncio.wait({task}, timeout=_GRACE)
-        raise CheckFailedError(f"no answer within {seconds:g} seconds")
-    if task.cancelled():
-        raise CheckFailedError("raised CancelledError, though nobody had cancelled it")
-    return task.result()
+        await _ignoring_errors(made, *leaving)
+
+
+async def _ignoring_errors(target: object, method: str, *arguments: object) -> None:
+    with suppress(Exception):
+        result = getattr(target, method)(*arguments)
+        if inspect.isawaitable(result):
+            await result
 
 
 async def together(*calls: Awaitable[T]) -> list[T]:

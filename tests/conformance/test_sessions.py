@@ -1,9 +1,5 @@
-"""Every check on every session, each a test of its own, with the checks that a session must fail."""
+"""Every check on the session of this library, each a test of its own, on each server."""
 
-import itertools
-from importlib.metadata import version
-
-import agents
 import pytest
 
 from openai_sessions import OpenAIConversationsSession
@@ -14,38 +10,6 @@ SMG = {
     "encrypted_reasoning_comes_back": "drops the summary and the encrypted content of reasoning",
 }
 """Where smg 1.13 differs from OpenAI, so that our session on it fails a check."""
-
-SQLITE = {"limit_below_zero_gives_none": "SQLite takes a negative limit for none"}
-"""What the SDK's SQLiteSession fails."""
-
-_SDK = {
-    "pop_gives_what_was_added": "gives the stored form: parts for a string, an id and a status",
-    "user_text_comes_back": "gives the stored form: parts for a string",
-    "instructions_come_back": "gives the stored form: parts for a string",
-    "user_picture_comes_back": "lists without include, and so without the addresses of images",
-    "encrypted_reasoning_comes_back": "lists without include, and so without encrypted content",
-    "unused_session_creates_nothing": "creates a conversation when it is read or popped",
-    "concurrent_adds_of_reopened_sessions_stay_together": "locks the session object, not the conversation",
-    "concurrent_pops_of_reopened_sessions_share_no_item": "locks the session object, not the conversation",
-}
-
-SDK = {
-    "0.20": {
-        **_SDK,
-        "many_items_in_one_call_are_kept": "sends any number of items in one request",
-        "concurrent_large_adds_stay_together": "sends any number of items in one request",
-        "concurrent_adds_of_reopened_sessions_stay_together": "sends any number of items in one request",
-        "limit_zero_gives_none": "sends the limit as the size of a page",
-        "limit_below_zero_gives_none": "sends the limit as the size of a page",
-        "limit_of_any_size_gives_all": "sends the limit as the size of a page",
-        "limit_above_a_page_gives_the_newest": "sends the limit as the size of a page",
-        "concurrent_pops_share_no_item": "does not lock: the same item is found twice",
-    },
-    "0.24": {**_SDK, "limit_below_zero_gives_none": "stops behind the first item"},
-}
-"""What the SDK's OpenAIConversationsSession fails, by the version of the SDK."""
-
-SDK_VERSION = ".".join(version("openai-agents").split(".")[:2])
 
 
 def every_check(failures):
@@ -94,25 +58,5 @@ async def test_session_on_smg(name, to_smg):
     await check(name, *of_client(OpenAIConversationsSession, to_smg))
 
 
-@every_check(SQLITE)
-async def test_sqlite_session_of_the_sdk(name, tmp_path):
-    ids = itertools.count()
-
-    def open_session(session_id):
-        return agents.SQLiteSession(session_id, tmp_path / "sessions.db")
-
-    await check(
-        name, lambda: open_session(f"session {next(ids)}"), lambda session: open_session(session.session_id)
-    )
-
-
-@pytest.mark.skipif(SDK_VERSION not in SDK, reason=f"measured with {' and '.join(SDK)}, not {SDK_VERSION}")
-@every_check(SDK.get(SDK_VERSION, {}))
-async def test_hosted_session_of_the_sdk_on_the_emulator(name, over_socket):
-    await check(name, *of_client(agents.OpenAIConversationsSession, over_socket))
-
-
-def test_tables_name_checks_that_exist():
-    named = {*SMG, *SQLITE, *itertools.chain(*SDK.values())}
-
-    assert named - set(CHECKS) == set()
+def test_table_names_checks_that_exist():
+    assert set(SMG) - set(CHECKS) == set()

@@ -3,12 +3,15 @@
 import asyncio
 import subprocess
 import sys
+from contextlib import asynccontextmanager, contextmanager
 
+import anyio
 import pytest
 
 from openai_sessions.testing import (
     CHECKS,
     CheckResult,
+    ConformanceError,
     check_session,
     run_check,
 )
@@ -147,12 +150,33 @@ async def test_unused_session_creates_nothing_when_the_id_is_given_is_skipped():
 
 
 async def test_check_session_goes_on_after_a_check_that_hangs():
+    class HangsAtLimits(MemorySession):
+        async def get_items(self, limit=None):
+            return await (asyncio.Event().wait() if limit == 3 else super().get_items(limit))
+
+    make, reopen = HangsAtLimits.maker()
+
+    report = await check_session(make, reopen=reopen, timeout=SHORT)
+
+    expected = f"get_items(limit=3) did not end within {SHORT:g} seconds of the beginning of the check"
+    assert ["limit_gives_the_newest_in_order", "explicit_limit_beats_settings"] == names(report.failed)
+    assert {expected} == {result.detail for result in report.failed}
+    assert report.skipped == ()
+
+
+async def test_check_session_of_a_session_that_always_hangs_makes_three_checks_of_it():
     make, reopen = Hangs.maker()
 
     report = await check_session(make, reopen=reopen, timeout=SHORT)
 
-    assert "empty_history_reads_as_empty_list" in names(report.passed)
-    assert {f"no answer within {SHORT:g} seconds"} == {result.detail for result in report.failed}
+    assert list(CHECKS)[3:6] == names(report.failed)
+    assert list(CHECKS)[6:] == names(report.skipped)
+    assert {"not made: 3 checks in a row before it ended in a time-out"} == {
+        result.detail for result in report.skipped
+    }
+    with pytest.raises(ConformanceError) as raised:
+        report.raise_if_failed()
+    assert isinstance(raised.value.__cause__, TimeoutError)
 
 
 @pytest.mark.slow
@@ -171,7 +195,8 @@ async def test_run_check_of_a_session_that_swallows_its_cancellation_ends():
     result = await run_check("empty_history_reads_as_empty_list", Stubborn.maker()[0], timeout=SHORT)
     released.set()
 
-    assert ("failed", f"no answer within {SHORT:g} seconds") == (result.outcome, result.detail)
+    assert result.outcome == "failed"
+    assert result.detail.startswith(f"get_items() did not end within {SHORT:g} seconds")
 
 
 async def test_run_check_cancelled_from_outside_is_cancelled():
@@ -220,6 +245,150 @@ async def test_run_check_calls_a_plain_close():
     assert len(closed) == 1
 
 
+@pytest.mark.slow
+async def test_run_check_does_not_wait_for_a_session_that_is_never_cleared():
+    class Stuck(MemorySession):
+        async def clear_session(self):
+            await asyncio.Event().wait()
+
+    result = await asyncio.wait_for(
+        run_check("items_keep_their_order", Stuck.maker()[0], timeout=SHORT), timeout=10
+    )
+
+    assert result.outcome == "passed"
+
+
+async def test_run_check_enters_and_leaves_an_async_context_manager_in_one_task():
+    """anyio's task groups and cancel scopes demand it."""
+    make, _ = MemorySession.maker()
+    left = []
+
+    @asynccontextmanager
+    async def make_within():
+        async with anyio.create_task_group() as group:
+            yield make()
+            group.cancel_scope.cancel()
+        left.append("left")
+
+    result = await run_check("items_keep_their_order", make_within)
+
+    assert (result.outcome, result.detail) == ("passed", "")
+    assert left == ["left"]
+
+
+async def test_run_check_clears_a_session_before_it_leaves_it():
+    steps = []
+
+    class Entered(MemorySession):
+        async def __aenter__(self):
+            steps.append("enter")
+            return self
+
+        async def __aexit__(self, *_):
+            steps.append("exit")
+
+        async def clear_session(self):
+            steps.append("clear")
+
+        async def aclose(self):
+            raise AssertionError("closed twice")
+
+    make, reopen = Entered.maker()
+    await run_check("reopened_session_reads_the_history", make, reopen=reopen)
+
+    assert ["enter", "enter", "clear", "exit", "clear", "exit"] == steps
+
+
+async def test_run_check_takes_a_plain_context_manager_from_an_async_maker():
+    make, _ = MemorySession.maker()
+    steps = []
+
+    @contextmanager
+    def within():
+        steps.append("enter")
+        yield make()
+        steps.append("exit")
+
+    async def make_later():
+        return within()
+
+    result = await run_check("items_keep_their_order", make_later)
+
+    assert (result.outcome, steps) == ("passed", ["enter", "exit"])
+
+
+async def test_run_check_puts_sessions_away_after_a_check_that_hangs():
+    put_away = []
+
+    class Closing(Hangs):
+        async def clear_session(self):
+            put_away.append("clear")
+
+        async def aclose(self):
+            put_away.append("close")
+
+    await run_check("items_keep_their_order", Closing.maker()[0], timeout=SHORT)
+
+    assert ["clear", "close"] == put_away
+
+
+@pytest.mark.slow
+async def test_run_check_closes_a_session_that_hangs_in_everything_else():
+    closed = asyncio.Event()
+
+    class Stuck(Hangs):
+        async def clear_session(self):
+            await asyncio.Event().wait()
+
+        async def aclose(self):
+            closed.set()
+
+    await run_check("items_keep_their_order", Stuck.maker()[0], timeout=SHORT)
+
+    await asyncio.wait_for(closed.wait(), timeout=1)
+
+
+async def test_run_check_lets_a_skip_of_pytest_through():
+    def make():
+        pytest.skip("no database here")
+
+    with pytest.raises(pytest.skip.Exception, match="no database here"):
+        await run_check("items_keep_their_order", make)
+
+
+async def test_run_check_of_a_maker_that_gives_one_history_twice_fails():
+    histories = {}
+
+    result = await run_check("sessions_do_not_share_items", lambda: MemorySession(histories, "the only one"))
+
+    assert (
+        result.detail
+        == """\
+make() called again: each session must have a history of its own
+expected: another session_id than 'the only one'
+actual:   'the only one'"""
+    )
+
+
+async def test_run_check_of_a_maker_that_raises_fails():
+    def make():
+        raise OSError("no database")
+
+    result = await run_check("items_keep_their_order", make)
+
+    assert (result.outcome, result.detail) == ("failed", "make() raised OSError: no database")
+
+
+async def test_run_check_of_a_session_whose_methods_are_not_async_fails():
+    class Plain(MemorySession):
+        def get_items(self, limit=None):
+            return []
+
+    result = await run_check("empty_history_reads_as_empty_list", Plain.maker()[0])
+
+    assert result.detail == "get_items()\nexpected: an async method\nactual:   one that returned []"
+
+
 async def test_run_check_does_not_mind_errors_in_putting_away():
     class Untidy(MemorySession):
         async def clear_session(self):
@@ -247,7 +416,7 @@ async def test_run_check_of_an_unknown_name_raises():
 
 def test_suite_loads_no_test_runner_no_agents_and_no_server():
     program = (
-        "import sys, openai_sessions.testing;"
+        "import sys; from openai_sessions.testing import CHECKS, check_session, run_check;"
         "print(sorted({'pytest', 'agents', 'starlette', 'vcr'} & set(sys.modules)))"
     )
 

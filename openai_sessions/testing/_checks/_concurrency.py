@@ -57,11 +57,11 @@ async def _expect_batches_whole(writers: list[Session], *, before: list[str], si
     texts = [text_of(item) for item in stored]
     as_stored = sorted(batches, key=lambda batch: texts.index(batch[0]) if batch[0] in texts else len(texts))
     expected = [*before, *(text for batch in as_stored for text in batch)]
-    expect_texts(expected, stored, f"{_CALLS} calls of {size} items at once")
+    expect_texts(expected, stored, f"get_items() after {_CALLS} calls of add_items of {size} items at once")
 
 
 async def _expect_pops_apart(takers: list[Session]) -> None:
     pops = [takers[index % len(takers)].pop_item() for index in range(_CALLS)]
     taken = [text_of(item) for item in await together(*pops) if item is not None]
-    expect(numbered(_CALLS - 2), sorted(taken), f"items taken by {_CALLS} pops at once, sorted")
-    expect([], await takers[0].get_items(), "get_items after that")
+    expect(numbered(_CALLS - 2), sorted(taken), f"{_CALLS} calls of pop_item() at once, sorted")
+    expect([], await takers[0].get_items(), f"get_items() after {_CALLS} calls of pop_item() at once")

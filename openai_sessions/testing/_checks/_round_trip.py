@@ -6,7 +6,13 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from openai_sessions.testing._checks._samples import answer, call, message, messages, output, turn
-from openai_sessions.testing._expectations import CheckFailedError, expect, expect_items, expect_texts
+from openai_sessions.testing._expectations import (
+    CheckFailedError,
+    counted,
+    expect,
+    expect_items,
+    expect_texts,
+)
 
 if TYPE_CHECKING:
     from openai_sessions.testing._sessions import Sessions
@@ -95,7 +101,11 @@ async def history_can_be_replayed(sessions: Sessions) -> None:
     replayed = await first.get_items()
     await second.add_items(replayed)
     again = await second.get_items()
-    expect(_without_ids(replayed), _without_ids(again), "what was read, and what it reads as after that")
+    expect(
+        _without_ids(replayed),
+        _without_ids(again),
+        "get_items() of one session, and of another to which that was added",
+    )
 
 
 async def arguments_are_left_alone(sessions: Sessions) -> None:
@@ -104,7 +114,7 @@ async def arguments_are_left_alone(sessions: Sessions) -> None:
     items = turn()
     before = copy.deepcopy(items)
     await session.add_items(items)
-    expect(before, items, "the argument of add_items, after the call")
+    expect(before, items, "the argument of add_items(), before and after the call")
 
 
 async def items_added_are_the_callers(sessions: Sessions) -> None:
@@ -114,7 +124,7 @@ async def items_added_are_the_callers(sessions: Sessions) -> None:
     await session.add_items(items)
     before = copy.deepcopy(await session.get_items())
     _spoil(items)
-    expect(before, await session.get_items(), "the history, before and after the added items were changed")
+    expect(before, await session.get_items(), "get_items() before and after the added items were changed")
 
 
 async def items_read_are_the_callers(sessions: Sessions) -> None:
@@ -124,7 +134,7 @@ async def items_read_are_the_callers(sessions: Sessions) -> None:
     read = await session.get_items()
     before = copy.deepcopy(read)
     _spoil(read)
-    expect(before, await session.get_items(), "the history, before and after the items read were changed")
+    expect(before, await session.get_items(), "get_items() before and after the items read were changed")
 
 
 async def items_are_plain_json(sessions: Sessions) -> None:
@@ -164,10 +174,10 @@ def _expect_plain(value: Any, where: str) -> None:
 async def _expect_texts_back(sessions: Sessions, texts: list[str]) -> None:
     session = await sessions.new()
     await session.add_items(messages(texts))
-    expect_texts(texts, await session.get_items(), "what was added, and what is read")
+    expect_texts(texts, await session.get_items(), f"get_items() after add_items of {counted(texts)}")
 
 
 async def _expect_back(sessions: Sessions, items: list[Any]) -> None:
     session = await sessions.new()
     await session.add_items(copy.deepcopy(items))
-    expect_items(items, await session.get_items(), "what was added, and what is read")
+    expect_items(items, await session.get_items(), f"get_items() after add_items of {counted(items)}")
