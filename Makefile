@@ -1,7 +1,8 @@
 # Every target makes what it needs: a virtual environment in $(VENV), and the packages in it.
-#   make demo | test | chaos | mutants | bench | profile | lint | format | typecheck | check | wheel | clean
+#   make demo | test | chaos | mutants | bench | profile | record | screenshot | lint | format | typecheck | check | wheel | clean
 # Variables: PYTHON (any Python >= 3.10), VENV, PINS ("openai==2.45.0 ..."), DEMO_ARGS ("--live"), PYTEST_ARGS,
-#   CHAOS_ARGS ("--operations 2000 --seed 7"), BENCH_ARGS ("--quick"), PROFILE_ARGS ("--items 990").
+#   CHAOS_ARGS ("--operations 2000 --seed 7"), BENCH_ARGS ("--quick"), PROFILE_ARGS ("--items 990"),
+#   TARGET (of `make record`: offline, or live with a key).
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,6 +12,7 @@ PYTEST_ARGS ?=
 CHAOS_ARGS ?=
 BENCH_ARGS ?=
 PROFILE_ARGS ?=
+TARGET ?= offline
 WHEELS ?= dist
 
 BIN := $(VENV)/bin
@@ -18,7 +20,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 VERSIONS := from importlib.metadata import version as v; import platform as p; \
   print("Python", p.python_version(), *(f"{n} {v(n)}" for n in ("openai", "openai-agents")), sep=" | ")
 
-.PHONY: help demo test chaos mutants bench profile lint format typecheck check wheel clean FORCE
+.PHONY: help demo test chaos mutants bench profile record screenshot lint format typecheck check wheel clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -44,6 +46,12 @@ bench: $(VENV)/.installed-bench
 
 profile: $(VENV)/.installed-bench
 	@$(BIN)/python -m docs.bench.profile $(PROFILE_ARGS)
+
+record: $(VENV)/.installed-dev
+	@$(BIN)/python -m fixtures.recording --target $(TARGET)
+
+screenshot: $(VENV)/.installed-dev
+	@$(BIN)/python -m docs.screenshot
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

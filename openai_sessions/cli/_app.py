@@ -38,7 +38,7 @@ def demo(
 
 
 @app.command()
-def serve(
+def serve(  # noqa: PLR0913 - one for each option
     *,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8080,
@@ -54,12 +54,32 @@ def serve(
             "the variable takes keys with spaces between.",
         ),
     ] = None,
+    delay_ms: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Let each answer wait so many milliseconds.")
+    ] = 0,
+    faults: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Fail as this JSON file says: see docs/serve.md.")
+    ] = None,
+    seed_from: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.jsonl", help="Begin with these conversations, one JSON object a line."),
+    ] = None,
 ) -> None:
-    """Serve the emulator of the Conversations API until Ctrl-C."""
-    from openai_sessions.cli._serve import serve_emulator  # noqa: PLC0415 - demo is run without uvicorn
+    """Serve the emulator of the Conversations API, and a page that shows what it holds, until Ctrl-C."""
+    from openai_sessions.cli._serve import Serving, serve_emulator  # noqa: PLC0415 - demo needs no uvicorn
 
     with _one_line_errors():
-        serve_emulator(host, port=port, database=db, api_keys=api_key or [])
+        serve_emulator(
+            Serving(
+                host=host,
+                port=port,
+                database=db,
+                api_keys=api_key or (),
+                delay_ms=delay_ms,
+                faults=faults,
+                seed_from=seed_from,
+            )
+        )
 
 
 @contextmanager

@@ -1,123 +1,106 @@
-"""`openai-sessions serve`: the emulator on a socket, in the foreground."""
+"""`openai-sessions serve`: the emulator on a socket, in the foreground, with a page for people."""
 
 from __future__ import annotations
 
-import ipaddress
-import logging
-import os
-import socket
 import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import typer
-import uvicorn
-from starlette.types import Receive, Scope, Send
+from rich.console import Console
 
+from openai_sessions.cli._address import listen, resolve
+from openai_sessions.cli._announcement import Announcement, print_request
 from openai_sessions.cli._errors import CommandError
-from openai_sessions.emulator import Emulator
+from openai_sessions.cli._fault_file import inject_from
+from openai_sessions.cli._page import build_page
+from openai_sessions.cli._recent import RecentRequests
+from openai_sessions.cli._seeding import seed_from
+from openai_sessions.cli._traffic import Traffic
+from openai_sessions.cli._viewers import KeyViewers, LocalViewers
+from openai_sessions.emulator import Emulator, Seeded
+from openai_sessions.emulator._server import server_of
 
 
-@dataclass(frozen=True, slots=True)
-class _Address:
-    family: socket.AddressFamily
-    host: str
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """What to serve.
 
-    @property
-    def is_loopback(self) -> bool:
-        address = ipaddress.ip_address(self.host.partition("%")[0])
-        mapped = getattr(address, "ipv4_mapped", None)
-        return (mapped or address).is_loopback
-
-    def base_url(self, port: int) -> str:
-        reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
-        host = f"[{reachable}]" if self.family == socket.AF_INET6 else reachable
-        return f"http://{host}:{port}/v1"
-
-
-def serve_emulator(host: str, *, port: int, database: Path | None, api_keys: Sequence[str]) -> None:
-    """Serve until Ctrl-C.
-
-    Args:
+    Attributes:
         host: An address or a name; only a loopback address goes without keys.
         port: The port, or 0 for a free one.
         database: The file that keeps the conversations; None keeps them in memory.
         api_keys: The keys to accept; none accepts any.
+        delay_ms: How many milliseconds each answer waits.
+        faults: A file of faults to inject.
+        seed_from: A file of conversations to begin with.
+    """
+
+    host: str
+    port: int
+    database: Path | None = None
+    api_keys: Sequence[str] = ()
+    delay_ms: int = 0
+    faults: Path | None = None
+    seed_from: Path | None = None
+
+
+def serve_emulator(serving: Serving) -> None:
+    """Serve until Ctrl-C.
 
     Raises:
-        CommandError: The host cannot be served as asked, the port is taken, or the file is no database.
+        CommandError: The host cannot be served as asked, the port is taken, or a file has a mistake. Nothing
+            is kept of a file of conversations with a mistake.
     """
-    if not all(key.strip() for key in api_keys):
+    if not all(key.strip() for key in serving.api_keys):
         raise CommandError("--api-key is empty.", exit_code=2)
-    address = _resolve(host)
-    if not address.is_loopback and not api_keys:
+    address = resolve(serving.host)
+    if not address.is_loopback and not serving.api_keys:
         raise CommandError(
-            f"{host or 'An empty host'} can be reached from other machines: give --api-key, "
+            f"{serving.host or 'An empty host'} can be reached from other machines: give --api-key, "
             "or set OPENAI_SESSIONS_API_KEYS.",
             exit_code=2,
         )
-    with _listen(address, port) as listener, _open(database, api_keys) as emulator:
-        typer.echo(
-            _how_to_use(address.base_url(listener.getsockname()[1]), database, has_keys=bool(api_keys))
-        )
-        _run(emulator, listener)
+    console = Console(highlight=False)
+    with listen(address, serving.port) as listener, _open(serving) as emulator:
+        faults = () if serving.faults is None else inject_from(serving.faults, emulator)
+        seeded = None if serving.seed_from is None else _seed(serving.seed_from, serving, emulator, console)
+        Announcement(
+            url=address.url(listener.getsockname()[1]),
+            database=serving.database,
+            has_keys=bool(serving.api_keys),
+            seeds=seeded,
+            faults=faults,
+            delay_ms=serving.delay_ms,
+        ).print(console)
+        with suppress(KeyboardInterrupt):  # uvicorn raises it again after it has closed the connections
+            server_of(application(serving, emulator, console)).run(sockets=[listener])
 
 
-def _resolve(host: str) -> _Address:
-    """Return the one address that is judged and then bound, so that a name cannot change in between."""
+def _open(serving: Serving) -> Emulator:
     try:
-        found = socket.getaddrinfo(host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError) as error:
-        raise CommandError(f"No address was found for {host}.", exit_code=2) from error
-    addresses = [_Address(family, str(where[0])) for family, _, _, _, where in found]
-    return min(addresses, key=lambda address: address.family != socket.AF_INET)
-
-
-def _listen(address: _Address, port: int) -> socket.socket:
-    try:
-        return socket.create_server((address.host, port), family=address.family)
-    except OSError as error:
-        reason = (os.strerror(error.errno) if error.errno else str(error)).lower()
-        raise CommandError(f"Port {port} of {address.host}: {reason}.", exit_code=1) from error
-
-
-def _open(database: Path | None, api_keys: Sequence[str]) -> Emulator:
-    try:
-        return Emulator(database or ":memory:", api_keys=api_keys or None)
+        return Emulator(serving.database or ":memory:", api_keys=serving.api_keys or None)
     except (OSError, sqlite3.Error) as error:
-        raise CommandError(f"{database} cannot be used: {error}.", exit_code=1) from error
+        raise _unusable(serving, error) from error
 
 
-def _how_to_use(base_url: str, database: Path | None, *, has_keys: bool) -> str:
-    key = "one of the keys given" if has_keys else "anything"
-    return "\n".join(
-        (
-            f"The Conversations API, emulated: {base_url}",
-            f"Conversations are kept in {database or 'memory'}. Use it like this, and end it with Ctrl-C:",
-            "",
-            f"    export OPENAI_BASE_URL={base_url}",
-            f"    export OPENAI_API_KEY=...  # {key}",
-            "",
-        )
-    )
+def _seed(file: Path, serving: Serving, emulator: Emulator, console: Console) -> tuple[Path, Seeded]:
+    try:
+        with console.status(f"Reading {file}"):
+            return file, seed_from(file, emulator)
+    except sqlite3.Error as error:
+        raise _unusable(serving, error) from error
 
 
-def _run(emulator: Emulator, listener: socket.socket) -> None:
-    config = uvicorn.Config(_Printing(emulator), lifespan="off", access_log=False, log_level=logging.WARNING)
-    with suppress(KeyboardInterrupt):  # uvicorn raises it again after it has closed the connections
-        uvicorn.Server(config).run(sockets=[listener])
+def _unusable(serving: Serving, error: Exception) -> CommandError:
+    return CommandError(f"{serving.database} cannot be used: {error}.", exit_code=1)
 
 
-class _Printing:
-    """Print each request that the emulator has answered, and let the emulator forget it."""
-
-    def __init__(self, emulator: Emulator) -> None:
-        self._emulator = emulator
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._emulator(scope, receive, send)
-        for request in self._emulator.requests:
-            typer.echo(f"{request.status} {request.method:<6} {request.path}")
-        self._emulator.forget_requests()
+def application(serving: Serving, emulator: Emulator, console: Console) -> Traffic:
+    """Return what is served: the emulator, behind the delay, and the page; requests are printed."""
+    recent = RecentRequests(emulator, partial(print_request, console))
+    viewers = KeyViewers(serving.api_keys) if serving.api_keys else LocalViewers([serving.host])
+    page = build_page(emulator.contents, recent=recent, viewers=viewers)
+    return Traffic(emulator, page, recent=recent, delay=serving.delay_ms / 1000)

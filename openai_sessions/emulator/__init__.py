@@ -1,11 +1,33 @@
 """OpenAI's Conversations API in a box: all eight operations over SQLite, in process or on a socket.
 
+Responses are created by script, see `Emulator.reply`, and added to their conversation.
+
 It can also fail like a network and a service, on purpose: see `Fault`, `Emulator.inject` and
 `Emulator.inject_at_random`.
 """
 
+from openai_sessions.emulator._contents import Contents, HeldConversation, HeldItem
 from openai_sessions.emulator._emulator import Emulator
 from openai_sessions.emulator._faults import FAULT_KINDS, Fault, FaultKind, OperationName
 from openai_sessions.emulator._requests import EmulatedRequest
+from openai_sessions.emulator._response_replies import Reply, ReplyOutput, ReplyStatus
+from openai_sessions.emulator._response_request import ResponseRequest
+from openai_sessions.emulator._seeds import InvalidSeedError, Seeded
 
-__all__ = ["FAULT_KINDS", "EmulatedRequest", "Emulator", "Fault", "FaultKind", "OperationName"]
+__all__ = [
+    "FAULT_KINDS",
+    "Contents",
+    "EmulatedRequest",
+    "Emulator",
+    "Fault",
+    "FaultKind",
+    "HeldConversation",
+    "HeldItem",
+    "InvalidSeedError",
+    "OperationName",
+    "Reply",
+    "ReplyOutput",
+    "ReplyStatus",
+    "ResponseRequest",
+    "Seeded",
+]

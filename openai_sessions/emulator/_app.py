@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -26,16 +26,22 @@ from openai_sessions.emulator._errors import (
 )
 from openai_sessions.emulator._fault_transport import JsonResponse, NoResponse
 from openai_sessions.emulator._faults import Fault, FaultKind, FaultPlan, OperationName
+from openai_sessions.emulator._keys import owner_of
 from openai_sessions.emulator._late_commits import LateCommits
 from openai_sessions.emulator._misbehaving import COURSES, Outcome
 from openai_sessions.emulator._operations import Call, Operations
 from openai_sessions.emulator._requests import EmulatedRequest, RequestLog
+from openai_sessions.emulator._response_schema import conversation_of, wants_stream
+from openai_sessions.emulator._responses import Responses, ResponseStream
+from openai_sessions.emulator._sse import STREAMED_FORMS, EventStream, TruncatedEventStream
 from openai_sessions.emulator._validation import parse_body
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
 Operation = Callable[[Call], JsonObject]
+StreamingOperation = Callable[[Call], ResponseStream]
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,12 @@ class Received:
     unparsable: ApiError | None = None
     started: float = field(default_factory=time.monotonic)
 
+    @property
+    def conversation_id(self) -> str | None:
+        """The conversation that the path names, or else the body."""
+        named: str | None = self.request.path_params.get("conversation_id")
+        return conversation_of(self.body) if named is None else named
+
 
 class Answering:
     """Turn requests into calls of operations, and their outcomes into answers, or into faults.
@@ -58,25 +70,43 @@ class Answering:
     def __init__(
         self, *, api_keys: Collection[str] | None, log: RequestLog, faults: FaultPlan, late: LateCommits
     ) -> None:
-        self._owners = None if api_keys is None else frozenset(_digest(key) for key in api_keys)
+        self._owners = None if api_keys is None else frozenset(owner_of(key) for key in api_keys)
         self._log = log
         self._faults = faults
         self._late = late
 
-    def endpoint(self, name: OperationName, operation: Operation) -> Callable[[Request], Any]:
-        """Return the endpoint that answers with the outcome of the operation."""
+    def endpoint(
+        self, name: OperationName, operation: Operation, *, streamed: StreamingOperation | None = None
+    ) -> Callable[[Request], Any]:
+        """Return the endpoint that answers with the outcome of the operation, as a stream where asked to."""
 
         async def answer(request: Request) -> Response:
             try:
                 received = _received(request, name, raw=await request.body())
             except ClientDisconnect:
                 return Response()  # there is nobody left to answer
-            fault = self._faults.draw(name, request.path_params.get("conversation_id"))
+            fault = self._faults.draw(name, received.conversation_id)
+            if streamed is not None and wants_stream(received.body):
+                return self._stream(fault, received, operation, streamed)
             if fault is not None:
                 return self._misbehave(fault, received, operation)
             return self._respond(received, self._perform(received, operation))
 
         return answer
+
+    def _stream(
+        self, fault: Fault | None, received: Received, operation: Operation, streamed: StreamingOperation
+    ) -> Response:
+        if fault is not None and fault.kind != "cut_mid_stream":
+            return self._misbehave(fault, received, operation, forms=STREAMED_FORMS)
+        kind = None if fault is None else fault.kind
+        outcome = self._perform(received, streamed)
+        if isinstance(outcome, ApiError):
+            return self._respond(received, outcome, fault=kind)
+        if fault is not None:
+            return self._respond(received, outcome.abandon(), response=TruncatedEventStream, fault=kind)
+        self._remember(received, status=200, fault=None)
+        return EventStream(outcome, headers=_headers(received))
 
     async def unrouted(self, request: Request, error: Exception) -> Response:
         """Answer a request that no route takes: 404, or 405 where only the method is wrong."""
@@ -84,7 +114,9 @@ class Answering:
         describe = method_not_allowed if wrong_method else unknown_url
         return self._respond(Received(request), describe(request.method, request.scope["path"]))
 
-    def _perform(self, received: Received, operation: Operation, *, stale: bool = False) -> Outcome:
+    def _perform(
+        self, received: Received, operation: Callable[[Call], Done], *, stale: bool = False
+    ) -> Done | ApiError:
         request = received.request
         try:
             owner = self._authenticate(request)
@@ -98,18 +130,28 @@ class Answering:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             raise missing_key()
-        owner = _digest(key.strip())
+        owner = owner_of(key.strip())
         if self._owners is not None and owner not in self._owners:
             raise wrong_key()
         return owner
 
-    def _misbehave(self, fault: Fault, received: Received, operation: Operation) -> Response:
+    def _misbehave(
+        self,
+        fault: Fault,
+        received: Received,
+        operation: Operation,
+        *,
+        forms: Mapping[type[Response], type[Response]] = MappingProxyType({}),
+    ) -> Response:
+        """Answer as the fault has it; `forms` are other forms of answers of success than the usual ones."""
         course = COURSES[fault.kind]
         perform = partial(self._perform, received, operation, stale=fault.kind == "stale_page")
         if fault.kind == "late_commit":
             self._late.schedule(perform, delay=fault.delay)
         outcome = course.answered(fault, perform() if course.performed else {})
-        return self._respond(received, outcome, response=course.response, fault=fault.kind)
+        usual = course.response
+        response = usual if isinstance(outcome, ApiError) else forms.get(usual, usual)
+        return self._respond(received, outcome, response=response, fault=fault.kind)
 
     def _respond(
         self,
@@ -121,13 +163,8 @@ class Answering:
     ) -> Response:
         status, content = (200, outcome) if isinstance(outcome, dict) else (outcome.status, outcome.body())
         self._remember(received, status=None if issubclass(response, NoResponse) else status, fault=fault)
-        headers = {
-            "openai-version": "2020-10-01",
-            "openai-processing-ms": str(round((time.monotonic() - received.started) * 1000)),
-            "x-request-id": f"req_{secrets.token_hex(16)}",
-            **(outcome.headers if isinstance(outcome, ApiError) else {}),
-        }
-        return response(content, status_code=status, headers=headers)
+        more = outcome.headers if isinstance(outcome, ApiError) else {}
+        return response(content, status_code=status, headers={**_headers(received), **more})
 
     def _remember(self, received: Received, *, status: int | None, fault: FaultKind | None) -> None:
         request = received.request
@@ -137,8 +174,9 @@ class Answering:
         )
 
 
-def build_app(operations: Operations, answering: Answering) -> Starlette:
+def build_app(operations: Operations, responses: Responses, answering: Answering) -> Starlette:
     """Return the application that serves the operations under `/v1`."""
+    response = "/v1/responses/{response_id}"
     conversations, conversation = "/v1/conversations", "/v1/conversations/{conversation_id}"
     items, item = f"{conversation}/items", f"{conversation}/items/{{item_id}}"
     table: tuple[tuple[str, str, OperationName, Operation], ...] = (
@@ -150,10 +188,17 @@ def build_app(operations: Operations, answering: Answering) -> Starlette:
         ("GET", items, "list_items", operations.list_items),
         ("GET", item, "retrieve_item", operations.retrieve_item),
         ("DELETE", item, "delete_item", operations.delete_item),
+        ("GET", response, "retrieve_response", responses.retrieve),
+        ("DELETE", response, "delete_response", responses.delete),
+        ("GET", f"{response}/input_items", "list_input_items", responses.list_input_items),
     )
+    create = answering.endpoint("create_response", responses.create, streamed=responses.stream)
     routes = [
-        Route(path, answering.endpoint(name, operation), methods=[method])
-        for method, path, name, operation in table
+        Route("/v1/responses", create, methods=["POST"]),
+        *(
+            Route(path, answering.endpoint(name, operation), methods=[method])
+            for method, path, name, operation in table
+        ),
     ]
     app = Starlette(routes=routes, exception_handlers={404: answering.unrouted, 405: answering.unrouted})
     app.router.redirect_slashes = False
@@ -167,8 +212,12 @@ def _received(request: Request, operation: OperationName, *, raw: bytes) -> Rece
         return Received(request, operation, unparsable=error)
 
 
-def _digest(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
+def _headers(received: Received) -> dict[str, str]:
+    return {
+        "openai-version": "2020-10-01",
+        "openai-processing-ms": str(round((time.monotonic() - received.started) * 1000)),
+        "x-request-id": f"req_{secrets.token_hex(16)}",
+    }
 
 
 def _query(request: Request) -> dict[str, list[str]]:

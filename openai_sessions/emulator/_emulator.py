@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 from openai_sessions.emulator._app import Answering, build_app
 from openai_sessions.emulator._client import in_process_client
+from openai_sessions.emulator._contents import Contents, HeldConversation
 from openai_sessions.emulator._faults import Chance, Fault, FaultPlan, OperationName, Script
 from openai_sessions.emulator._late_commits import LateCommits
 from openai_sessions.emulator._operations import Operations
 from openai_sessions.emulator._requests import EmulatedRequest, RequestLog
+from openai_sessions.emulator._response_replies import Replies, Reply, ReplyStatus, ScriptedReply
+from openai_sessions.emulator._responses import Responses
+from openai_sessions.emulator._seeds import Seeded, Seeding
 from openai_sessions.emulator._server import serving
 from openai_sessions.emulator._store import Store
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Collection, MutableMapping
+    from collections.abc import Collection, Iterable, Mapping, MutableMapping
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -25,15 +30,15 @@ if TYPE_CHECKING:
 
 
 class Emulator:
-    """Answer the eight operations of OpenAI's Conversations API, offline.
+    """Answer the operations of OpenAI's Conversations API, and of its Responses API by script, offline.
 
     It is an ASGI application: serve it with `serve`, or reach it in process through `client`, both at once
     and from any number of threads and event loops. Close it with `close`, or use it as a context manager.
 
     Args:
         database: A file, made if need be, that keeps the conversations; `":memory:"` keeps them until closed.
-        api_keys: The bearer keys accepted; None accepts any. Each key sees only its own conversations, and
-            only digests of keys are kept.
+        api_keys: The bearer keys accepted; None accepts any. Each key sees its own conversations and
+            those of `seed`, and only digests of keys are kept.
         accept_unknown_types: Stand for a newer service: items of a type that is not in the public document
             are stored as they come, with an id where they bring none, instead of being refused.
 
@@ -63,9 +68,12 @@ class Emulator:
         self._log = RequestLog()
         self._faults = FaultPlan()
         self._late = LateCommits()
+        self._seeding = Seeding(self._store, accept_unknown_types=accept_unknown_types)
         operations = Operations(self._store, accept_unknown_types=accept_unknown_types)
+        self._replies = Replies()
+        responses = Responses(self._store, self._replies, accept_unknown_types=accept_unknown_types)
         answering = Answering(api_keys=api_keys, log=self._log, faults=self._faults, late=self._late)
-        self._app = build_app(operations, answering)
+        self._app = build_app(operations, responses, answering)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one ASGI connection."""
@@ -166,9 +174,54 @@ class Emulator:
         """Let no more requests meet a fault. Late commits under way still happen."""
         self._faults.clear()
 
+    @property
+    def unmet_faults(self) -> tuple[Fault, ...]:
+        """The faults of `inject` that no request has met yet, in order: a test of them has tested nothing."""
+        return self._faults.unmet
+
     async def late_commits(self) -> None:
         """Wait until every late commit under way has happened."""
         await asyncio.to_thread(self._late.wait)
+
+    def reply(
+        self,
+        reply: Reply,
+        *,
+        conversation_id: str | None = None,
+        times: int | None = 1,
+        status: ReplyStatus = "completed",
+        delay: float = 0,
+    ) -> None:
+        """Say what the model answers to a coming `POST /responses`: each request gets the first reply for it.
+
+        Requests get a default where nothing was scripted for them: the outputs of the tools just called, or
+        what the user said last. Where something was, and is used up, one more is refused with a 400
+        `no_scripted_reply`. A request that meets a fault after it was done has used its reply.
+
+        Args:
+            reply: The text of a message; an output item, such as `{"type": "function_call", "name": "add",
+                "arguments": {"a": 1}}`; a list of items and texts; or a function that makes one of these from
+                a `ResponseRequest`. What an item lacks (ids, a status, the parts of a message) is filled in.
+            conversation_id: The conversation it is for; None for any request, with a conversation or without.
+            times: How many requests it is for; None for all that follow.
+            status: How the response ends. Only a completed one is added to its conversation.
+            delay: Seconds to wait after each event, where the request asks for a stream.
+
+        Raises:
+            ValueError: The reply is no output of a model, or a number is too small.
+        """
+        self._replies.add(
+            ScriptedReply(reply, conversation_id=conversation_id, times=times, status=status, delay=delay)
+        )
+
+    def clear_replies(self) -> None:
+        """Forget all replies, so that the default answers again."""
+        self._replies.clear()
+
+    @property
+    def unused_replies(self) -> int:
+        """How many requests more the replies are for; those for all requests do not count."""
+        return self._replies.unused()
 
     @property
     def requests(self) -> tuple[EmulatedRequest, ...]:
@@ -178,6 +231,45 @@ class Emulator:
     def forget_requests(self) -> None:
         """Empty `requests`."""
         self._log.clear()
+
+    def seed(self, conversations: Iterable[Mapping[str, Any]]) -> Seeded:
+        """Hold these conversations from the start: all of them, or none when one cannot be held.
+
+        Every key sees them. A conversation that the database has had before stays as it has become, a
+        deleted one deleted, so that the same seeds may be given again after a restart.
+
+        Args:
+            conversations: Each with `items`, any number, as the API takes them; and, where wanted, with an
+                `id` (`conv_...`), `metadata` and `created_at` (seconds since the epoch). Without an id it
+                gets one made from its content. They are read one by one; nothing else is answered meanwhile.
+
+        Returns:
+            How many conversations and items were stored, and how many conversations were there before.
+
+        Raises:
+            InvalidSeedError: A conversation cannot be held as it is given, or two have one id; a
+                `ValueError`.
+        """
+        return self._seeding.run(conversations)
+
+    def conversations(self, *, api_key: str | None = None) -> tuple[HeldConversation, ...]:
+        """Return the conversations held now, newest first; with an `api_key`, those that this key sees."""
+        return self.contents.conversations(api_key=api_key)
+
+    def items(self, conversation_id: str) -> tuple[dict[str, Any], ...]:
+        """Return all items of a conversation as they are stored, oldest first.
+
+        Raises:
+            LookupError: There is no such conversation, or it was deleted.
+        """
+        if not self.contents.holds(conversation_id):
+            raise LookupError(f"The emulator holds no conversation {conversation_id!r}.")
+        return tuple(json.loads(held.json) for held in self.contents.items(conversation_id))
+
+    @property
+    def contents(self) -> Contents:
+        """What is held, for those who watch it as it changes."""
+        return Contents(self._store)
 
     def close(self) -> None:
         """Close the database, once late commits under way have happened.

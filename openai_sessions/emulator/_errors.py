@@ -44,6 +44,12 @@ class ApiError(Exception):
         }
         return {"error": fields}
 
+    def renamed(self, old: str, new: str) -> ApiError:
+        """Return the same 400 for a list that a request names otherwise: `items[0]` becomes `input[0]`."""
+        param = None if self.param is None else self.param.replace(old, new, 1)
+        message = self.message.replace(f"'{old}[", f"'{new}[")
+        return ApiError(message, status=self.status, kind=self.kind, param=param, code=self.code)
+
 
 def missing_key() -> ApiError:
     """Return the 401 of a request without a bearer key."""
@@ -78,7 +84,7 @@ def item_not_found(item_id: str) -> ApiError:
 
 
 def unknown_url(method: str, path: str) -> ApiError:
-    """Return the 404 of a path that is none of the eight operations'."""
+    """Return the 404 of a path that is none of the operations'."""
     return ApiError(f"Invalid URL ({method} {path})", status=404)
 
 
@@ -224,3 +230,21 @@ def integer_too_small(param: str, *, minimum: int, value: int) -> ApiError:
         f"Expected a value >= {minimum}, but got {value} instead."
     )
     return ApiError(message, param=param, code="integer_below_min_value")
+
+
+def decimal_too_large(param: str, *, maximum: float, value: float) -> ApiError:
+    """Return the 400 of a number over its maximum."""
+    message = (
+        f"Invalid '{param}': decimal above maximum value. "
+        f"Expected a value <= {maximum:g}, but got {value:g} instead."
+    )
+    return ApiError(message, param=param, code="decimal_above_max_value")
+
+
+def decimal_too_small(param: str, *, minimum: float, value: float) -> ApiError:
+    """Return the 400 of a number below its minimum."""
+    message = (
+        f"Invalid '{param}': decimal below minimum value. "
+        f"Expected a value >= {minimum:g}, but got {value:g} instead."
+    )
+    return ApiError(message, param=param, code="decimal_below_min_value")

@@ -23,6 +23,7 @@ FaultKind = Literal[
     "not_json",
     "empty_page",
     "stale_page",
+    "cut_mid_stream",
 ]
 FAULT_KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
 """Every kind of fault, in the order in which `Fault` explains them."""
@@ -36,20 +37,26 @@ OperationName = Literal[
     "list_items",
     "retrieve_item",
     "delete_item",
+    "create_response",
+    "retrieve_response",
+    "delete_response",
+    "list_input_items",
 ]
 OPERATION_NAMES: tuple[OperationName, ...] = get_args(OperationName)
 
-_WRITES = frozenset(
-    {"create_conversation", "update_conversation", "delete_conversation", "create_items", "delete_item"}
+_CONVERSATION_WRITES = frozenset(
+    {"update_conversation", "delete_conversation", "create_items", "delete_item", "create_response"}
 )
+_WRITES = frozenset({"create_conversation", *_CONVERSATION_WRITES, "delete_response"})
 _FITTING: dict[str, frozenset[str]] = {
     "cut_after_commit": _WRITES,
     "late_commit": _WRITES,
     "error_500_after_commit": _WRITES,
     "stall_after_commit": _WRITES,
-    "locked": _WRITES - {"create_conversation"},
+    "locked": _CONVERSATION_WRITES,
     "empty_page": frozenset({"list_items"}),
     "stale_page": frozenset({"list_items"}),
+    "cut_mid_stream": frozenset({"create_response"}),
 }
 """The operations of the kinds that do not fit all of them."""
 
@@ -59,7 +66,7 @@ class Fault:
     """One way in which a request can go wrong.
 
     Args:
-        kind: One of `FAULT_KINDS`. Those of commits fit writes only, those of pages lists only:
+        kind: One of `FAULT_KINDS`. Those of commits fit writes only, those of pages lists of items only:
 
             - `cut_before`: the connection is reset, nothing is done.
             - `cut_after_commit`: the write is done, then the connection is reset.
@@ -74,6 +81,8 @@ class Fault:
             - `empty_page`: the list is an empty page that says that more follow.
             - `stale_page`: the list is as it was before the last write to the conversation (the last that
               this emulator made: another process's writes to the same file are always seen).
+            - `cut_mid_stream`: the first half of a streamed response, then the end of the connection; the
+              response is not completed. One that is not streamed is a `cut_before`.
         retry_after: Seconds that a `throttled` answer asks to wait; None leaves the header out.
         delay: Seconds from a late commit's cut to its write.
 
@@ -124,6 +133,12 @@ class Script:
         self._conversation_id = conversation_id
         self._to_pass = after
         self._left = times
+        self._is_met = False
+
+    @property
+    def unmet(self) -> tuple[Fault, ...]:
+        """The fault, while no request has met it."""
+        return () if self._is_met else (self._fault,)
 
     def offer(self, operation: OperationName, conversation_id: str | None) -> Fault | None:
         """Count the request, and return the fault when enough matching ones have passed."""
@@ -138,12 +153,16 @@ class Script:
 
     def spend(self) -> bool:
         """Use up one of the times; tell whether none is left."""
+        self._is_met = True
         self._left -= 1
         return not self._left
 
 
 class Chance:
     """Let requests meet faults at random; how is told by `Emulator.inject_at_random`."""
+
+    unmet: tuple[Fault, ...] = ()
+    """None is certain to be met."""
 
     def __init__(
         self,
@@ -195,6 +214,12 @@ class FaultPlan:
         """Drop all rules."""
         with self._mutex:
             self._rules.clear()
+
+    @property
+    def unmet(self) -> tuple[Fault, ...]:
+        """The scripted faults that no request has met."""
+        with self._mutex:
+            return tuple(fault for rule in self._rules for fault in rule.unmet)
 
     def draw(self, operation: OperationName, conversation_id: str | None) -> Fault | None:
         """Return the fault that this request meets; None for a request that goes well."""

@@ -122,7 +122,7 @@ def _message(fields: JsonObject, *, path: str) -> tuple[ItemType, JsonObject]:
 def _given_id(item: JsonObject, *, item_type: ItemType, path: str) -> str | None:
     value = item.get("id")
     if value is not None:
-        return _well_formed_id(value, prefix=item_type.prefix, path=path)
+        return well_formed_id(value, prefix=item_type.prefix, path=path)
     if item_type.id_rule is IdRule.REQUIRED:
         raise missing_parameter(path)
     if item_type.id_rule is IdRule.REQUIRED_UNLESS_ENCRYPTED and not item.get("encrypted_content"):
@@ -130,7 +130,12 @@ def _given_id(item: JsonObject, *, item_type: ItemType, path: str) -> str | None
     return None
 
 
-def _well_formed_id(value: Any, *, prefix: str, path: str) -> str:
+def well_formed_id(value: Any, *, prefix: str, path: str) -> str:
+    """Return the id when it has the form of the API's.
+
+    Raises:
+        ApiError: 400 when it is no string, too long, without the prefix, or has a foreign character.
+    """
     if not isinstance(value, str):
         raise wrong_type(value, kinds=("string",), path=path)
     if not value:

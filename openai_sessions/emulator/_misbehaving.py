@@ -68,4 +68,5 @@ COURSES: Mapping[FaultKind, Course] = {
     "not_json": Course(HtmlResponse, performed=True, answered=lambda *_: {}),
     "empty_page": Course(performed=True, answered=_emptied),
     "stale_page": Course(performed=True),
+    "cut_mid_stream": Course(ResetResponse),  # of a request whose answer is no stream
 }

@@ -1,4 +1,4 @@
-"""The eight operations: from a checked request to the body of the answer."""
+"""The eight operations on conversations: from a checked request to the body of the answer."""
 
 from __future__ import annotations
 
@@ -89,14 +89,14 @@ class Operations:
         items = check_items(check_body(call.body, known=("items",)))
         addition = self._prepare(items, second=int(time.time()))
         self._store.add(call.conversation_id, owner=call.owner, addition=addition)
-        return _list_body(Page(addition.items, has_more=False), include=include)
+        return list_body(Page(addition.items, has_more=False), include=include)
 
     def list_items(self, call: Call) -> JsonObject:
         """GET /conversations/{id}/items."""
         include = check_include(call.query)
         read = self._store.stale_page if call.stale else self._store.page
         page = read(call.conversation_id, owner=call.owner, request=check_page(call.query))
-        return _list_body(page, include=include)
+        return list_body(page, include=include)
 
     def retrieve_item(self, call: Call) -> JsonObject:
         """GET /conversations/{id}/items/{item_id}."""
@@ -115,7 +115,8 @@ class Operations:
         )
 
 
-def _list_body(page: Page, *, include: frozenset[str]) -> JsonObject:
+def list_body(page: Page, *, include: frozenset[str]) -> JsonObject:
+    """Return the list object of the API."""
     data = [shown_item(item, include=include) for item in page.items]
     return {
         "object": "list",

@@ -33,13 +33,9 @@ def serving(app: Any, *, host: str, port: int) -> Iterator[str]:
     Raises:
         OSError: The address or port cannot be bound: it names both.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The socket listens from here on, so that requests wait for the thread to come up.
-    with socket.create_server((host, port), family=family) as listener:
-        # asyncio sets this on sockets that name their protocol, which those made here do not; without
-        # it an answer waits some 40 ms for the client's delayed acknowledgement.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        server = uvicorn.Server(_config(app))
+    with listening(host, port) as listener:
+        server = server_of(app)
         thread = threading.Thread(target=server.run, args=([listener],), name="emulator", daemon=True)
         url = _base_url(listener, host=host)
         thread.start()
@@ -50,8 +46,23 @@ def serving(app: Any, *, host: str, port: int) -> Iterator[str]:
             thread.join()
 
 
-def _config(app: Any) -> uvicorn.Config:
-    return uvicorn.Config(
+def listening(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on the address, to be closed by the caller.
+
+    Raises:
+        OSError: The address or port cannot be bound: it names both.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family)
+    # asyncio sets this on sockets that name their protocol, which those made here do not; without
+    # it an answer waits some 40 ms for the client's delayed acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def server_of(app: Any) -> uvicorn.Server:
+    """Return a server of the application that makes faults real; `run` it with the sockets it has."""
+    config = uvicorn.Config(
         app,
         loop="asyncio",
         http=Connection,
@@ -62,6 +73,7 @@ def _config(app: Any) -> uvicorn.Config:
         timeout_graceful_shutdown=STOP_SECONDS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
+    return uvicorn.Server(config)
 
 
 def _base_url(listener: socket.socket, *, host: str) -> str:

@@ -130,21 +130,26 @@ def conform_object(value: JsonObject, *, to: Shape, path: str) -> JsonObject:
     """Check the fields of an object (`type`, which chose the shape, aside) and return it as it is stored.
 
     Its fields come in the order of the API: `type`, those with defaults, the other required ones, the rest.
+    The path of the body of a request is empty.
 
     Raises:
         ApiError: 400 for an unknown field, a refused null, a missing or an ill-typed field.
     """
     stored = {
-        name: _conform_field(name, each, to=to, path=f"{path}.{name}")
+        name: _conform_field(name, each, to=to, path=_inside(path, name))
         for name, each in value.items()
         if not _counts_as_absent(name, each, to=to)
     }
     for name in to.required:
         if name not in stored:
-            raise missing_parameter(f"{path}.{name}")
+            raise missing_parameter(_inside(path, name))
     completed = {**to.defaults, **stored}
     in_order = ("type", *to.defaults, *to.required, *to.optional)
     return {name: completed[name] for name in in_order if name in completed}
+
+
+def _inside(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
 
 
 def _counts_as_absent(name: str, value: Any, *, to: Shape) -> bool:

@@ -17,6 +17,7 @@ from openai_sessions.emulator._errors import (
     duplicate_item,
     item_not_found,
 )
+from openai_sessions.emulator._keys import EVERY_KEY
 
 if TYPE_CHECKING:
     import os
@@ -81,7 +82,7 @@ class _Change:
 
 
 class Store:
-    """Keep the conversations of all keys; `owner` is a digest of the key whose conversations are meant.
+    """Keep the conversations of all keys; `owner` is a digest of the key that asks.
 
     Every operation may be called from any thread. A conversation that is unknown, deleted or another owner's
     raises the 404 of the API.
@@ -91,7 +92,7 @@ class Store:
         self._connection = sqlite3.connect(
             database, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
         self._locked: Counter[str] = Counter()
         self._last_changes: dict[str, _Change] = {}
         try:
@@ -121,11 +122,11 @@ class Store:
     def create(self, conversation: Conversation, *, owner: str, addition: Addition) -> None:
         """Store a new conversation with its first items."""
         row = (conversation.id, owner, conversation.created_at, json.dumps(conversation.metadata))
-        with self._writing(conversation.id):
+        with self.writing(conversation.id):
             self._connection.execute(
                 "INSERT INTO conversations (id, owner, created_at, metadata) VALUES (?, ?, ?, ?)", row
             )
-            self._append(conversation.id, addition)
+            self.append(conversation.id, addition)
 
     def conversation(self, conversation_id: str, *, owner: str) -> Conversation:
         """Return the conversation."""
@@ -134,7 +135,7 @@ class Store:
 
     def replace_metadata(self, conversation_id: str, *, owner: str, metadata: dict[str, str]) -> Conversation:
         """Replace the metadata of the conversation, and return it."""
-        with self._writing(conversation_id):
+        with self.writing(conversation_id):
             self._find(conversation_id, owner)
             self._connection.execute(
                 "UPDATE conversations SET metadata = ? WHERE id = ?", (json.dumps(metadata), conversation_id)
@@ -144,7 +145,7 @@ class Store:
 
     def delete(self, conversation_id: str, *, owner: str) -> None:
         """Make the conversation unreachable; its items stay in the file."""
-        with self._writing(conversation_id):
+        with self.writing(conversation_id):
             self._find(conversation_id, owner)
             self._connection.execute("UPDATE conversations SET deleted = 1 WHERE id = ?", (conversation_id,))
             self._last_changes[conversation_id] = _Change()
@@ -155,9 +156,9 @@ class Store:
         Raises:
             ApiError: 400 for an id that the conversation holds already, 404 for an unknown referenced item.
         """
-        with self._writing(conversation_id):
+        with self.writing(conversation_id):
             self._find(conversation_id, owner)
-            self._append(conversation_id, addition)
+            self.append(conversation_id, addition)
 
     def page(self, conversation_id: str, *, owner: str, request: PageRequest) -> Page:
         """Return the page asked for.
@@ -203,7 +204,7 @@ class Store:
 
     def delete_item(self, conversation_id: str, item_id: str, *, owner: str) -> Conversation:
         """Remove one item and return the conversation; an unknown item raises the 404 of the API."""
-        with self._writing(conversation_id):
+        with self.writing(conversation_id):
             conversation = self._find(conversation_id, owner)
             position = self._position(conversation_id, item_id)
             self._last_changes[conversation_id] = _Change(removed=((position, self._body(position)),))
@@ -211,18 +212,25 @@ class Store:
             return conversation
 
     @contextmanager
-    def _writing(self, conversation_id: str) -> Iterator[None]:
+    def exclusive(self) -> Iterator[sqlite3.Connection]:
+        """Hold the database inside the block: every other operation waits."""
+        with self._mutex:
+            yield self._connection
+
+    @contextmanager
+    def writing(self, conversation_id: str | None) -> Iterator[sqlite3.Connection]:
+        """Do all inside the block or nothing; 400 when another writer holds the conversation, if any."""
         with self._mutex:
             self._begin(conversation_id)
             try:
-                yield
+                yield self._connection
             except BaseException:
                 self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
 
-    def _begin(self, conversation_id: str) -> None:
-        if self._locked[conversation_id]:
+    def _begin(self, conversation_id: str | None) -> None:
+        if conversation_id is not None and self._locked[conversation_id]:
             raise conversation_locked()
         try:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -233,8 +241,9 @@ class Store:
 
     def _find(self, conversation_id: str, owner: str, *, or_deleted: bool = False) -> Conversation:
         row = self._connection.execute(
-            "SELECT created_at, metadata FROM conversations WHERE id = ? AND owner = ? AND deleted <= ?",
-            (conversation_id, owner, or_deleted),
+            "SELECT created_at, metadata FROM conversations"
+            " WHERE id = ? AND owner IN (?, ?) AND deleted <= ?",
+            (conversation_id, owner, EVERY_KEY, or_deleted),
         ).fetchone()
         if row is None:
             raise conversation_not_found(conversation_id)
@@ -256,7 +265,8 @@ class Store:
         ).fetchone()
         return str(body)
 
-    def _append(self, conversation_id: str, addition: Addition) -> None:
+    def append(self, conversation_id: str, addition: Addition) -> None:
+        """Append the items, inside `writing`, to a conversation that is there."""
         for item_id in addition.referenced:
             self._position(conversation_id, item_id)
         for item in addition.items:

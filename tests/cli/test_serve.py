@@ -1,7 +1,11 @@
 """`openai-sessions serve`: a server in the foreground, and what it refuses."""
 
+import http.client
+import re
 import signal
 import socket
+import time
+from urllib.parse import urlsplit
 
 import openai
 import pytest
@@ -52,6 +56,48 @@ async def test_serve_prints_requests():
         f"200 POST   /v1/conversations/{conversation_id}/items",
         f"200 GET    /v1/conversations/{conversation_id}/items",
     ]
+
+
+@pytest.mark.slow
+async def test_serve_prints_what_it_serves(tmp_path):
+    with serving("--delay-ms", "1") as (_, printed, base_url):
+        lines = printed.splitlines()
+    assert lines[0] == "openai-sessions  the Conversations API, emulated"
+    assert [re.split(r"  +", line.strip()) for line in lines[2:6]] == [
+        ["API", base_url],
+        ["Page", base_url.removesuffix("v1")],
+        ["Kept in memory"],
+        ["Delay", "1 ms before each answer"],
+    ]
+
+
+@pytest.mark.slow
+def test_serve_shows_the_page_without_a_word():
+    """What people look at is no request of a program."""
+    with serving() as (process, _, base_url):
+        status, page = read(base_url.removesuffix("v1"))
+        _, rest = end(process)
+    assert (status, "<title>Conversations</title>" in page, "GET" in rest) == (200, True, False)
+
+
+@pytest.mark.slow
+def test_serve_lets_each_answer_wait():
+    with serving("--delay-ms", "300") as (_, _, base_url):
+        started = time.monotonic()
+        status, _ = read(f"{base_url}/conversations/conv_1")
+        took = time.monotonic() - started
+    assert (status, took >= 0.3) == (401, True)
+
+
+def read(url):
+    """Return the status and the text of an answer."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=30)
+    connection.request("GET", parts.path)
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    return answer.status, text
 
 
 @pytest.mark.slow

@@ -138,7 +138,8 @@ def test_kinds_of_pages_fit_lists_only_and_commits_writes_only():
     writes = [name for name in OPERATION_NAMES if Fault("late_commit").fits(name)]
     assert {"create_conversation", "update_conversation", "delete_conversation"} < set(writes)
     assert {"create_items", "delete_item"} < set(writes)
-    assert 5 == len(writes)
+    assert {"create_response", "delete_response"} < set(writes)
+    assert 7 == len(writes)
     assert ["list_items"] == [name for name in OPERATION_NAMES if Fault("stale_page").fits(name)]
     assert not Fault("locked").fits("create_conversation")
 
@@ -194,3 +195,14 @@ def test_wrong_script_is_refused(emulator, kind, options, message):
 def test_wrong_chance_is_refused(emulator, rate, options, message):
     with pytest.raises(ValueError, match=message):
         emulator.inject_at_random(rate, seed=0, **options)
+
+
+async def test_faults_that_no_request_has_met_are_told(emulator, wire):
+    for kind, operation in (("quota", "create_conversation"), ("locked", "create_items")):
+        emulator.inject(Fault(kind), operation=operation, times=2)
+    emulator.inject_at_random(0.0, seed=1)
+    assert ["quota", "locked"] == [fault.kind for fault in emulator.unmet_faults]
+    await wire.post("/conversations", {})
+    assert ["locked"] == [fault.kind for fault in emulator.unmet_faults]
+    emulator.clear_faults()
+    assert () == emulator.unmet_faults

@@ -29,7 +29,8 @@ async def test_request_ids_differ(wire):
 
 
 @pytest.mark.parametrize(
-    "path", ["/responses", "/conversations/", "/conversations/conv_1/items/msg_1/x", "/conversations/../x"]
+    "path",
+    ["/chat/completions", "/conversations/", "/conversations/conv_1/items/msg_1/x", "/conversations/../x"],
 )
 async def test_unknown_path_is_a_404(wire, path):
     status, answer = await wire.get(path)

@@ -1,8 +1,9 @@
 """Genuine exchanges with OpenAI's API, replayed request by request.
 
 The answers must be equal to the recorded ones once ids and times are put in the recording's terms. The
-recordings lie beside the checkout where they are at all. Requests to `/v1/responses` are no business of the
-emulator: the items that such a request added to the conversation are added through the API instead.
+recordings lie beside the checkout where they are at all. Requests to `/v1/responses` are
+compared in `test_responses_recorded.py`; here the items that such a request added to the conversation are
+added through the API instead.
 """
 
 import json

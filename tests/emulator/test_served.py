@@ -7,7 +7,7 @@ import openai
 import pytest
 
 from openai_sessions.emulator import Emulator
-from openai_sessions.emulator._server import _config
+from openai_sessions.emulator._server import server_of
 
 from .wire import KEY, Wire, user
 
@@ -127,4 +127,4 @@ async def test_served_file_is_shared_with_another_emulator(tmp_path):
 def test_a_connection_idles_longer_than_a_client_keeps_it():
     """Otherwise a request may go out on a connection that the server is closing."""
     kept = openai.DefaultAsyncHttpxClient()._transport._pool._keepalive_expiry
-    assert kept < _config(Emulator).timeout_keep_alive
+    assert kept < server_of(Emulator).config.timeout_keep_alive

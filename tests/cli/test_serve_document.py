@@ -1,0 +1,82 @@
+"""`docs/serve.md` says what is so, and its picture is the page's."""
+
+import json
+import re
+import struct
+
+import pytest
+
+from docs import screenshot
+from openai_sessions.cli._app import app
+from openai_sessions.cli._fault_file import inject_from
+from openai_sessions.cli._seeding import seed_from
+from openai_sessions.emulator import Seeded
+from tests.cli.command import serving
+from tests.cli.page import CHROMIUM
+from tests.docs.markdown import code_blocks, table_after
+from tests.examples.stand_in import ROOT
+
+DOCUMENT = (ROOT / "docs/serve.md").read_text()
+MAX_PICTURE_BYTES = 300_000
+
+
+def test_options_are_those_of_the_command():
+    documented = re.findall(
+        r"`(--[a-z-]+)", " ".join(row[0] for row in table_after(DOCUMENT, "# The emulator"))
+    )
+    (command,) = [each for each in app.registered_commands if each.callback.__name__ == "serve"]
+    options = command.callback.__annotations__.keys() - {"return"}
+    assert {name[2:].replace("-", "_") for name in documented} == options
+
+
+@pytest.mark.slow
+def test_output_is_what_the_command_prints():
+    """But for the port: the tests take a free one."""
+    promised = code_blocks(DOCUMENT, "console")[0].splitlines()
+    _, _, *arguments = promised[0].removeprefix("$ ").split()
+    with serving(*arguments) as (_, printed, base_url):
+        address = base_url.removesuffix("/v1")
+    assert printed.replace(address, "http://127.0.0.1:8080").splitlines() == promised[1:]
+
+
+def test_file_of_faults_is_one(emulator, tmp_path):
+    file = tmp_path / "faults.json"
+    file.write_text(code_blocks(DOCUMENT, "json")[0])
+    assert len(inject_from(file, emulator)) == 3
+
+
+def test_line_of_a_file_of_conversations_is_one(emulator, tmp_path):
+    file = tmp_path / "conversations.jsonl"
+    file.write_text(code_blocks(DOCUMENT, "json")[1])
+    assert seed_from(file, emulator) == Seeded(conversations=1, items=1)
+    assert len(json.loads(file.read_text())) == 4
+
+
+def size_of(picture):
+    """Return the width and the height that a PNG tells, and its number of bytes."""
+    content = picture.read_bytes()
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    return (*struct.unpack(">II", content[16:24]), len(content))
+
+
+def test_picture_fits_a_document():
+    width, _, size = size_of(screenshot.PICTURE)
+    assert (width, size < MAX_PICTURE_BYTES) == (1200, True)
+
+
+@pytest.mark.slow
+def test_picture_can_be_taken_again(tmp_path, capsys):
+    if not CHROMIUM.exists():
+        pytest.skip(f"there is no {CHROMIUM}: apt-get install chromium")
+    picture = tmp_path / "page.png"
+    assert screenshot.main(["--output", str(picture)]) == 0
+    assert size_of(picture)[:2] == size_of(screenshot.PICTURE)[:2]
+    assert capsys.readouterr().out.startswith(f"{picture}: ")
+
+
+def test_picture_without_a_browser_is_refused(tmp_path, capsys):
+    missing = tmp_path / "chromium"
+    assert screenshot.main(["--chromium", str(missing)]) == 2
+    assert (
+        capsys.readouterr().err == f"There is no {missing}: install Chromium, or name it with --chromium.\n"
+    )

@@ -1,0 +1,255 @@
+"""Replies that a test has scripted: their forms, who gets them, and what happens when they are used up."""
+
+import pytest
+
+from openai_sessions.emulator import Emulator, ResponseRequest
+
+from .responding import ADD, CALL, MODEL, ask, items_of, output_of, refused, text_of
+from .wire import user
+
+
+async def test_replies_are_given_in_their_order(emulator, wire):
+    for text in "abc":
+        emulator.reply(text)
+    assert ["a", "b", "c"] == [text_of(await ask(wire)) for _ in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("reply", "types"),
+    [
+        ("Hello", ["message"]),
+        (CALL, ["function_call"]),
+        ([CALL, "Hello"], ["function_call", "message"]),
+        ({"content": "Hello"}, ["message"]),
+        ([{"type": "reasoning"}, {"role": "assistant", "content": []}], ["reasoning", "message"]),
+        ({"type": "web_search_call", "status": "completed", "action": {}}, ["web_search_call"]),
+        ({"type": "mcp_call", "server_label": "x", "name": "y", "arguments": "{}"}, ["mcp_call"]),
+        (lambda request: ["Hello"], ["message"]),
+        ((CALL, "Hello"), ["function_call", "message"]),
+    ],
+)
+async def test_reply_comes_in_many_forms(emulator, wire, conversation, reply, types):
+    emulator.reply(reply)
+    response = await ask(wire, conversation=conversation)
+    assert types == [item["type"] for item in response["output"]]
+    assert response["output"] == (await items_of(wire, conversation))[1:]
+
+
+async def test_message_is_completed_and_a_refusal_is_kept(emulator, wire):
+    emulator.reply({"content": "Hello", "phase": "final_answer"})
+    emulator.reply({"content": [{"type": "refusal", "refusal": "No."}]})
+    (message,) = (await ask(wire))["output"]
+    part = {"type": "output_text", "annotations": [], "logprobs": [], "text": "Hello"}
+    expected = {"type": "message", "status": "completed", "content": [part], "role": "assistant"}
+    assert expected | {"phase": "final_answer", "id": message["id"]} == message
+    assert [{"type": "refusal", "refusal": "No."}] == (await ask(wire))["output"][0]["content"]
+
+
+async def test_given_ids_are_kept_and_others_are_fresh_each_time(emulator, wire):
+    emulator.reply([{**CALL, "id": "fc_given"}, {"type": "function_call", "name": "add"}], times=2)
+    (given, fresh), (again, other) = [(await ask(wire))["output"] for _ in range(2)]
+    assert ("fc_given", "call_1", "fc_given") == (given["id"], given["call_id"], again["id"])
+    assert (fresh["id"], fresh["call_id"]) != (other["id"], other["call_id"])
+    assert "{}" == fresh["arguments"]
+
+
+async def test_arguments_given_as_text_stay_as_they_are(emulator, wire):
+    emulator.reply({**CALL, "arguments": '{"a": '})
+    assert '{"a": ' == (await ask(wire))["output"][0]["arguments"]
+
+
+async def test_function_sees_the_request(emulator, wire):
+    seen = []
+
+    def reply(request):
+        seen.append(request)
+        return f"{request.user_text}, {request.texts[0]}"
+
+    conversation_id = await wire.new_conversation(user("first"))
+    emulator.reply(reply)
+    answer = await ask(wire, "last", conversation=conversation_id, tools=[ADD], temperature=0)
+    assert "last, first" == text_of(answer)
+    (request,) = seen
+    assert isinstance(request, ResponseRequest)
+    assert conversation_id == request.conversation_id
+    assert (MODEL, [ADD], 0) == tuple(request.body[name] for name in ("model", "tools", "temperature"))
+    assert ["first", "last"] == [item["content"][0]["text"] for item in request.items]
+
+
+async def test_function_sees_the_texts_of_messages_alone(emulator, wire):
+    emulator.reply(lambda request: f"{request.user_text!r} {request.texts}")
+    given = [{**CALL, "arguments": "{}"}, output_of("call_1", "one"), {"role": "system", "content": "a"}]
+    assert "'' ('a',)" == text_of(await ask(wire, given))
+
+
+async def test_function_cannot_change_what_is_stored(emulator, wire, conversation):
+    def reply(request):
+        request.items[0]["content"][0]["text"] = "changed"
+        request.body["model"] = "changed"
+        return "Hello"
+
+    emulator.reply(reply)
+    assert MODEL == (await ask(wire, "given", conversation=conversation))["model"]
+    assert ["given", "Hello"] == await wire.texts(conversation, order="asc")
+
+
+async def test_script_is_not_changed_by_its_maker(emulator, wire):
+    script = [{**CALL, "arguments": {"a": [1]}}]
+    emulator.reply(script)
+    await ask(wire)
+    assert [{**CALL, "arguments": {"a": [1]}}] == script
+
+
+async def test_reply_for_one_conversation_waits_for_it(emulator, wire, conversation):
+    emulator.reply("for the conversation", conversation_id=conversation)
+    emulator.reply("for any")
+    assert "for any" == text_of(await ask(wire))
+    assert "for the conversation" == text_of(await ask(wire, conversation=conversation))
+
+
+async def test_reply_for_several_requests_and_for_all(emulator, wire):
+    emulator.reply("twice", times=2)
+    emulator.reply("always", times=None)
+    assert ["twice", "twice", "always", "always"] == [text_of(await ask(wire)) for _ in range(4)]
+
+
+async def test_request_beyond_the_script_is_refused(emulator, wire, conversation):
+    """With an error that no client repeats, and which says what to do."""
+    emulator.reply("Hello")
+    await ask(wire)
+    status, answer = await wire.post(
+        "/responses", {"model": MODEL, "input": "x", "conversation": conversation}
+    )
+    assert (400, "no_scripted_reply") == (status, answer["error"]["code"])
+    assert "Emulator.reply" in answer["error"]["message"]
+    assert [] == await items_of(wire, conversation)
+    emulator.clear_replies()
+    assert "You said: x" == text_of(await ask(wire, "x"))
+
+
+async def test_script_of_one_conversation_leaves_the_others_to_the_default(emulator, wire, conversation):
+    emulator.reply("Hello", conversation_id=conversation)
+    await ask(wire, conversation=conversation)
+    assert "no_scripted_reply" == (await refused(wire, conversation=conversation))[1]
+    assert "You said: x" == text_of(await ask(wire, "x"))
+
+
+async def test_unused_replies_are_counted(emulator, wire):
+    assert 0 == emulator.unused_replies
+    emulator.reply("a", times=3)
+    emulator.reply("b")
+    emulator.reply("c", times=None)
+    await ask(wire)
+    assert 3 == emulator.unused_replies
+    emulator.clear_replies()
+    assert 0 == emulator.unused_replies
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"tool_choice": "required", "tools": [ADD]}, "tool_choice asks for a call"),
+        ({"tool_choice": {"type": "function", "name": "add"}, "tools": [ADD]}, "tool_choice asks for a call"),
+        ({"text": {"format": {"type": "json_object"}}}, "text.format asks for JSON"),
+    ],
+)
+async def test_default_does_not_make_up_calls_or_json(emulator, wire, options, reason):
+    body = {"model": MODEL, "input": "Hello", **options}
+    status, answer = await wire.post("/responses", body)
+    assert (400, "no_scripted_reply") == (status, answer["error"]["code"])
+    assert reason in answer["error"]["message"]
+    emulator.reply("{}")
+    assert "{}" == text_of(await ask(wire, **options))
+
+
+@pytest.mark.parametrize(
+    ("status", "detail"),
+    [
+        ("failed", {"error": {"code": "server_error"}, "usage": None}),
+        ("incomplete", {"error": None, "incomplete_details": {"reason": "max_output_tokens"}}),
+    ],
+)
+async def test_response_that_does_not_complete_adds_nothing(emulator, wire, conversation, status, detail):
+    emulator.reply("Hel", status=status)
+    response = await ask(wire, conversation=conversation)
+    if response["error"] is not None:
+        assert response["error"].pop("message").startswith("The model failed")
+    expected = {"status": status, "completed_at": None, **detail}
+    assert expected == {name: response[name] for name in expected}
+    assert [] == await items_of(wire, conversation)
+    assert status == (await wire.get(f"/responses/{response['id']}"))[1]["status"]
+
+
+async def test_incomplete_response_ends_in_an_incomplete_item(emulator, wire):
+    emulator.reply(["a", "b"], status="incomplete")
+    emulator.reply([], status="incomplete")
+    assert ["completed", "incomplete"] == [item["status"] for item in (await ask(wire))["output"]]
+    assert [] == (await ask(wire))["output"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (None, "A reply is a text, an item or a list of items, not None"),
+        (1, "A reply is a text, an item or a list of items, not of the type int"),
+        ([], "needs at least one item"),
+        (["a", 1], "Item 1 of the reply is of the type int"),
+        ({}, "The reply has the type None; a model puts out message, "),
+        ({"type": "function_call_output", "output": "x"}, "has the type 'function_call_output'"),
+        ({"type": "function_call"}, r"Missing required parameter: 'items\[0\].name'"),
+        ({"type": "function_call", "name": "add", "arguments": [1]}, r"'items\[0\].arguments'"),
+        ({"type": "function_call", "name": "add", "mood": 1}, "Unknown parameter"),
+        ({"role": "user", "content": "x"}, "a message of 'user'; a model writes as 'assistant'"),
+        ({"content": [{"type": "input_text", "text": "x"}]}, "a part that is none of output_text, refusal"),
+        ({"content": object()}, "is not JSON"),
+        ({"content": "x", "id": "fc_1"}, "Expected an ID that begins with 'msg'"),
+    ],
+)
+def test_reply_of_a_wrong_form_is_refused(emulator, reply, message):
+    with pytest.raises(ValueError, match=message):
+        emulator.reply(reply)
+    assert 0 == emulator.unused_replies
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"times": 0}, "times >= 1"),
+        ({"status": "lost"}, "Unknown status of a reply 'lost'; there are completed, incomplete, failed"),
+        ({"delay": -1}, "cannot be negative"),
+    ],
+)
+def test_wrong_option_of_a_reply_is_refused(emulator, options, message):
+    with pytest.raises(ValueError, match=message):
+        emulator.reply("Hello", **options)
+
+
+def test_coroutine_function_is_refused(emulator):
+    async def reply(request): ...
+
+    with pytest.raises(ValueError, match="not a coroutine function"):
+        emulator.reply(reply)
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (lambda request: None, "ValueError: A reply is a text, an item or a list of items, not None."),
+        (lambda request: {}["key"], "KeyError: 'key'"),
+    ],
+)
+async def test_function_that_fails_is_told_to_the_client(emulator, wire, conversation, reply, message):
+    """With an error that no client repeats."""
+    emulator.reply(reply)
+    body = {"model": MODEL, "input": "x", "conversation": conversation}
+    status, answer = await wire.post("/responses", body)
+    assert (400, "scripted_reply_failed") == (status, answer["error"]["code"])
+    assert answer["error"]["message"].endswith(message)
+    assert [] == await items_of(wire, conversation)
+    await wire.add_one(conversation, user("goes on"))
+
+
+def test_replies_of_one_emulator_are_its_own():
+    with Emulator() as one, Emulator() as other:
+        one.reply("Hello")
+        assert (1, 0) == (one.unused_replies, other.unused_replies)
