@@ -40,7 +40,8 @@ async def try_check(
     sessions = Sessions(make=make, reopen_with=reopen)
     task = asyncio.create_task(_run(check, sessions, found))
     try:
-        ended, _ = await asyncio.wait({found, task}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        first: set[asyncio.Future[Any]] = {found, task}
+        ended, _ = await asyncio.wait(first, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if not ended:
             return _no_answer(sessions, timeout)
         if not found.done():

@@ -10,6 +10,12 @@ def code_blocks(text, language):
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
+def files_in(text):
+    """Return the Python blocks that are files, by the name in their first line."""
+    named = [(re.match(r"# (\w+\.py)\n", block), block) for block in code_blocks(text, "python")]
+    return {name.group(1): block for name, block in named if name}
+
+
 def table_after(text, heading):
     """Return the rows of the first table after a heading, each a list of cells, without the header."""
     section = text[text.index(heading) + len(heading) :]

@@ -1,7 +1,8 @@
 """Run the Python blocks of a document: `python -m tests.docs.run_blocks README.md`.
 
 They share one namespace, and may await at their top level, as in `python -m asyncio`.
-What a block prints must be what its comments say.
+What a block prints must be what its comments say. A block that begins with the name of a file is a file
+of a test, and not run here.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 import types
 from pathlib import Path
 
-from tests.docs.markdown import code_blocks, promised_output
+from tests.docs.markdown import code_blocks, files_in, promised_output
 
 
 async def run_block(block, namespace):
@@ -38,7 +39,11 @@ def printed_by(block, namespace):
 def main(path):
     """Run all blocks; print the output of those that promise none, complain of those that differ."""
     namespace = {"__name__": "__main__"}
-    for block in code_blocks(Path(path).read_text(), "python"):
+    document = Path(path).read_text()
+    files = files_in(document).values()
+    for block in code_blocks(document, "python"):
+        if block in files:
+            continue
         printed, promised = printed_by(block, namespace), promised_output(block)
         if promised and promised != printed:
             sys.exit(f"{block}\nprinted {printed}")

@@ -12,7 +12,7 @@ from tests.docs.markdown import code_blocks, table_after
 from tests.examples.stand_in import ROOT, run_python, stand_in
 
 README = (ROOT / "README.md").read_text()
-DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "fixtures/README.md")
 
 
 def commands():
@@ -36,9 +36,12 @@ def exists(command):
         return arguments[0] in [registered.callback.__name__ for registered in app.registered_commands]
     if program == "python":
         return (ROOT / arguments[0]).is_file()
+    if program == "pytest":
+        return not arguments
     if program == "pip":
-        extra = re.fullmatch(r"\.\[(\w+)\]", arguments[1]).group(1)
-        return re.search(rf"^{extra} = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE) is not None
+        extras = re.fullmatch(r"\.\[([\w,]+)\]", arguments[1]).group(1).split(",")
+        project = (ROOT / "pyproject.toml").read_text()
+        return all(re.search(rf"^{extra} = \[", project, re.MULTILINE) for extra in extras)
     return False
 
 
