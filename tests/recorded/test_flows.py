@@ -1,0 +1,51 @@
+"""The flows on a server that runs, so that they cannot rot: the same code as in the recordings."""
+
+import pytest
+
+from fixtures.recording.flows import FLOWS, observe
+from fixtures.recording.servers import emulator
+from fixtures.recording.stage import Stage
+from tests.wire import FAST
+
+FAULTY = [flow for flow in FLOWS if flow.faults]
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
+async def test_flow_observes_what_it_must_on_the_emulator(flow):
+    with emulator(flow) as server:
+        async with server.client() as client:
+            assert flow.expected == await observe(flow, Stage(client, FAST))
+
+
+@pytest.mark.parametrize("flow", FAULTY, ids=lambda flow: flow.name)
+async def test_flow_meets_all_of_its_faults(flow, emulator):
+    for planned in flow.faults:
+        emulator.inject(planned.fault, operation=planned.operation, times=planned.times)
+    async with emulator.client() as client:
+        await observe(flow, Stage(client, FAST))
+    planned = sorted(planned.fault.kind for planned in flow.faults for _ in range(planned.times))
+    assert planned == sorted(request.fault for request in emulator.requests if request.fault)
+
+
+@pytest.mark.parametrize("flow", [flow for flow in FAULTY if flow.retries], ids=lambda flow: flow.name)
+async def test_flow_without_its_faults_is_told_from_one_with_them(flow, emulator):
+    async with emulator.client() as client:
+        assert flow.expected != await observe(flow, Stage(client, FAST))
+
+
+async def test_conversations_that_a_stage_created_are_deleted_with_their_items(emulator):
+    async with emulator.client() as client:
+        stage = Stage(client, FAST)
+        session = stage.session()
+        await session.add_items([{"role": "user", "content": "Hello"}] * 2)
+        assert [] == await stage.delete_created()
+    assert emulator.conversations() == ()
+    assert 2 == sum(request.operation == "delete_item" for request in emulator.requests)
+
+
+async def test_conversations_that_cannot_be_deleted_are_told(emulator):
+    async with emulator.client() as client:
+        stage = Stage(client, FAST)
+        conversation_id = await stage.session().ensure_conversation()
+        with emulator.locked(conversation_id):
+            assert [conversation_id] == await stage.delete_created()
