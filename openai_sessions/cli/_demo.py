@@ -6,13 +6,13 @@ import asyncio
 import logging
 import os
 
-from agents import Agent, Model, OpenAIResponsesModel, RunConfig, Runner
+from agents import Agent, OpenAIResponsesModel, RunConfig, Runner
 from agents.exceptions import AgentsException
 from openai import APIConnectionError, APIStatusError, AsyncOpenAI, DefaultAsyncHttpxClient, OpenAIError
 from rich.console import Console
 
 from openai_sessions.cli._errors import CommandError
-from openai_sessions.cli._scripted import QUESTIONS, ScriptedModel
+from openai_sessions.cli._scripted import QUESTIONS, answer
 from openai_sessions.cli._transcript import Transcript
 from openai_sessions.emulator import Emulator
 from openai_sessions.errors import SessionError
@@ -22,13 +22,14 @@ _LONGEST_ERROR = 300
 
 
 def run_offline() -> None:
-    """Run the demonstration on an emulator of its own and a scripted model."""
+    """Run the demonstration on an emulator of its own, with the model's answers scripted."""
     transcript = Transcript(Console(highlight=False))
     transcript.heading("openai-sessions", note="on the emulator, with a scripted model and no key")
     with Emulator() as emulator, emulator.serve() as base_url:
+        emulator.reply(lambda request: answer(request.texts), times=None)
         http_client = _counting(transcript, trust_env=False)  # a proxy would not find the emulator
         client = AsyncOpenAI(base_url=base_url, api_key="sk-emulator", http_client=http_client)
-        asyncio.run(_demonstrate(transcript, client, ScriptedModel()))
+        asyncio.run(_demonstrate(transcript, client, "scripted"))
 
 
 def run_live(model: str) -> None:
@@ -47,7 +48,7 @@ def run_live(model: str) -> None:
     client = AsyncOpenAI(http_client=_counting(transcript))
     transcript.heading("openai-sessions", note=f"on {client.base_url.host}, with {model}")
     try:
-        asyncio.run(_demonstrate(transcript, client, OpenAIResponsesModel(model=model, openai_client=client)))
+        asyncio.run(_demonstrate(transcript, client, model))
     except (OpenAIError, SessionError, AgentsException) as error:
         raise CommandError(_explain(error, client), exit_code=1) from error
 
@@ -56,7 +57,8 @@ def _counting(transcript: Transcript, *, trust_env: bool = True) -> DefaultAsync
     return DefaultAsyncHttpxClient(event_hooks={"response": [transcript.record]}, trust_env=trust_env)
 
 
-async def _demonstrate(transcript: Transcript, client: AsyncOpenAI, model: Model) -> None:
+async def _demonstrate(transcript: Transcript, client: AsyncOpenAI, model_name: str) -> None:
+    model = OpenAIResponsesModel(model=model_name, openai_client=client)
     agent = Agent(name="Guide", instructions="Answer in one short sentence.", model=model)
     async with client:
         conversation_id = await _talk(transcript, client, agent)

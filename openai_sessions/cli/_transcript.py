@@ -24,7 +24,8 @@ class SentRequest:
     status: int
 
     def __str__(self) -> str:
-        return f"{self.method:<6} {shortened(self.path)}"
+        note = "  asks the model" if self.path.endswith("/responses") else ""
+        return f"{self.method:<6} {shortened(self.path)}{note}"
 
 
 class Transcript:

@@ -5,7 +5,7 @@ import pytest
 from openai_sessions.cli._scripted import QUESTIONS, answer
 from openai_sessions.cli._transcript import SentRequest, shortened
 from tests.cli.command import run
-from tests.examples.stand_in import stand_in
+from tests.examples.stand_in import API_KEY, stand_in
 
 DEAD = "http://127.0.0.1:9"
 """Nothing listens on the discard port of loopback."""
@@ -39,12 +39,28 @@ def test_demo_prints_the_transcript_twice_and_what_was_popped(offline):
 
 
 @pytest.mark.slow
+def test_demo_shows_the_requests_of_each_turn_in_order(offline):
+    """The question is stored before the model is asked, and its answer after."""
+    read, store, ask = (
+        "GET /v1/conversations/",
+        "POST /v1/conversations/",
+        "POST /v1/responses asks the model",
+    )
+    lines = [" ".join(line.split()) for line in offline.stdout.splitlines()]
+    turns = lines[lines.index("assistant San Francisco.") : lines.index("assistant About 39 million.") + 5]
+    requests = [line for line in turns if line.startswith(("GET", "POST"))]
+    expected = ["POST /v1/conversations 200", store, ask, store, *[read, store, ask, store] * 2]
+    assert [line.startswith(prefix) for line, prefix in zip(requests, expected, strict=True)] == [True] * 12
+
+
+@pytest.mark.slow
 def test_demo_counts_the_requests(offline):
     totals = offline.stdout[offline.stdout.index("requests in all:") - 3 :].split("\n")
     assert [" ".join(line.split()) for line in totals if line.strip()] == [
-        "13 requests in all:",
+        "16 requests in all:",
         "1 POST /v1/conversations",
         "6 POST /v1/conversations/{id}/items",
+        "3 POST /v1/responses",
         "4 GET /v1/conversations/{id}/items",
         "1 DELETE /v1/conversations/{id}/items/{id}",
         "1 DELETE /v1/conversations/{id}",
@@ -59,9 +75,7 @@ def test_demo_fits_eighty_columns(offline):
 @pytest.mark.slow
 def test_demo_live_asks_the_model():
     with stand_in() as (base_url, _):
-        finished = run(
-            "demo", "--live", "--model", "m", OPENAI_API_KEY="sk-stand-in", OPENAI_BASE_URL=base_url
-        )
+        finished = run("demo", "--live", "--model", "m", OPENAI_API_KEY=API_KEY, OPENAI_BASE_URL=base_url)
     assert (finished.returncode, finished.stderr) == (0, "")
     assert "3  POST   /v1/responses" in finished.stdout
     assert finished.stdout.count("About 39 million.") == 3
@@ -76,12 +90,32 @@ def test_demo_live_without_key_says_so_in_one_line(variables):
 
 
 @pytest.mark.slow
-def test_demo_live_shows_an_error_of_the_api_in_one_line_without_the_key():
+def test_demo_live_shows_an_error_of_the_api_in_one_line():
     with stand_in() as (base_url, _):
         finished = run("demo", "--live", OPENAI_API_KEY="sk-wrong", OPENAI_BASE_URL=base_url)
     assert finished.returncode == 1
-    assert finished.stderr == ("The demonstration failed. 401: Incorrect API key provided: Bearer sk-....\n")
+    assert finished.stderr == (
+        "The demonstration failed. 401: Incorrect API key provided: ********. "
+        "You can find your API key at https://platform.openai.com/account/api-keys.\n"
+    )
     assert "sk-wrong" not in finished.stdout
+
+
+@pytest.mark.slow
+def test_demo_live_keeps_a_key_that_the_service_repeats_out_of_its_error():
+    def refuse(_):
+        raise ValueError(f"not with {API_KEY},\nthank you")
+
+    with stand_in() as (base_url, emulator):
+        emulator.clear_replies()
+        emulator.reply(refuse)
+        finished = run("demo", "--live", OPENAI_API_KEY=API_KEY, OPENAI_BASE_URL=base_url)
+    assert finished.returncode == 1
+    assert finished.stderr == (
+        "The demonstration failed. 400: The reply that was scripted for this request failed: "
+        "ValueError: not with sk-..., thank you\n"
+    )
+    assert API_KEY not in finished.stdout
 
 
 @pytest.mark.slow
@@ -103,3 +137,7 @@ def test_ids_in_paths_are_shortened_to_their_ends():
     path = f"/v1/conversations/conv_{'0' * 44}1234/items/msg_{'0' * 44}abcd"
     assert shortened(path) == "/v1/conversations/conv_...1234/items/msg_...abcd"
     assert str(SentRequest("GET", path, 200)) == f"GET    {shortened(path)}"
+
+
+def test_the_request_to_the_model_is_told_from_those_of_the_session():
+    assert str(SentRequest("POST", "/v1/responses", 200)) == "POST   /v1/responses  asks the model"
