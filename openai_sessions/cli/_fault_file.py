@@ -153,7 +153,9 @@ def _fits(value: Any, expected: str) -> bool:
 def _fault(value: Any, *, where: str) -> Fault:
     if not isinstance(value, str | dict):
         raise _Mistake(f"{where} is {_shown(value)}; it must be {_FAULT}.")
-    arguments = {"kind": value} if isinstance(value, str) else _checked(value, of="Fault", where=where)
+    arguments: dict[str, Any] = (
+        {"kind": value} if isinstance(value, str) else _checked(value, of="Fault", where=where)
+    )
     try:
         return Fault(**arguments)
     except ValueError as error:
