@@ -59,6 +59,14 @@ def report_sections(test: RunningTest) -> Iterator[tuple[str, str]]:
         yield "Requests to the emulator", "\n".join(_request_lines(test.emulator.requests))
 
 
+def unused(replies: int) -> str:
+    """Return why a test with scripted replies that were not asked for has not passed."""
+    return (
+        f"The test passed, but the model was asked less often than planned: {replies} of the scripted replies "
+        "were not used. Leave them out, give times=None, or call conversations.clear_replies()."
+    )
+
+
 def _request_lines(requests: tuple[EmulatedRequest, ...]) -> Iterator[str]:
     """Yield a line for each request: no body, no query, no header."""
     if not requests:

@@ -25,7 +25,7 @@ from openai_sessions.testing._plugin_fixtures import (
 )
 from openai_sessions.testing._plugin_isolation import is_live, isolated
 from openai_sessions.testing._plugin_network import refusal
-from openai_sessions.testing._plugin_state import report_sections, running
+from openai_sessions.testing._plugin_state import report_sections, running, unused
 
 __all__ = [
     "ConversationFaults",
@@ -124,13 +124,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """Fail a test that passes although the network refused it something, or no request met a fault."""
+    """Fail a test that passes although the network refused it something, or what it planned never came."""
     yield
     test = running(item)
     if test.refused:
         pytest.fail(refusal(test.refused), pytrace=False)
     if test.emulator is not None:
         (test.faults or ConversationFaults(test.emulator)).check_met()
+        if test.emulator.unused_replies:
+            pytest.fail(unused(test.emulator.unused_replies), pytrace=False)
 
 
 @pytest.hookimpl(tryfirst=True)

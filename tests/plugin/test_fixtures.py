@@ -227,3 +227,29 @@ def test_processes_of_xdist(project):
     for name in ("test_one.py", "test_two.py"):
         project.write(name, ONE_OF_TWO)
     project.run("-n", "2", "--dist", "loadfile", plugins=["asyncio", "xdist"]).assert_outcomes(passed=2)
+
+
+REPLIES = """
+def test_all_used(conversations):
+    conversations.reply("Yes.", times=None)
+
+def test_cleared(conversations):
+    conversations.reply("Yes.")
+    conversations.clear_replies()
+
+async def test_left(conversations, openai_client):
+    conversations.reply("Yes.", times=3)
+    await openai_client.responses.create(model="any name", input="Hello")
+
+def test_failed_for_another_reason(conversations):
+    conversations.reply("Yes.")
+    assert "this" == "that"
+"""
+
+
+@pytest.mark.slow
+def test_scripted_replies_that_were_not_used_fail_the_test(project):
+    result = project.run_tests(REPLIES)
+    result.assert_outcomes(passed=2, failed=2)
+    result.stdout.fnmatch_lines(["*asked less often than planned: 2 of the scripted replies were not used.*"])
+    result.stdout.fnmatch_lines(["*AssertionError: assert 'this' == 'that'*"])
