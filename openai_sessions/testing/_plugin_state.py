@@ -62,8 +62,8 @@ def report_sections(test: RunningTest) -> Iterator[tuple[str, str]]:
 def unused(replies: int) -> str:
     """Return why a test with scripted replies that were not asked for has not passed."""
     return (
-        f"The test passed, but the model was asked less often than planned: {replies} of the scripted replies "
-        "were not used. Leave them out, give times=None, or call conversations.clear_replies()."
+        f"The test passed, but the model was asked less often than planned: {replies} of the scripted "
+        "replies were not used. Leave them out, give times=None, or call conversations.clear_replies()."
     )
 
 
