@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import tempfile
 from contextlib import asynccontextmanager, contextmanager
@@ -23,6 +24,14 @@ NOT_STARTED = {
     "MongoDBSession": "needs a MongoDB server, which Debian does not have",
 }
 """The session classes of the SDK that do not start here, with the reason."""
+
+FAILS_AT_TIMES = {
+    "OpenAIConversationsSession": (
+        "concurrent_adds_of_reopened_sessions_stay_together",
+        "concurrent_pops_of_reopened_sessions_share_no_item",
+    )
+}
+"""The checks that a class passes when its requests happen not to meet."""
 
 
 @contextmanager
@@ -166,4 +175,6 @@ def report_on(name):
 
     storage, makers = SESSIONS[name]
     with storage() as storage_at:
-        return asyncio.run(check(storage_at))
+        report = asyncio.run(check(storage_at))
+    gc.collect()  # what the SDK's classes have left open is found now, and not in a test of others
+    return report

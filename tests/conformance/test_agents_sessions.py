@@ -9,8 +9,13 @@ import pytest
 
 from docs.conformance import VERSION, session_table
 from openai_sessions.testing import CHECKS
-from tests.conformance.agents_sessions import NOT_STARTED, SESSIONS, report_on
+from tests.conformance.agents_sessions import FAILS_AT_TIMES, NOT_STARTED, SESSIONS, report_on
 from tests.examples.stand_in import ROOT
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in.*sqlite3.Connection:pytest.PytestUnraisableExceptionWarning"
+)
+"""The SDK's classes over SQLite leave connections of threads open, and Python 3.13 says so."""
 
 _NEGATIVE_TO_SQL = {"limit_below_zero_gives_none": "gives a negative limit to the database"}
 
@@ -85,7 +90,10 @@ measured = pytest.mark.skipif(
 @measured
 @pytest.mark.parametrize("name", SESSIONS)
 def test_session_fails_exactly_what_it_is_known_to_fail(name):
-    assert sorted(FAILED[name]) == sorted(result.name for result in report(name).failed), str(report(name))
+    failed = {result.name for result in report(name).failed}
+    at_times = set(FAILS_AT_TIMES.get(name, ()))
+    assert set(FAILED[name]) - at_times == failed - at_times, str(report(name))
+    assert failed <= set(FAILED[name]), str(report(name))
 
 
 @measured
