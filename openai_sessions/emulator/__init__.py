@@ -10,8 +10,8 @@ from openai_sessions.emulator._contents import Contents, HeldConversation, HeldI
 from openai_sessions.emulator._emulator import Emulator
 from openai_sessions.emulator._faults import FAULT_KINDS, Fault, FaultKind, OperationName
 from openai_sessions.emulator._requests import EmulatedRequest
-from openai_sessions.emulator._response_replies import Reply, ReplyOutput, ReplyStatus
-from openai_sessions.emulator._response_request import ResponseRequest
+from openai_sessions.emulator._responses._replies import Reply, ReplyOutput, ReplyStatus
+from openai_sessions.emulator._responses._request import ResponseRequest
 from openai_sessions.emulator._seeds import InvalidSeedError, Seeded
 
 __all__ = [

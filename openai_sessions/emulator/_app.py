@@ -31,9 +31,9 @@ from openai_sessions.emulator._late_commits import LateCommits
 from openai_sessions.emulator._misbehaving import COURSES, Outcome
 from openai_sessions.emulator._operations import Call, Operations
 from openai_sessions.emulator._requests import EmulatedRequest, RequestLog
-from openai_sessions.emulator._response_schema import conversation_of, wants_stream
-from openai_sessions.emulator._responses import Responses, ResponseStream
-from openai_sessions.emulator._sse import STREAMED_FORMS, EventStream, TruncatedEventStream
+from openai_sessions.emulator._responses._operations import Responses, ResponseStream
+from openai_sessions.emulator._responses._schema import conversation_of, wants_stream
+from openai_sessions.emulator._responses._sse import STREAMED_FORMS, EventStream, TruncatedEventStream
 from openai_sessions.emulator._validation import parse_body
 
 if TYPE_CHECKING:

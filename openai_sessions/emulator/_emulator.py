@@ -13,8 +13,8 @@ from openai_sessions.emulator._faults import Chance, Fault, FaultPlan, Operation
 from openai_sessions.emulator._late_commits import LateCommits
 from openai_sessions.emulator._operations import Operations
 from openai_sessions.emulator._requests import EmulatedRequest, RequestLog
-from openai_sessions.emulator._response_replies import Replies, Reply, ReplyStatus, ScriptedReply
-from openai_sessions.emulator._responses import Responses
+from openai_sessions.emulator._responses._operations import Responses
+from openai_sessions.emulator._responses._replies import Replies, Reply, ReplyStatus, ScriptedReply
 from openai_sessions.emulator._seeds import Seeded, Seeding
 from openai_sessions.emulator._server import serving
 from openai_sessions.emulator._store import Store

@@ -24,19 +24,19 @@ except ModuleNotFoundError as error:
 from vcr.persisters.filesystem import FilesystemPersister  # type: ignore[import-untyped]
 from vcr.record_mode import RecordMode  # type: ignore[import-untyped]
 
-from openai_sessions.testing._cassette_context import CassetteContext
-from openai_sessions.testing._cassette_errors import (
+from openai_sessions.testing._cassettes._context import CassetteContext
+from openai_sessions.testing._cassettes._errors import (
     CassetteDamagedError,
     CassetteError,
     CassetteMissError,
     CassetteNotSavedError,
     UnusedExchangesError,
 )
-from openai_sessions.testing._cassette_matching import json_body
-from openai_sessions.testing._cassette_persister import CassettePersister
-from openai_sessions.testing._cassette_playback import ConversationCassette
-from openai_sessions.testing._cassette_scrubbing import Scrubber
-from openai_sessions.testing._cassette_serializers import JsonSerializer, YamlSerializer
+from openai_sessions.testing._cassettes._matching import json_body
+from openai_sessions.testing._cassettes._persister import CassettePersister
+from openai_sessions.testing._cassettes._playback import ConversationCassette
+from openai_sessions.testing._cassettes._scrubbing import Scrubber
+from openai_sessions.testing._cassettes._serializers import JsonSerializer, YamlSerializer
 
 __all__ = [
     "CassetteContext",

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from openai_sessions.testing._plugin_faults import ConversationFaults, as_written, use_marked
-from openai_sessions.testing._plugin_fixtures import (
+from openai_sessions.testing._plugin._faults import ConversationFaults, as_written, use_marked
+from openai_sessions.testing._plugin._fixtures import (
     FIXTURES,
     _isolated_test,
     conversation_cassette,
@@ -23,9 +23,9 @@ from openai_sessions.testing._plugin_fixtures import (
     openai_client,
     openai_environment,
 )
-from openai_sessions.testing._plugin_isolation import is_live, isolated
-from openai_sessions.testing._plugin_network import refusal
-from openai_sessions.testing._plugin_state import report_sections, running, unused
+from openai_sessions.testing._plugin._isolation import is_live, isolated
+from openai_sessions.testing._plugin._network import refusal
+from openai_sessions.testing._plugin._state import report_sections, running, unused
 
 __all__ = [
     "ConversationFaults",

@@ -7,9 +7,9 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from openai_sessions.testing._plugin_environment import without_traces
-from openai_sessions.testing._plugin_network import network_guard
-from openai_sessions.testing._plugin_state import running
+from openai_sessions.testing._plugin._environment import without_traces
+from openai_sessions.testing._plugin._network import network_guard
+from openai_sessions.testing._plugin._state import running
 
 
 def is_live(item: pytest.Item) -> bool:

@@ -13,9 +13,9 @@ import openai
 from vcr.persisters.filesystem import CassetteNotFoundError  # type: ignore[import-untyped]
 from vcr.serialize import deserialize, serialize  # type: ignore[import-untyped]
 
-from openai_sessions.testing._cassette_file import read, write
-from openai_sessions.testing._cassette_ids import StableIds
-from openai_sessions.testing._cassette_serializers import Serializer
+from openai_sessions.testing._cassettes._file import read, write
+from openai_sessions.testing._cassettes._ids import StableIds
+from openai_sessions.testing._cassettes._serializers import Serializer
 
 SENT_AS = "_sent_as_number"
 """The attribute of a request recorded in this run: which one it was, in the order of sending."""

@@ -13,12 +13,12 @@ from starlette.responses import Response, StreamingResponse
 
 from openai_sessions.emulator._errors import JsonObject
 from openai_sessions.emulator._fault_transport import TruncatedResponse
-from openai_sessions.emulator._response_events import events_of
+from openai_sessions.emulator._responses._events import events_of
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from openai_sessions.emulator._responses import ResponseStream
+    from openai_sessions.emulator._responses._operations import ResponseStream
 
 _EVENT_STREAM = "text/event-stream"
 

@@ -10,8 +10,8 @@ import pytest
 
 if TYPE_CHECKING:
     from openai_sessions.emulator import EmulatedRequest, Emulator
-    from openai_sessions.testing._plugin_clients import Connections
-    from openai_sessions.testing._plugin_faults import ConversationFaults
+    from openai_sessions.testing._plugin._clients import Connections
+    from openai_sessions.testing._plugin._faults import ConversationFaults
 
 _MOST_REQUESTS = 50
 """How many of the last requests a report shows."""

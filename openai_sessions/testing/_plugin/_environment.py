@@ -78,7 +78,7 @@ def fresh_agents_sdk(*, forget_defaults: bool) -> Iterator[None]:
         return
     from openai import DefaultAsyncHttpxClient  # noqa: PLC0415 -- loaded by tests that use it
 
-    from openai_sessions.testing._plugin_clients import Connections  # noqa: PLC0415 -- loads asyncio
+    from openai_sessions.testing._plugin._clients import Connections  # noqa: PLC0415 -- loads asyncio
 
     http_client = DefaultAsyncHttpxClient()
     connections = Connections(http_client)

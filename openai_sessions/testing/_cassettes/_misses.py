@@ -8,7 +8,7 @@ from typing import Any
 
 from vcr.matchers import get_matchers_results  # type: ignore[import-untyped]
 
-from openai_sessions.testing._cassette_matching import described, differences, distance
+from openai_sessions.testing._cassettes._matching import described, differences, distance
 
 _REMEDY = (
     'To record it anew, delete the file or use record_mode="all"; record_mode="new_episodes" adds to it. '

@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from openai_sessions.testing._cassette_errors import CassetteDamagedError, CassetteNotSavedError
-from openai_sessions.testing._cassette_format import InvalidCassetteError, checked
-from openai_sessions.testing._cassette_serializers import Serializer
+from openai_sessions.testing._cassettes._errors import CassetteDamagedError, CassetteNotSavedError
+from openai_sessions.testing._cassettes._format import InvalidCassetteError, checked
+from openai_sessions.testing._cassettes._serializers import Serializer
 
 
 def read(path: Path, serializer: Serializer) -> dict[str, Any] | None:

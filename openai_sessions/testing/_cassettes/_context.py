@@ -9,7 +9,7 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import Any, TypeVar
 
-from openai_sessions.testing._cassette_playback import ConversationCassette
+from openai_sessions.testing._cassettes._playback import ConversationCassette
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import openai
 
-from openai_sessions.testing._cassette_secrets import SecretValues, is_secret_header, without_in_form
+from openai_sessions.testing._cassettes._secrets import SecretValues, is_secret_header, without_in_form
 
 _TELEMETRY = "x-stainless-"
 """Headers of openai that tell of the machine it runs on: another machine would write another file."""

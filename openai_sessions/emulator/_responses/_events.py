@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from openai_sessions.emulator._response_body import begun
+from openai_sessions.emulator._responses._body import begun
 
 if TYPE_CHECKING:
     from openai_sessions.emulator._errors import ApiError, JsonObject

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from openai_sessions.testing._plugin_extra import testing_extra
+from openai_sessions.testing._plugin._extra import testing_extra
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from openai_sessions.testing._plugin_cassettes import cassette_path, playing
-from openai_sessions.testing._plugin_environment import fresh_agents_sdk, stand_in_credentials
-from openai_sessions.testing._plugin_extra import testing_extra
-from openai_sessions.testing._plugin_faults import ConversationFaults, inject_marked
-from openai_sessions.testing._plugin_isolation import is_live, isolated, record_mode
-from openai_sessions.testing._plugin_state import running
+from openai_sessions.testing._plugin._cassettes import cassette_path, playing
+from openai_sessions.testing._plugin._environment import fresh_agents_sdk, stand_in_credentials
+from openai_sessions.testing._plugin._extra import testing_extra
+from openai_sessions.testing._plugin._faults import ConversationFaults, inject_marked
+from openai_sessions.testing._plugin._isolation import is_live, isolated, record_mode
+from openai_sessions.testing._plugin._state import running
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -43,7 +43,7 @@ def _isolated_test(request: pytest.FixtureRequest) -> Iterator[None]:
     """Isolate a test that has asked for a fixture while it runs, and delete what it creates live."""
     with isolated(request.node), ExitStack() as stack:
         if is_live(request.node):
-            from openai_sessions.testing._plugin_live import CreatedConversations  # noqa: PLC0415 -- loads openai
+            from openai_sessions.testing._plugin._live import CreatedConversations  # noqa: PLC0415 -- loads openai
 
             created = CreatedConversations()
             stack.callback(created.delete)
@@ -89,7 +89,7 @@ def openai_client(request: pytest.FixtureRequest, _isolated_test: None) -> Itera
     With conversation_cassette it is one whose requests are recorded and replayed; with --conversations-live,
     one configured from the environment.
     """
-    from openai_sessions.testing._plugin_clients import connections_of  # noqa: PLC0415 -- loads openai
+    from openai_sessions.testing._plugin._clients import connections_of  # noqa: PLC0415 -- loads openai
 
     if _plays(request):
         request.getfixturevalue("conversation_cassette")
@@ -110,7 +110,7 @@ def conversation_session(
 ) -> Iterator[OpenAIConversationsSession]:
     """A new `openai_sessions.OpenAIConversationsSession` on openai_client, closed after the test."""
     from openai_sessions.session import OpenAIConversationsSession  # noqa: PLC0415 -- loads openai
-    from openai_sessions.testing._plugin_clients import run_in  # noqa: PLC0415
+    from openai_sessions.testing._plugin._clients import run_in  # noqa: PLC0415
 
     session = OpenAIConversationsSession(openai_client=openai_client)
     yield session

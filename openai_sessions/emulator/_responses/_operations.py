@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING
 from openai_sessions.emulator._errors import ApiError, JsonObject
 from openai_sessions.emulator._items import Addition, shown_item
 from openai_sessions.emulator._operations import list_body
-from openai_sessions.emulator._response_body import response_body, response_ids
-from openai_sessions.emulator._response_errors import (
+from openai_sessions.emulator._responses._body import response_body, response_ids
+from openai_sessions.emulator._responses._errors import (
     previous_response_and_conversation,
     previous_response_not_found,
     unsupported_parameter,
 )
-from openai_sessions.emulator._response_events import LAST_EVENTS, error_event, events_of
-from openai_sessions.emulator._response_input import prepare_input
-from openai_sessions.emulator._response_request import ResponseRequest
-from openai_sessions.emulator._response_schema import check_request
-from openai_sessions.emulator._response_store import KeptResponse, ResponseStore, page_of
+from openai_sessions.emulator._responses._events import LAST_EVENTS, error_event, events_of
+from openai_sessions.emulator._responses._input import prepare_input
+from openai_sessions.emulator._responses._request import ResponseRequest
+from openai_sessions.emulator._responses._schema import check_request
+from openai_sessions.emulator._responses._store import KeptResponse, ResponseStore, page_of
 from openai_sessions.emulator._validation import check_include, check_page
 
 if TYPE_CHECKING:
     from openai_sessions.emulator._operations import Call
-    from openai_sessions.emulator._response_replies import Replies
+    from openai_sessions.emulator._responses._replies import Replies
     from openai_sessions.emulator._store import Store
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from openai_sessions.emulator._errors import JsonObject, item_not_found
 from openai_sessions.emulator._items import Addition
-from openai_sessions.emulator._response_errors import response_not_found
+from openai_sessions.emulator._responses._errors import response_not_found
 from openai_sessions.emulator._store import Page, Store
 from openai_sessions.emulator._validation import PageRequest
 

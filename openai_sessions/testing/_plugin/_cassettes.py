@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from openai_sessions.testing._plugin_extra import testing_extra
-from openai_sessions.testing._plugin_state import RunningTest
+from openai_sessions.testing._plugin._extra import testing_extra
+from openai_sessions.testing._plugin._state import RunningTest
 
 if TYPE_CHECKING:
     from openai_sessions.testing.cassettes import ConversationCassette

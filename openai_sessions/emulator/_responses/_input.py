@@ -7,7 +7,7 @@ from typing import Any
 
 from openai_sessions.emulator._errors import ApiError, JsonObject, duplicate_item, item_not_found
 from openai_sessions.emulator._items import Addition, NewId, prepare_items
-from openai_sessions.emulator._response_errors import call_missing, output_missing
+from openai_sessions.emulator._responses._errors import call_missing, output_missing
 
 _CALLS = {"function_call": "function call", "custom_tool_call": "custom tool call"}
 _OUTPUTS = {"function_call_output": "function call", "custom_tool_call_output": "custom tool call"}

@@ -13,11 +13,11 @@ from vcr.errors import UnhandledHTTPRequestError  # type: ignore[import-untyped]
 from vcr.matchers import requests_match  # type: ignore[import-untyped]
 from vcr.record_mode import RecordMode  # type: ignore[import-untyped]
 
-from openai_sessions.testing._cassette_errors import CassetteMissError, UnusedExchangesError
-from openai_sessions.testing._cassette_ids import BoundIds, ids_in, renamed
-from openai_sessions.testing._cassette_matching import compared_text, described
-from openai_sessions.testing._cassette_misses import Recording, miss_message
-from openai_sessions.testing._cassette_persister import SENT_AS, rewrite_request, rewrite_response
+from openai_sessions.testing._cassettes._errors import CassetteMissError, UnusedExchangesError
+from openai_sessions.testing._cassettes._ids import BoundIds, ids_in, renamed
+from openai_sessions.testing._cassettes._matching import compared_text, described
+from openai_sessions.testing._cassettes._misses import Recording, miss_message
+from openai_sessions.testing._cassettes._persister import SENT_AS, rewrite_request, rewrite_response
 
 
 class ConversationCassette(Cassette):  # type: ignore[misc]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from openai_sessions.emulator._errors import JsonObject
-from openai_sessions.emulator._response_errors import no_reply
+from openai_sessions.emulator._responses._errors import no_reply
 
 if TYPE_CHECKING:
-    from openai_sessions.emulator._response_request import ResponseRequest
+    from openai_sessions.emulator._responses._request import ResponseRequest
 
 _TOOL_OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output"})
 

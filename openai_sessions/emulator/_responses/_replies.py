@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from openai_sessions.emulator._errors import JsonObject
-from openai_sessions.emulator._response_default import default_reply
-from openai_sessions.emulator._response_errors import no_reply, reply_failed
-from openai_sessions.emulator._response_output import output_items
-from openai_sessions.emulator._response_request import ResponseRequest
+from openai_sessions.emulator._responses._default import default_reply
+from openai_sessions.emulator._responses._errors import no_reply, reply_failed
+from openai_sessions.emulator._responses._output import output_items
+from openai_sessions.emulator._responses._request import ResponseRequest
 
 if TYPE_CHECKING:
     from openai_sessions.emulator._items import NewId

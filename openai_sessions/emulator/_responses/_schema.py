@@ -19,7 +19,7 @@ from openai_sessions.emulator._errors import (
     missing_parameter,
 )
 from openai_sessions.emulator._message_schema import FLAG, FREE_ARRAY, FREE_OBJECT, TEXT, TEXTS
-from openai_sessions.emulator._response_errors import nothing_to_answer, unsupported_parameter
+from openai_sessions.emulator._responses._errors import nothing_to_answer, unsupported_parameter
 from openai_sessions.emulator._shapes import Null, Shape, Value, conform_object, kind_of, wrong_type
 from openai_sessions.emulator._validation import check_body, check_include, check_metadata
 

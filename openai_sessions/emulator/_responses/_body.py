@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from openai_sessions.emulator._errors import JsonObject
     from openai_sessions.emulator._items import NewId
-    from openai_sessions.emulator._response_replies import Answer
+    from openai_sessions.emulator._responses._replies import Answer
 
 _TIERS = {"auto": "default", "fast": "priority"}
 """What the service makes of a requested tier, where it is another one."""

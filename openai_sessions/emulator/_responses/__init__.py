@@ -1,0 +1,1 @@
+"""The operations on responses, and the model that a test scripts."""
