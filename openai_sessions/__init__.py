@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from openai_sessions._lazy_names import importing
 
 if TYPE_CHECKING:
     from openai_sessions._lazy_conversation import PossibleOrphan
@@ -48,24 +49,28 @@ __all__ = [
 ]
 
 _MODULES = {
+    "ClientLoopError": "errors",
+    "ConversationNotCreatedError": "errors",
+    "ConversationNotFoundError": "errors",
+    "CursorError": "errors",
+    "InvalidItemError": "errors",
+    "InvalidResponseError": "errors",
     "OpenAIConversationsSession": "session",
     "PossibleOrphan": "_lazy_conversation",
+    "RequestTimeoutError": "errors",
     "RetryBudget": "_retrying",
     "RetryEvent": "_retrying",
     "RetryPolicy": "_policy",
+    "SessionError": "errors",
     "Settlement": "_settling",
+    "UnsettledWarning": "errors",
+    "UnsettledWriteError": "errors",
     "start_openai_conversations_session": "_starting",
 }
-"""Where a name comes from that is not of `errors`."""
+"""Where each name comes from."""
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: each run of pytest loads this package for its plugin."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # type checkers know the names above, and none besides
+    __getattr__ = importing(__name__, _MODULES)
 
 
 def __dir__() -> list[str]:

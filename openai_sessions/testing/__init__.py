@@ -9,8 +9,9 @@ Example:
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from openai_sessions._lazy_names import importing
 
 if TYPE_CHECKING:
     from openai_sessions.testing._checks import CHECKS
@@ -37,16 +38,10 @@ _MODULES = {
     "respx_router": "_respx",
     "run_check": "_conformance",
 }
-"""Where a name comes from."""
+"""Where each name comes from."""
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: each run of pytest loads this package for its plugin."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # type checkers know the names above, and none besides
+    __getattr__ = importing(__name__, _MODULES)
 
 
 def __dir__() -> list[str]:

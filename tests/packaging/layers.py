@@ -6,6 +6,7 @@ import ast
 from pathlib import PurePath
 
 CORE = (
+    "_lazy_names",
     "errors",
     "_types",
     "_plain_json",
