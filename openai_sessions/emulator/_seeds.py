@@ -74,16 +74,8 @@ class Seeding:
 
     def run(self, conversations: Iterable[Mapping[str, Any]]) -> Seeded:
         """Store the conversations, or none of them."""
-        with self._store.exclusive() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                seeded = self._store_all(conversations, connection)
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:  # a full disk has ended it already
-                    connection.execute("ROLLBACK")
-                raise
-        return seeded
+        with self._store.transaction() as connection:
+            return self._store_all(conversations, connection)
 
     def _store_all(
         self, conversations: Iterable[Mapping[str, Any]], connection: sqlite3.Connection

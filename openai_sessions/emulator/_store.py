@@ -6,7 +6,7 @@ import json
 import sqlite3
 import threading
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -220,24 +220,33 @@ class Store:
     @contextmanager
     def writing(self, conversation_id: str | None) -> Iterator[sqlite3.Connection]:
         """Do all inside the block or nothing; 400 when another writer holds the conversation, if any."""
-        with self._mutex:
-            self._begin(conversation_id)
+        with self._mutex, ExitStack() as stack:
+            if conversation_id is not None and self._locked[conversation_id]:
+                raise conversation_locked()
             try:
-                yield self._connection
-            except BaseException:
-                self._connection.execute("ROLLBACK")
+                connection = stack.enter_context(self.transaction())
+            except sqlite3.OperationalError as error:
+                if "locked" in str(error):
+                    raise conversation_locked() from error
                 raise
-            self._connection.execute("COMMIT")
+            yield connection
 
-    def _begin(self, conversation_id: str | None) -> None:
-        if conversation_id is not None and self._locked[conversation_id]:
-            raise conversation_locked()
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if "locked" in str(error):
-                raise conversation_locked() from error
-            raise
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Do all inside the block or nothing.
+
+        Raises:
+            sqlite3.OperationalError: On entering, while another process writes for longer than a moment.
+        """
+        with self.exclusive() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:  # a full disk has ended it already
+                    connection.execute("ROLLBACK")
+                raise
 
     def _find(self, conversation_id: str, owner: str, *, or_deleted: bool = False) -> Conversation:
         row = self._connection.execute(
