@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from openai_sessions import _agents
 from openai_sessions._arguments import checked_items, checked_limit
 from openai_sessions._history import KnownHistory, copied
 from openai_sessions._holding import Held
+from openai_sessions._identity import Identity
 from openai_sessions._items import to_replay, to_stored
-from openai_sessions._lazy_conversation import LazyConversation
 from openai_sessions._removing import replace_items
-from openai_sessions._resource import Resource
 from openai_sessions._settling import settle_all
 from openai_sessions._types import Item
 from openai_sessions._unread import UnreadItems
@@ -21,18 +20,13 @@ if TYPE_CHECKING:
     from openai.types.responses import ResponseInputItemParam
 
 
-class CompactableHistory(Resource):
+class CompactableHistory(Identity):
     """The part of a session that the Agents SDK looks for by private names."""
 
     _ignore_ids_for_matching = True  # the Agents SDK then compares items without their ids
 
-    _conversation: LazyConversation
     _history: KnownHistory | None
     _unread: UnreadItems
-    session_settings: Any
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} conversation_id={self._conversation.conversation_id!r}>"
 
     async def _read(self, limit: int | None) -> list[Item]:
         wanted = checked_limit(_agents.limit_of(self.session_settings) if limit is None else limit)

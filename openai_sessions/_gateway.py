@@ -1,30 +1,27 @@
 """The calls of the Conversations API that a session makes, over `AsyncOpenAI`, as raw JSON.
 
-The only importer of openai in the core. The client's own retries are off for every call: it repeats
-a POST whose reply was lost, without an idempotency key. Reads and deletions are repeated here; an
-append is repeated by whoever can look whether it was applied.
+With `_requests` and `_failures` the only importer of openai in the core.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
-import anyio
 import openai
 from openai import AsyncOpenAI, NotFoundError, RequestOptions
 
-from openai_sessions._answers import Page, decoded, page_of
+from openai_sessions._answers import Page, page_of
 from openai_sessions._arguments import is_conversation_id
 from openai_sessions._item_types import INCLUDE
 from openai_sessions._policy import Operation, Outcome
+from openai_sessions._requests import Requests
 from openai_sessions._retrying import Retrier
-from openai_sessions._slots import Slots
 from openai_sessions._types import Item
-from openai_sessions.errors import ConversationNotFoundError, InvalidResponseError, RequestTimeoutError
+from openai_sessions.errors import ConversationNotFoundError, InvalidResponseError
 
 __all__ = ["CONNECTIONS_KEPT", "Gateway", "NotFoundError", "Order", "open_client"]
 
@@ -49,17 +46,14 @@ def open_client() -> AsyncOpenAI:
     return AsyncOpenAI()
 
 
-class Gateway:
+class Gateway(Requests):
     """The Conversations API as one client sees it.
 
     Args:
-        client: The client whose transport, key and base URL are used.
-        timeout: Seconds of wall clock for one request; None for the client's own limits only.
-        retrier: Repeats what may be repeated.
+        client: As for `Requests`.
+        timeout: As for `Requests`.
+        retrier: As for `Requests`.
         include: Values of `include` beyond those that the replay form needs.
-
-    Attributes:
-        slots: One is held by each request while it is under way; None for no limit.
 
     Every method raises the errors of openai as they come, `RequestTimeoutError` when the time is up,
     and `InvalidResponseError` when an answer of success is not what the API promises.
@@ -73,29 +67,9 @@ class Gateway:
         retrier: Retrier,
         include: Sequence[str] = (),
     ) -> None:
-        if isinstance(client, openai.OpenAI):
-            raise TypeError("openai_client is a synchronous OpenAI client; give an AsyncOpenAI.")
-        self._client = client
-        self._once = client.with_options(max_retries=0)
-        self.timeout = timeout
-        self.retrier = retrier
-        self.slots: Slots | None = None
+        super().__init__(client, timeout=timeout, retrier=retrier)
         self._include = list(dict.fromkeys((*INCLUDE, *include)))
         self._include_query = urlencode([("include[]", value) for value in self._include])
-
-    @property
-    def base_url(self) -> str:
-        """The URL that conversation ids are relative to."""
-        return str(self._client.base_url)
-
-    @property
-    def http_client(self) -> object:
-        """The HTTP client that owns the connections, shared by all copies of the client."""
-        return self._client._client  # noqa: SLF001 -- openai has no public name for it
-
-    async def aclose(self) -> None:
-        """Close the client and its connections."""
-        await self._client.close()
 
     async def create_conversation(self, metadata: Mapping[str, str] | None) -> str:
         """Create an empty conversation in one request and return its id."""
@@ -108,12 +82,35 @@ class Gateway:
             raise InvalidResponseError(operation, "has no conversation id", None)
         return str(answer["id"])
 
+    async def metadata_of(self, conversation_id: str) -> dict[str, str]:
+        """Return the metadata that the API keeps with a conversation."""
+        answer = await self._repeated(
+            Operation.READ,
+            conversation_id,
+            lambda: self._once.get(_conversation_path(conversation_id), cast_to=_RESPONSE),
+            name="retrieve conversation",
+        )
+        return {str(key): str(value) for key, value in (answer.get("metadata") or {}).items()}
+
+    async def replace_metadata(self, conversation_id: str, metadata: Mapping[str, str]) -> None:
+        """Put metadata in the place of all that the API keeps with a conversation.
+
+        May be sent twice when a reply is lost: whoever may write meanwhile is to be kept out by a lock.
+        """
+        await self._repeated(
+            Operation.REPLACE_METADATA,
+            conversation_id,
+            lambda: self._once.post(
+                _conversation_path(conversation_id), body={"metadata": dict(metadata)}, cast_to=_RESPONSE
+            ),
+        )
+
     async def delete_conversation(self, conversation_id: str) -> None:
         """Delete a conversation. The API keeps its items."""
         await self._repeated(
             Operation.DELETE_CONVERSATION,
             conversation_id,
-            lambda: self._once.delete(f"/conversations/{conversation_id}", cast_to=_RESPONSE),
+            lambda: self._once.delete(_conversation_path(conversation_id), cast_to=_RESPONSE),
         )
 
     async def create_items(self, conversation_id: str, items: Sequence[Item]) -> list[str]:
@@ -221,67 +218,17 @@ class Gateway:
 
     async def _exists(self, conversation_id: str) -> bool:
         return await self._is_found(
-            conversation_id, lambda: self._once.get(f"/conversations/{conversation_id}", cast_to=_RESPONSE)
+            conversation_id, lambda: self._once.get(_conversation_path(conversation_id), cast_to=_RESPONSE)
         )
 
-    async def _is_found(self, conversation_id: str, request: Callable[[], Awaitable[Any]]) -> bool:
-        try:
-            await self._repeated(Operation.READ, conversation_id, request, name="retrieve")
-        except NotFoundError:
-            return False
-        return True
 
-    async def _repeated(  # noqa: PLR0913 -- one request, and all that bears on its repetition
-        self,
-        operation: Operation,
-        conversation_id: str,
-        request: Callable[[], Awaitable[Any]],
-        *,
-        name: str | None = None,
-        exempt: bool = False,
-        on_failure: Callable[[Outcome], object] = lambda _: None,
-    ) -> Item:
-        """Make a request that may be repeated, whatever became of it."""
-
-        async def attempt() -> Item:
-            try:
-                return await self._request(name or operation.value, request)
-            except Exception as error:
-                failure = self.retrier.classify(error)
-                on_failure(failure.outcome if failure else Outcome.UNKNOWN)
-                raise
-
-        return await self.retrier.run(
-            operation,
-            attempt,
-            conversation_id=conversation_id,
-            exempt=exempt,
-        )
-
-    async def _request(self, operation: str, request: Callable[[], Awaitable[Any]]) -> Item:
-        """Make one request when it is its turn, within the timeout; decode its answer, a JSON object."""
-        response = None
-        async with self.slots.one() if self.slots else nullcontext():
-            with anyio.move_on_after(self.timeout):
-                response = await request()
-        if response is None:
-            raise RequestTimeoutError(operation, self.timeout or 0)
-        try:
-            answer = decoded(response.content)
-        except ValueError:
-            raise InvalidResponseError(operation, "is not JSON", _request_id(response)) from None
-        if not isinstance(answer, dict):
-            raise InvalidResponseError(operation, "is not a JSON object", _request_id(response))
-        return answer
+def _conversation_path(conversation_id: str) -> str:
+    return f"/conversations/{conversation_id}"
 
 
 def _items_path(conversation_id: str) -> str:
-    return f"/conversations/{conversation_id}/items"
+    return f"{_conversation_path(conversation_id)}/items"
 
 
 def _item_path(conversation_id: str, item_id: str) -> str:
-    return f"/conversations/{conversation_id}/items/{quote(item_id, safe='')}"
-
-
-def _request_id(response: Any) -> str | None:
-    return response.headers.get("x-request-id")  # type: ignore[no-any-return]
+    return f"{_items_path(conversation_id)}/{quote(item_id, safe='')}"

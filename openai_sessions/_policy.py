@@ -15,6 +15,7 @@ class Operation(str, Enum):
     DELETE_ITEM = "delete item"
     DELETE_CONVERSATION = "delete conversation"
     CREATE_CONVERSATION = "create conversation"
+    REPLACE_METADATA = "replace metadata"
 
 
 class Outcome(str, Enum):
@@ -71,6 +72,7 @@ _TABLE: dict[tuple[Operation, Outcome], Decision] = {
     (Operation.DELETE_ITEM, Outcome.UNKNOWN): Decision.RETRY,
     (Operation.DELETE_CONVERSATION, Outcome.UNKNOWN): Decision.RETRY,
     (Operation.CREATE_CONVERSATION, Outcome.UNKNOWN): Decision.RETRY,
+    (Operation.REPLACE_METADATA, Outcome.UNKNOWN): Decision.RETRY,
 }
 """All other pairs are raised."""
 

@@ -31,7 +31,7 @@ from openai_sessions._settling import Settlement, settle_receipt
 from openai_sessions._types import ConversationCallback, Metadata
 from openai_sessions._unread import UnreadItems
 from openai_sessions._writing import append_items, delete_appended
-from openai_sessions.errors import ConversationNotCreatedError, ConversationNotFoundError
+from openai_sessions.errors import ConversationNotFoundError
 
 if TYPE_CHECKING:
     from agents import SessionSettings
@@ -87,11 +87,6 @@ class OpenAIConversationsSession(CompactableHistory):
         TypeError: An argument is of the wrong type.
     """
 
-    if TYPE_CHECKING:
-        # Attributes for type checkers, as in the protocol agents.Session; properties below.
-        session_id: str
-        session_settings: SessionSettings | None
-
     def __init__(  # noqa: PLR0913 -- the arguments of the Agents SDK's class, and ours
         self,
         *,
@@ -127,51 +122,6 @@ class OpenAIConversationsSession(CompactableHistory):
             hooks=Hooks(on_created=on_conversation_created, on_orphan=on_orphan, lock=lock),
         )
         _agents.register_session(OpenAIConversationsSession)
-
-    if not TYPE_CHECKING:
-
-        @property
-        def session_id(self) -> str:
-            """The id of the conversation. Setting it resumes another conversation.
-
-            Raises:
-                ConversationNotCreatedError: The session is unused; a ValueError and AttributeError.
-                ValueError: The id that is set is malformed.
-            """
-            if self._conversation.conversation_id is None:
-                _agents.register_session(OpenAIConversationsSession)
-                raise ConversationNotCreatedError
-            return self._conversation.conversation_id
-
-        @session_id.setter
-        def session_id(self, value: str) -> None:
-            self._conversation.conversation_id = checked_conversation_id(value)
-
-        @property
-        def session_settings(self) -> SessionSettings:
-            """The settings, as the Runner of the Agents SDK expects them."""
-            self._settings = _agents.session_settings(self._settings)
-            return self._settings
-
-        @session_settings.setter
-        def session_settings(self, value: SessionSettings | Mapping[str, Any] | None) -> None:
-            self._settings = _agents.session_settings(value)
-
-    @property
-    def conversation_id(self) -> str | None:
-        """The id of the conversation, or None while there is none."""
-        return self._conversation.conversation_id
-
-    async def ensure_conversation(self) -> str:
-        """Create the conversation now if there is none yet, and return its id.
-
-        For code that needs `session_id` before the first write. Does not ask whether a resumed
-        conversation still exists.
-
-        Raises:
-            openai.OpenAIError: The conversation could not be created; the next write tries again.
-        """
-        return await self._conversation.ensure()
 
     async def get_items(self, limit: int | None = None) -> list[ResponseInputItemParam]:
         """Return the history, oldest first, ready to be sent to a model.

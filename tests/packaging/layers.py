@@ -20,6 +20,7 @@ CORE = (
     "_failures",
     "_answers",
     "_slots",
+    "_requests",
     "_gateway",
     "_locking",
     "_owned",
@@ -39,6 +40,7 @@ CORE = (
     "_lazy_conversation",
     "_unread",
     "_resource",
+    "_identity",
     "_compactable",
     "session",
     "_starting",
@@ -52,7 +54,7 @@ PACKAGES = {
 }
 """Which parts of the package each of these may import, beside itself."""
 
-ONLY_IMPORTERS = {"openai": ("_gateway", "_failures"), "tenacity": ("_retrying",)}
+ONLY_IMPORTERS = {"openai": ("_requests", "_gateway", "_failures"), "tenacity": ("_retrying",)}
 """Which modules of the core alone import these at run time."""
 
 ROOT = "openai_sessions"
