@@ -214,37 +214,23 @@ def property_name_too_long(param: str, *, maximum: int, length: int) -> ApiError
     return ApiError(message, param=param, code="property_name_above_max_length")
 
 
-def integer_too_large(param: str, *, maximum: int, value: int) -> ApiError:
-    """Return the 400 of an integer over its maximum."""
+def number_too_large(param: str, *, kind: str, maximum: float, value: float) -> ApiError:
+    """Return the 400 of a number over its maximum; its kind is "integer" or "decimal"."""
     message = (
-        f"Invalid '{param}': integer above maximum value. "
-        f"Expected a value <= {maximum}, but got {value} instead."
+        f"Invalid '{param}': {kind} above maximum value. "
+        f"Expected a value <= {_written(maximum, kind)}, but got {_written(value, kind)} instead."
     )
-    return ApiError(message, param=param, code="integer_above_max_value")
+    return ApiError(message, param=param, code=f"{kind}_above_max_value")
 
 
-def integer_too_small(param: str, *, minimum: int, value: int) -> ApiError:
-    """Return the 400 of an integer below its minimum."""
+def number_too_small(param: str, *, kind: str, minimum: float, value: float) -> ApiError:
+    """Return the 400 of a number below its minimum; its kind is "integer" or "decimal"."""
     message = (
-        f"Invalid '{param}': integer below minimum value. "
-        f"Expected a value >= {minimum}, but got {value} instead."
+        f"Invalid '{param}': {kind} below minimum value. "
+        f"Expected a value >= {_written(minimum, kind)}, but got {_written(value, kind)} instead."
     )
-    return ApiError(message, param=param, code="integer_below_min_value")
+    return ApiError(message, param=param, code=f"{kind}_below_min_value")
 
 
-def decimal_too_large(param: str, *, maximum: float, value: float) -> ApiError:
-    """Return the 400 of a number over its maximum."""
-    message = (
-        f"Invalid '{param}': decimal above maximum value. "
-        f"Expected a value <= {maximum:g}, but got {value:g} instead."
-    )
-    return ApiError(message, param=param, code="decimal_above_max_value")
-
-
-def decimal_too_small(param: str, *, minimum: float, value: float) -> ApiError:
-    """Return the 400 of a number below its minimum."""
-    message = (
-        f"Invalid '{param}': decimal below minimum value. "
-        f"Expected a value >= {minimum:g}, but got {value:g} instead."
-    )
-    return ApiError(message, param=param, code="decimal_below_min_value")
+def _written(value: float, kind: str) -> str:
+    return str(value) if kind == "integer" else f"{value:g}"

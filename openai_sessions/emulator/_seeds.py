@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 from openai_sessions.emulator._errors import (
     ApiError,
     duplicate_item,
-    integer_too_large,
-    integer_too_small,
     item_not_found,
     missing_parameter,
 )
@@ -25,7 +23,7 @@ from openai_sessions.emulator._items import Addition, prepare_items, well_formed
 from openai_sessions.emulator._keys import EVERY_KEY
 from openai_sessions.emulator._shapes import Value, conform, wrong_type
 from openai_sessions.emulator._store import Conversation
-from openai_sessions.emulator._validation import check_metadata
+from openai_sessions.emulator._validation import check_metadata, check_range
 
 if TYPE_CHECKING:
     from openai_sessions.emulator._store import Store
@@ -128,10 +126,7 @@ def _second(created_at: Any) -> int:
     if created_at is None:
         return int(time.time())
     second = int(conform(created_at, to=_SECOND, path="created_at"))
-    if second > _LAST_SECOND:
-        raise integer_too_large("created_at", maximum=_LAST_SECOND, value=second)
-    if second < 0:
-        raise integer_too_small("created_at", minimum=0, value=second)
+    check_range("created_at", second, minimum=0, maximum=_LAST_SECOND)
     return second
 
 

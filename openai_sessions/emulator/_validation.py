@@ -11,11 +11,11 @@ from typing import Any, NoReturn
 from openai_sessions.emulator._errors import (
     JsonObject,
     array_too_long,
-    integer_too_large,
-    integer_too_small,
     invalid_choice,
     invalid_type,
     missing_parameter,
+    number_too_large,
+    number_too_small,
     property_name_too_long,
     string_too_long,
     too_many_properties,
@@ -154,11 +154,20 @@ def _check_limit(text: str) -> int:
     if not _INTEGER.match(text):
         raise invalid_type("limit", expected="an integer", actual="a string")
     limit = int(text)
-    if limit > MAX_PAGE_LENGTH:
-        raise integer_too_large("limit", maximum=MAX_PAGE_LENGTH, value=limit)
-    if limit < 1:
-        raise integer_too_small("limit", minimum=1, value=limit)
+    check_range("limit", limit, minimum=1, maximum=MAX_PAGE_LENGTH)
     return limit
+
+
+def check_range(param: str, value: float, *, minimum: float, maximum: float, kind: str = "integer") -> None:
+    """Refuse a number that is not from `minimum` to `maximum`; its kind is "integer" or "decimal".
+
+    Raises:
+        ApiError: 400, which names the bound.
+    """
+    if value > maximum:
+        raise number_too_large(param, kind=kind, maximum=maximum, value=value)
+    if value < minimum:
+        raise number_too_small(param, kind=kind, minimum=minimum, value=value)
 
 
 def check_include(query: Query) -> frozenset[str]:

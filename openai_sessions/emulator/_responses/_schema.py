@@ -11,17 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from openai_sessions.emulator._errors import (
     JsonObject,
-    decimal_too_large,
-    decimal_too_small,
-    integer_too_large,
-    integer_too_small,
     invalid_id,
     missing_parameter,
 )
 from openai_sessions.emulator._message_schema import FLAG, FREE_ARRAY, FREE_OBJECT, TEXT, TEXTS
 from openai_sessions.emulator._responses._errors import nothing_to_answer, unsupported_parameter
 from openai_sessions.emulator._shapes import Null, Shape, Value, conform_object, kind_of, wrong_type
-from openai_sessions.emulator._validation import check_body, check_include, check_metadata
+from openai_sessions.emulator._validation import check_body, check_include, check_metadata, check_range
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -126,16 +122,9 @@ def _checked_input(body: JsonObject) -> list[Any]:
 
 def _check_bounds(request: JsonObject) -> None:
     for name, (minimum, maximum) in _BOUNDS.items():
-        value = request.get(name)
-        if value is None or minimum <= value <= maximum:
-            continue
-        if _OPTIONAL[name] is _INTEGER:
-            if value < minimum:
-                raise integer_too_small(name, minimum=int(minimum), value=value)
-            raise integer_too_large(name, maximum=int(maximum), value=value)
-        if value < minimum:
-            raise decimal_too_small(name, minimum=minimum, value=value)
-        raise decimal_too_large(name, maximum=maximum, value=value)
+        if (value := request.get(name)) is not None:
+            kind = "integer" if _OPTIONAL[name] is _INTEGER else "decimal"
+            check_range(name, value, minimum=minimum, maximum=maximum, kind=kind)
 
 
 def _check_tools(tools: Sequence[JsonObject]) -> None:
