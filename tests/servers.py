@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -83,6 +84,35 @@ def running(command, log):
             yield process
         finally:
             process.kill()
+
+
+@contextmanager
+def listening(command, *, ready, stop=signal.SIGKILL, cwd=None):
+    """Run a server inside the block, from when its log says that it is ready; send it `stop` then."""
+    with tempfile.TemporaryFile() as log:  # a pipe that nobody reads would stop the server once it is full
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=cwd)
+        with process:
+            try:
+                wait_until_logged(ready, process, log)
+                yield
+            finally:
+                process.send_signal(stop)
+
+
+def wait_until_logged(text, process, log, seconds=START_SECONDS):
+    """Return once the log of a server holds the text; raise with it if it ended or took too long."""
+    deadline = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < deadline:
+        if text.encode() in logged(log):
+            return
+        time.sleep(0.02)
+    state = "is not ready" if process.poll() is None else f"ended with {process.returncode}"
+    written = logged(log).decode(errors="replace")
+    raise RuntimeError(f"{' '.join(map(str, process.args))} {state}; its log:\n{written}")
+
+
+def logged(log):
+    return os.pread(log.fileno(), os.fstat(log.fileno()).st_size, 0)  # the server writes at the position
 
 
 def wait_until_alive(url, process, log, seconds=START_SECONDS):

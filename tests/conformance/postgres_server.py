@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import free_ports
+from tests.servers import free_ports, listening
 
 USER = "postgres"
 """Who runs the server in the place of root, which PostgreSQL refuses to run as, and its user for clients."""
@@ -34,7 +34,9 @@ def postgres_server():
             shutil.chown(folder, USER, USER)
         create_cluster([*as_user, programs / "initdb"], folder)
         (port,) = free_ports(1)
-        with listening([*as_user, *command(programs, folder, port)]):
+        launched = [*as_user, *command(programs, folder, port)]
+        # SIGQUIT ends it and its children at once: nothing is to be kept.
+        with listening(launched, ready="ready to accept connections", stop=signal.SIGQUIT, cwd="/"):
             yield f"postgresql://{USER}@127.0.0.1:{port}/postgres"
 
 
@@ -79,23 +81,3 @@ def command(programs, folder, port):
     settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     return [programs / "postgres", "-D", f"{folder}/data", "-p", str(port), *options]
-
-
-@contextmanager
-def listening(command):
-    """Run the server inside the block, from when it says that it is ready; end it, and its children, then."""
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/"
-    ) as process:
-        try:
-            log = []
-            for line in process.stdout:
-                log.append(line)
-                if "database system is ready to accept connections" in line:
-                    break
-            else:
-                raise RuntimeError(f"postgres ended; its log:\n{''.join(log)}")
-            yield
-        finally:
-            process.send_signal(signal.SIGQUIT)  # at once: nothing is to be kept
-            process.stdout.read()

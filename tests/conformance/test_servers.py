@@ -6,7 +6,7 @@ import tempfile
 import openai
 import pytest
 
-from tests.servers import answers, find_smg, free_ports, running, smg_server, wait_until_alive
+from tests.servers import answers, find_smg, free_ports, listening, running, smg_server, wait_until_alive
 
 
 def start(program, seconds=20):
@@ -23,6 +23,15 @@ def test_wait_until_alive_of_a_server_that_ends_raises_with_its_log():
 def test_wait_until_alive_of_a_server_that_never_answers_raises():
     with pytest.raises(RuntimeError, match="is not ready"):
         start("import threading; threading.Event().wait()", seconds=0.1)
+
+
+def test_listening_to_a_server_that_ends_raises_with_its_log():
+    command = [sys.executable, "-c", "print('no such port')"]
+    with (
+        pytest.raises(RuntimeError, match=r"ended with 0; its log:\nno such port"),
+        listening(command, ready="ready"),
+    ):
+        pytest.fail("the block was entered")
 
 
 def test_smg_server_is_gone_after_the_block():

@@ -1,8 +1,9 @@
 """An emulator in memory and two ways to talk to it."""
 
+import openai
 import pytest
 
-from .wire import KEY, Wire
+from .wire import KEY, Wire, user
 
 
 @pytest.fixture
@@ -18,3 +19,17 @@ def wire(emulator):
 @pytest.fixture
 async def conversation(wire):
     return await wire.new_conversation()
+
+
+@pytest.fixture
+async def served(emulator):
+    """A client of the emulator over a socket."""
+    with emulator.serve() as base_url:
+        async with openai.AsyncOpenAI(api_key=KEY, base_url=base_url, max_retries=0) as client:
+            yield client
+
+
+@pytest.fixture
+async def held(served):
+    """A conversation on the socket, with one item."""
+    return (await served.conversations.create(items=[user("first")])).id

@@ -6,19 +6,7 @@ import pytest
 from openai_sessions.emulator import Fault
 
 from .responding import MODEL, ask, refused
-from .wire import FAMILY, KEY, user
-
-
-@pytest.fixture
-async def served(emulator):
-    with emulator.serve() as base_url:
-        async with openai.AsyncOpenAI(api_key=KEY, base_url=base_url, max_retries=0) as client:
-            yield client
-
-
-@pytest.fixture
-async def held(served):
-    return (await served.conversations.create(items=[user("first")])).id
+from .wire import FAMILY
 
 
 async def texts(client, conversation_id):

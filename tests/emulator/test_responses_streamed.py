@@ -32,19 +32,6 @@ LONG = "word " * 500
 DELAY = 0.01
 
 
-@pytest.fixture
-async def served(emulator):
-    with emulator.serve() as base_url:
-        async with openai.AsyncOpenAI(api_key=KEY, base_url=base_url, max_retries=0) as client:
-            yield client
-
-
-@pytest.fixture
-async def held(served):
-    """A conversation on the socket, with one item."""
-    return (await served.conversations.create(items=[user("first")])).id
-
-
 async def events_of(wire, given="Hello", **options):
     """Return the events of a stream as they are on the wire."""
     body = {"model": MODEL, "input": given, "stream": True, **options}

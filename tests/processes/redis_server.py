@@ -1,13 +1,12 @@
 """A real Redis server, for locks that processes share."""
 
 import shutil
-import subprocess
 import tempfile
 from contextlib import contextmanager
 
 import pytest
 
-from tests.servers import free_ports
+from tests.servers import free_ports, listening
 
 
 @contextmanager
@@ -24,7 +23,10 @@ def redis_server():
     if program is None:
         pytest.skip("redis-server is not installed (on Debian: apt-get install redis-server)")
     (port,) = free_ports(1)
-    with tempfile.TemporaryDirectory() as folder, listening(launch(program, port, folder)):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        listening(launch(program, port, folder), ready="Ready to accept connections"),
+    ):
         yield f"redis://127.0.0.1:{port}"
 
 
@@ -33,20 +35,3 @@ def launch(program, port, folder):
         *(program, "--bind", "127.0.0.1", "--port", str(port), "--dir", folder),
         *("--save", "", "--appendonly", "no", "--logfile", "", "--daemonize", "no"),
     ]
-
-
-@contextmanager
-def listening(command):
-    """Run the server inside the block, from when it says that it is ready; kill it then."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        try:
-            log = []
-            for line in process.stdout:
-                log.append(line)
-                if "Ready to accept connections" in line:
-                    break
-            else:
-                raise RuntimeError(f"redis-server ended; its log:\n{''.join(log)}")
-            yield
-        finally:
-            process.kill()

@@ -1,7 +1,6 @@
 """The lock of the example, on a real Redis server, seen from one process."""
 
 import logging
-import sys
 
 import openai
 import pytest
@@ -10,7 +9,6 @@ from openai_sessions import OpenAIConversationsSession, RetryPolicy
 from openai_sessions.emulator import Fault
 from tests.servers import free_ports
 
-from .redis_server import listening
 from .staff import FAST, user
 
 
@@ -83,9 +81,3 @@ async def test_redis_server_that_is_gone_fails_the_write(emulator, locked_sessio
         with pytest.raises(RedisConnectionError):
             await session.add_items([user("1")])
     assert () == emulator.requests
-
-
-def test_server_that_does_not_start_is_told_with_its_log():
-    command = [sys.executable, "-c", "print('no such port')"]
-    with pytest.raises(RuntimeError, match="no such port"), listening(command):
-        pytest.fail("the block was entered")
