@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _MAX_METADATA_PAIRS = 16
 _MAX_METADATA_KEY = 64
@@ -104,6 +104,61 @@ def checked_limit(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"limit is a whole number of items, or None for all, not {value!r}")
     return int(value)
+
+
+def checked_number(name: str, value: object, unit: str) -> int | None:
+    """Return how many of something are wanted, or None.
+
+    Raises:
+        TypeError: It is not a whole number.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is a whole number of {unit}, or None for no limit, not {value!r}")
+    return int(value)
+
+
+def checked_maximum(name: str, value: object, unit: str) -> int | None:
+    """Return the most that every read of a session returns, or None.
+
+    Raises:
+        TypeError: It is not a whole number.
+        ValueError: It is less than 1.
+    """
+    maximum = checked_number(name, value, unit)
+    if maximum is not None and maximum < 1:
+        raise ValueError(
+            f"{name} is at least 1, or None for no limit, not {value!r}: no read would return any"
+        )
+    return maximum
+
+
+def checked_count_tokens(value: Callable[[str], int] | None) -> Callable[[str], int] | None:
+    """Return a function that counts tokens, or None.
+
+    Raises:
+        TypeError: It cannot be called.
+    """
+    if value is not None and not callable(value):
+        raise TypeError(
+            f"count_tokens is a function of a text that returns its number of tokens, not {value!r}"
+        )
+    return value
+
+
+def checked_text(name: str, value: object) -> str:
+    """Return a text that says something.
+
+    Raises:
+        TypeError: It is not a string.
+        ValueError: It is empty.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is a string, not {type(value).__name__}")
+    if not value:
+        raise ValueError(f"{name} is empty: give what to look for")
+    return value
 
 
 def checked_items(value: object) -> Sequence[object]:

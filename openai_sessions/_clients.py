@@ -8,14 +8,14 @@ is refused outside of the loop in which it was first used.
 from __future__ import annotations
 
 import asyncio
-import threading
 import weakref
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
 from openai_sessions._gateway import CONNECTIONS_KEPT, Gateway, open_client
+from openai_sessions._per_loop import PerLoop
 from openai_sessions._retrying import Retrier, RetryBudget
 from openai_sessions._slots import Slots
 from openai_sessions.errors import ClientLoopError
@@ -30,9 +30,6 @@ _budgets: weakref.WeakKeyDictionary[object, RetryBudget] = weakref.WeakKeyDictio
 
 _slots: weakref.WeakKeyDictionary[object, Slots] = weakref.WeakKeyDictionary()
 """The registry of the process: for each HTTP client, the slots of its requests."""
-
-_CLOSING_TIMEOUT = 5.0
-"""Seconds to wait for another thread's loop to close a client there."""
 
 _PATH_TO_LOOP = ("_connection", "_network_stream", "_stream", "transport_stream", "_transport", "_loop")
 """Where httpcore and anyio keep the loop of an open connection; skipped where a name is missing."""
@@ -82,7 +79,7 @@ class GivenClient:
         """Leave the client open: it is the caller's."""
 
 
-class OwnClients:
+class OwnClients(PerLoop[Gateway]):
     """Clients that a session opens for itself, one for each event loop.
 
     Args:
@@ -90,42 +87,11 @@ class OwnClients:
     """
 
     def __init__(self, open_gateway: Callable[[], Gateway]) -> None:
-        self._open_gateway = open_gateway
-        self._guard = threading.Lock()
-        self._open: dict[asyncio.AbstractEventLoop, tuple[Gateway, AsyncGenerator[None, None]]] = {}
-        self.unclosed = False
+        super().__init__(open_gateway, Gateway.aclose)
 
     async def gateway(self) -> Gateway:
         """Return the client of the running event loop, opened when there is none yet."""
-        loop = asyncio.get_running_loop()
-        with self._guard:
-            for ended in [known for known in self._open if self._has_ended(known)]:
-                del self._open[ended]
-            if loop in self._open:
-                return self._open[loop][0]
-            gateway = self._open_gateway()
-            lifetime = _lifetime(gateway)
-            self._open[loop] = gateway, lifetime
-            self.unclosed = True
-        await anext(lifetime)
-        return gateway
-
-    def _has_ended(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Tell whether the client of a loop is closed. The loop itself may go on.
-
-        `Runner.run_sync` shuts down the generators of its loop, and so our clients, after each run.
-        """
-        _, lifetime = self._open[loop]
-        return loop.is_closed() or getattr(lifetime, "ag_frame", None) is None
-
-    async def aclose(self) -> None:
-        """Close all clients, each in its own loop. A later `gateway()` opens new ones."""
-        with self._guard:
-            lifetimes = {loop: lifetime for loop, (_, lifetime) in self._open.items()}
-            self._open.clear()
-            self.unclosed = False
-        for loop, lifetime in lifetimes.items():
-            await _close_in(loop, lifetime)
+        return await self.get()
 
 
 def clients_for(
@@ -163,26 +129,6 @@ def _with_slots(gateway: Gateway) -> Gateway:
         slots = Slots(min(filter(None, kept), default=CONNECTIONS_KEPT))
         gateway.slots = _slots.setdefault(http_client, slots)
     return gateway
-
-
-async def _lifetime(gateway: Gateway) -> AsyncGenerator[None, None]:
-    """Close the client when the loop shuts down its asynchronous generators, before it closes."""
-    try:
-        yield
-    finally:
-        await gateway.aclose()
-
-
-async def _close_in(loop: asyncio.AbstractEventLoop, lifetime: AsyncGenerator[None, None]) -> None:
-    if loop is asyncio.get_running_loop():
-        await lifetime.aclose()
-    elif loop.is_running():
-        closing = asyncio.run_coroutine_threadsafe(_aclose(lifetime), loop)
-        await asyncio.wait([asyncio.wrap_future(closing)], timeout=_CLOSING_TIMEOUT)
-
-
-async def _aclose(lifetime: AsyncGenerator[None, None]) -> None:
-    await lifetime.aclose()
 
 
 def _is_networked(http_client: object) -> bool:

@@ -11,6 +11,7 @@ from openai_sessions._history import KnownHistory, copied
 from openai_sessions._holding import Held
 from openai_sessions._identity import Identity
 from openai_sessions._items import to_replay, to_stored
+from openai_sessions._operations import operation
 from openai_sessions._removing import replace_items
 from openai_sessions._settling import settle_all
 from openai_sessions._types import Item
@@ -40,11 +41,13 @@ class CompactableHistory(Identity):
         items = to_replay(await self._conversation.run(read) or [])
         return items if self._history is None else list(copied(items))
 
+    @operation(arguments=["limit"], gives="read", items=lambda read: read[0])
     async def _read_compaction_items(self, limit: int | None) -> tuple[list[Item], bool]:
         """Return the history as the Agents SDK's compaction asks for it, and whether that is all of it."""
         items = await self._read(limit)
         return self._unread.restored_in(items), limit is not None and len(items) < limit
 
+    @operation(takes="items")
     async def _atomic_replace_items(self, items: Sequence[ResponseInputItemParam]) -> bool:
         """Replace the history as the Agents SDK's compaction asks for it, keeping the conversation id."""
         written = to_stored(checked_items(items))

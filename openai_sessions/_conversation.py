@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -233,3 +234,15 @@ def rest(conversation: Conversation) -> None:
             _held.add(conversation)
         else:
             _held.discard(conversation)
+
+
+def _begin_anew() -> None:
+    """Know nothing in a child process: a thread that it does not have may hold the locks."""
+    global _guard  # noqa: PLW0603 -- that thread may hold it too
+    _guard = threading.Lock()
+    _conversations.clear()
+    _held.clear()  # the parent settles them
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)

@@ -191,6 +191,7 @@ class Gateway(Requests):
         return await self._is_found(
             conversation_id,
             lambda: self._once.get(_item_path(conversation_id, item_id), cast_to=_RESPONSE),
+            name="retrieve item",
         )
 
     @asynccontextmanager
@@ -218,7 +219,9 @@ class Gateway(Requests):
 
     async def _exists(self, conversation_id: str) -> bool:
         return await self._is_found(
-            conversation_id, lambda: self._once.get(_conversation_path(conversation_id), cast_to=_RESPONSE)
+            conversation_id,
+            lambda: self._once.get(_conversation_path(conversation_id), cast_to=_RESPONSE),
+            name="retrieve conversation",
         )
 
 

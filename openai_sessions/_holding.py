@@ -13,6 +13,7 @@ import anyio
 from openai_sessions._conversation import Conversation, Doubt
 from openai_sessions._gateway import Gateway, NotFoundError
 from openai_sessions._history import KnownHistory
+from openai_sessions._observing import Counted, Reconciled, tell
 from openai_sessions._owned import Interruption
 from openai_sessions._policy import Outcome
 from openai_sessions._reading import page_ends, read_all, read_back, read_newest, read_newest_page
@@ -158,6 +159,7 @@ class Held:
                 failures.append(error)
             else:
                 self.known.remove([item_id])
+                tell(Counted("deleted", 1))
                 on_deleted(item_id)
             finally:
                 limiter.release()
@@ -217,5 +219,6 @@ class Held:
 
     async def delete_unwanted(self) -> None:
         """Delete the copies that were found. Those that cannot be deleted are tried by the next operation."""
-        if self.known.unwanted:
-            await self.delete([*self.known.unwanted])
+        if copies := [*self.known.unwanted]:
+            await self.delete(copies)
+            tell(Reconciled("deleted copy", len(copies)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from openai_sessions import _agents
 from openai_sessions._arguments import checked_conversation_id
 from openai_sessions._lazy_conversation import LazyConversation
+from openai_sessions._operations import operation
 from openai_sessions._resource import Resource
 from openai_sessions.errors import ConversationNotCreatedError
 
@@ -63,6 +64,7 @@ class Identity(Resource):
         """The id of the conversation, or None while there is none."""
         return self._conversation.conversation_id
 
+    @operation()
     async def ensure_conversation(self) -> str:
         """Create the conversation now if there is none yet, and return its id.
 

@@ -189,6 +189,15 @@ def _is_call(item: Item) -> bool:
 
 def _written(index: int, item: object) -> Item:
     """Return one item that a caller wrote in the form that is sent."""
+    return replay_form(checked_item(index, item))
+
+
+def checked_item(index: int, item: object) -> Item:
+    """Return a copy, as plain JSON, of an item that a caller wrote, with the ids and fields that it has.
+
+    Raises:
+        InvalidItemError: It can never be stored; names its index in the list, and the reason.
+    """
     try:
         plain = plain_json(item)
     except NotJSONError as error:
@@ -198,14 +207,16 @@ def _written(index: int, item: object) -> Item:
     reason = _why_not_storable(plain)
     if reason:
         raise InvalidItemError(index, reason)
-    return replay_form(plain)
+    return plain
 
 
 def _why_not_storable(item: Item) -> str | None:
     """Return why no server of this API can store the item, or None."""
     item_type = item.get("type")
     if item_type is None and item.get("role") is None:
-        return "it has neither 'type' nor 'role'"
+        is_envelope = "__enc__" in item  # of agents.extensions.memory.EncryptedSession
+        remedy = ": over this session, use openai_sessions.EncryptedSession" if is_envelope else ""
+        return f"it has neither 'type' nor 'role'{remedy}"
     if item_type is not None and not (isinstance(item_type, str) and item_type):
         return f"its type is {item_type!r}, not a name"
     if item_type in (None, "message"):

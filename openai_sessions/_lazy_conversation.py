@@ -18,6 +18,8 @@ from openai_sessions._conversation import Conversation, rest, shared_conversatio
 from openai_sessions._gateway import Gateway
 from openai_sessions._holding import Held
 from openai_sessions._locking import FairLock
+from openai_sessions._observing import not_a_part
+from openai_sessions._operations import operation
 from openai_sessions._owned import Interruption, run_owned
 from openai_sessions._plugged_lock import PluggedLock, holding
 from openai_sessions._policy import Operation, Outcome
@@ -175,19 +177,24 @@ class LazyConversation:
 
     async def settle_or_warn(self) -> None:
         """Settle what is unsettled, or warn of it, and look for what is in doubt; if anything is."""
+        if self.known is None or not (self.receipts() or self.known.doubts):
+            return
+        try:
+            await self.settle()
+        except Exception:  # noqa: BLE001 -- whatever it was, the receipts say what is left
+            if receipts := [receipt.as_json() for receipt in self.receipts()]:
+                warnings.warn(UnsettledWarning(receipts), stacklevel=3)
+
+    @operation()
+    async def settle(self) -> None:
+        """Settle what is unsettled, and look for what is in doubt."""
 
         async def settle(held: Held) -> None:
             await settle_all(held)
             if held.known.doubts:
                 await held.newest(1)
 
-        if self.known is None or not (self.receipts() or self.known.doubts):
-            return
-        try:
-            await self.run(settle)
-        except Exception:  # noqa: BLE001 -- whatever it was, the receipts say what is left
-            if receipts := [receipt.as_json() for receipt in self.receipts()]:
-                warnings.warn(UnsettledWarning(receipts), stacklevel=3)
+        await self.run(settle)
 
     def receipts(self) -> tuple[Receipt, ...]:
         """Return the receipts of what has failed and is not undone yet."""
@@ -252,8 +259,9 @@ class LazyConversation:
             return
         token = _announcing.set((*_announcing.get(), id(self)))
         try:
-            result = self._hooks.on_created(conversation_id)
-            if inspect.isawaitable(result):
-                await result
+            with not_a_part():
+                result = self._hooks.on_created(conversation_id)
+                if inspect.isawaitable(result):
+                    await result
         finally:
             _announcing.reset(token)

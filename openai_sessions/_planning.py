@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from openai_sessions._pairing import partners
 from openai_sessions._types import Item
 
 MAX_ITEMS_PER_REQUEST = 20
@@ -20,7 +21,7 @@ def batches(items: Sequence[Item]) -> list[list[Item]]:
     fit. Among the splits that tear the fewest such pairs, the one with the fewest requests is taken,
     and among those the one whose first requests are fullest.
     """
-    ends = _partners(items)
+    ends = partners(items)
     best: list[tuple[int, int, int]] = [(0, 0, len(items))] * (len(items) + 1)
     for start in reversed(range(len(items))):
         best[start] = min(_cuts(start, ends, best))
@@ -48,33 +49,3 @@ def _split(items: Sequence[Item], ends: Sequence[int]) -> list[list[Item]]:
         requests.append(list(items[start : ends[start]]))
         start = ends[start]
     return requests
-
-
-def _partners(items: Sequence[Item]) -> list[list[int]]:
-    """Return for each item the positions of later items that belong to it."""
-    partners: list[list[int]] = [[] for _ in items]
-    calls: dict[object, int] = {}
-    for index, item in enumerate(items):
-        for key in _answers(item):
-            if key in calls:
-                partners[calls.pop(key)].append(index)
-        for key in _asks(item):
-            calls[key] = index
-        if index and items[index - 1].get("type") == "reasoning":
-            partners[index - 1].append(index)
-    return partners
-
-
-def _asks(item: Item) -> list[str]:
-    """Return the keys under which an output may answer this item."""
-    if str(item.get("type", "")).endswith(("_call", "_request")) or item.get("type") == "program":
-        return [key for key in (item.get("call_id"), item.get("id")) if isinstance(key, str)]
-    return []
-
-
-def _answers(item: Item) -> list[str]:
-    """Return the keys of the items that this one answers."""
-    if str(item.get("type", "")).endswith(("_output", "_response")):
-        keys = (item.get("call_id"), item.get("approval_request_id"), item.get("id"))
-        return [key for key in keys if isinstance(key, str)]
-    return []

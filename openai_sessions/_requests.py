@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import anyio
@@ -16,6 +17,7 @@ import openai
 from openai import AsyncOpenAI, NotFoundError
 
 from openai_sessions._answers import decoded
+from openai_sessions._observing import timed
 from openai_sessions._policy import Operation, Outcome
 from openai_sessions._retrying import Retrier
 from openai_sessions._slots import Slots
@@ -58,9 +60,11 @@ class Requests:
         """Close the client and its connections."""
         await self._client.close()
 
-    async def _is_found(self, conversation_id: str, request: Callable[[], Awaitable[Any]]) -> bool:
+    async def _is_found(
+        self, conversation_id: str, request: Callable[[], Awaitable[Any]], *, name: str
+    ) -> bool:
         try:
-            await self._repeated(Operation.READ, conversation_id, request, name="retrieve")
+            await self._repeated(Operation.READ, conversation_id, request, name=name)
         except NotFoundError:
             return False
         return True
@@ -94,12 +98,8 @@ class Requests:
 
     async def _request(self, operation: str, request: Callable[[], Awaitable[Any]]) -> Item:
         """Make one request when it is its turn, within the timeout; decode its answer, a JSON object."""
-        response = None
         async with self.slots.one() if self.slots else nullcontext():
-            with anyio.move_on_after(self.timeout):
-                response = await request()
-        if response is None:
-            raise RequestTimeoutError(operation, self.timeout or 0)
+            response = await timed(operation, self, partial(self._in_time, operation, request))
         try:
             answer = decoded(response.content)
         except ValueError:
@@ -107,6 +107,11 @@ class Requests:
         if not isinstance(answer, dict):
             raise InvalidResponseError(operation, "is not a JSON object", _request_id(response))
         return answer
+
+    async def _in_time(self, operation: str, request: Callable[[], Awaitable[Any]]) -> Any:
+        with anyio.move_on_after(self.timeout):
+            return await request()
+        raise RequestTimeoutError(operation, self.timeout or 0)
 
 
 def _request_id(response: Any) -> str | None:

@@ -13,6 +13,7 @@ from typing import TypeVar, cast
 import anyio
 from tenacity import AsyncRetrying, RetryCallState
 
+from openai_sessions._observing import Retried, note_attempt, tell
 from openai_sessions._policy import (
     Decision,
     Failure,
@@ -191,6 +192,7 @@ class _Attempts:
             error, self.first_error = self.first_error, None
             raise error
         self._count += 1
+        note_attempt(self._count)
         try:
             result = await self._request()
         except Exception as error:
@@ -235,7 +237,7 @@ class _Attempts:
 
     def announce(self, state: RetryCallState) -> None:
         failure = self._failure(state)
-        if self._retrier.on_retry is None or failure is None:
+        if failure is None:
             return
         event = RetryEvent(
             self._operation.value,
@@ -244,6 +246,9 @@ class _Attempts:
             state.upcoming_sleep,
             self._conversation_id,
         )
+        tell(Retried(event.operation, event.attempt, event.outcome, event.wait))
+        if self._retrier.on_retry is None:
+            return
         try:
             self._retrier.on_retry(event)
         except Exception:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from openai_sessions._holding import Held
+from openai_sessions._observing import Reconciled, tell
 from openai_sessions._receipts import CannotTellError, Receipt
 from openai_sessions._types import Item
 from openai_sessions.errors import UnsettledWriteError
@@ -89,6 +90,7 @@ class _Settling:
             logger.warning(
                 "%s: %d item(s) of a failed write stay, as others follow", held.conversation_id, len(stored)
             )
+            tell(Reconciled("left standing", len(stored)))
             return Settlement(standing=stored)
         # Once the first is deleted its requests are no longer whole: only ids tell what is left.
         remaining = list(stored)
@@ -96,6 +98,7 @@ class _Settling:
             await held.delete(stored, on_deleted=remaining.remove)
         finally:
             self._keep(Receipt(held.conversation_id, left.anchors, tuple(remaining)) if remaining else None)
+        tell(Reconciled("settled", len(stored)))
         return Settlement(deleted=stored)
 
     def _ours_in(self, listed: Sequence[Item]) -> set[str]:

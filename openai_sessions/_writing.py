@@ -22,12 +22,13 @@ import anyio
 
 from openai_sessions._conversation import Doubt
 from openai_sessions._holding import Held
+from openai_sessions._observing import Counted, Reconciled, tell
 from openai_sessions._planning import batches
 from openai_sessions._policy import Operation, Outcome
 from openai_sessions._receipts import CannotTellError, Receipt, SentItems
 from openai_sessions._settling import settle_all
 from openai_sessions._types import Item
-from openai_sessions.errors import UnsettledWriteError
+from openai_sessions.errors import ConversationNotFoundError, UnsettledWriteError
 
 logger = logging.getLogger("openai_sessions")
 
@@ -36,6 +37,7 @@ async def append_items(held: Held, items: Sequence[Item]) -> list[str]:
     """Append items in order and return their ids.
 
     Raises:
+        ConversationNotFoundError: A reply was lost, and the conversation was gone before it was looked for.
         UnsettledWriteError: The write failed and could not be undone; the cause says how it failed.
         Exception: The write failed, and nothing of it is left.
     """
@@ -64,6 +66,7 @@ async def delete_appended(held: Held, ids: Sequence[str]) -> None:
     anchors = tuple(known for known in held.known.tail.ids if known not in ids)
     try:
         await held.delete(ids, on_deleted=stored.remove)
+        tell(Reconciled("rolled back", len(ids)))
     finally:
         if stored:
             held.known.unsettled.append(Receipt(held.conversation_id, anchors, tuple(stored)))
@@ -97,10 +100,13 @@ class _Write:
         held.known.acknowledge(ids)
         self._take_up(ids)
         self._ids += ids
+        tell(Counted("written", len(ids)))
 
     async def _request(self) -> list[str]:
         self._held.interruption.check()
         held, batch = self._held, self._sent.items
+        if self._sent.sends:
+            tell(Reconciled("sent again", len(batch)))
         self._is_looked_for = False
         try:
             ids = await held.gateway.create_items(held.conversation_id, batch)
@@ -122,6 +128,7 @@ class _Write:
             await retrier.sleep(retrier.policy.settle_after)  # also once the caller is cancelled
             found = await self._one_copy()
         self._is_looked_for = True
+        tell(Reconciled("not found" if found is None else "found", len(found or ())))
         return found
 
     async def _one_copy(self) -> list[str] | None:
@@ -131,7 +138,10 @@ class _Write:
         copies = self._sent.copies_in(listed, held.known.tail.ids)
         self._keep_in_doubt(self._sent.sends - len(copies))
         self._take_up(item_id for copy in copies for item_id in copy)
-        await held.delete([item_id for copy in copies[1:] for item_id in copy], on_deleted=self.stored.remove)
+        extra = [item_id for copy in copies[1:] for item_id in copy]
+        await held.delete(extra, on_deleted=self.stored.remove)
+        if extra:
+            tell(Reconciled("deleted copy", len(extra)))
         return copies[0] if copies else None
 
     def _take_up(self, ids: Iterable[str]) -> None:
@@ -148,6 +158,7 @@ class _Write:
         """Delete what the write has stored, newest first, under a deadline of its own.
 
         Raises:
+            ConversationNotFoundError: There is nothing to be undone, as the conversation is gone.
             UnsettledWriteError: It could not be done, or must not be: the listing does not tell.
         """
         held = self._held
@@ -160,7 +171,15 @@ class _Write:
         failed: BaseException | None = None
         try:
             with anyio.fail_after(min(deadline, held.interruption.grace) if is_cut else deadline):
-                await self._roll_back()
+                async with held.gateway.confirming_not_found(held.conversation_id):
+                    await self._roll_back()
+        except ConversationNotFoundError:
+            # What was stored went with the conversation, and nothing can appear in it any more.
+            for doubt in self._doubts:
+                held.known.no_longer_doubt(doubt)
+            if is_cut:
+                return
+            raise
         except BaseException as problem:  # noqa: BLE001 -- raised below, with what is left
             failed = problem
         if failed is not None:
@@ -173,7 +192,10 @@ class _Write:
         for doubt in self._doubts:
             # What preceded the request is being deleted: what preceded the write will precede it.
             doubt.sent = replace(doubt.sent, anchors=self._anchors)
+        stored = len(self.stored)
         await self._held.delete(self.stored, on_deleted=self.stored.remove)
+        if stored:
+            tell(Reconciled("rolled back", stored))
 
     def _leave_unsettled(self, error: BaseException) -> None:
         """Put what is left into a receipt."""
@@ -186,6 +208,7 @@ class _Write:
         ]
         receipt = Receipt(held.conversation_id, self._anchors, tuple(self.stored), (*in_doubt, *unknown))
         held.known.unsettled.append(receipt)
+        tell(Reconciled("left unsettled", len(self.stored)))
         if isinstance(error, asyncio.CancelledError):
             logger.warning("%s: a write was cut; its outcome is unknown", held.conversation_id)
             raise error

@@ -19,17 +19,24 @@ from openai_sessions._arguments import (
 from openai_sessions._clients import clients_for
 from openai_sessions._compactable import CompactableHistory
 from openai_sessions._failures import classify
+from openai_sessions._forking import ForkableHistory
 from openai_sessions._history import KnownHistory
 from openai_sessions._items import replay_form, to_stored
 from openai_sessions._lazy_conversation import Hooks, LazyConversation, PossibleOrphan
+from openai_sessions._metadata import KeptMetadata
+from openai_sessions._operations import one_or_none, operation
 from openai_sessions._plugged_lock import PluggedLock
 from openai_sessions._policy import RetryPolicy
 from openai_sessions._receipts import Receipt
 from openai_sessions._removing import Progress, delete_all_items, pop_newest, put_back
 from openai_sessions._retrying import Retrier, RetryBudget, RetryEvent
 from openai_sessions._settling import Settlement, settle_receipt
+from openai_sessions._streaming import StreamedHistory
+from openai_sessions._turn_limits import CountTokens
+from openai_sessions._turn_reading import TurnHistory, turn_limits
 from openai_sessions._types import ConversationCallback, Metadata
 from openai_sessions._unread import UnreadItems
+from openai_sessions._usage_keeping import KeptUsage
 from openai_sessions._writing import append_items, delete_appended
 from openai_sessions.errors import ConversationNotFoundError
 
@@ -40,7 +47,9 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
-class OpenAIConversationsSession(CompactableHistory):
+class OpenAIConversationsSession(
+    TurnHistory, ForkableHistory, StreamedHistory, CompactableHistory, KeptMetadata, KeptUsage
+):
     """Keep an agent's memory in a conversation hosted by OpenAI.
 
     A drop-in for the Agents SDK's class of the same name. The conversation is created, empty, by the
@@ -66,6 +75,10 @@ class OpenAIConversationsSession(CompactableHistory):
         history: "full" reads all pages each time. "incremental" reads the newest page of 100, and joins
             it to the items that the session then keeps in memory: exact while others only append, pop
             or clear, as deletions further back are not seen.
+        max_turns: How many of the newest turns `get_items()` without arguments returns, as the Runner
+            calls it; None for no limit. It calls it with that of `session_settings`, where that is set.
+        max_tokens: The same for tokens: it returns the newest whole turns that fit.
+        count_tokens: How many tokens a text takes; by default tiktoken tells.
         timeout: Seconds of wall clock for one request, from its start to the last byte of its
             answer; None for no limit but those of the client.
         on_conversation_created: Called with the id of each conversation that this session creates,
@@ -85,6 +98,8 @@ class OpenAIConversationsSession(CompactableHistory):
     Raises:
         ValueError: The conversation id is malformed, or the metadata is over a limit.
         TypeError: An argument is of the wrong type.
+        ImportError: There is max_tokens, no count_tokens, and no tiktoken.
+        VocabularyError: tiktoken could not fetch its vocabulary.
     """
 
     def __init__(  # noqa: PLR0913 -- the arguments of the Agents SDK's class, and ours
@@ -96,6 +111,9 @@ class OpenAIConversationsSession(CompactableHistory):
         metadata: Metadata | None = None,
         include: Sequence[str] = (),
         history: Literal["full", "incremental"] = "full",
+        max_turns: int | None = None,
+        max_tokens: int | None = None,
+        count_tokens: CountTokens | None = None,
         timeout: float | None = 30.0,
         on_conversation_created: ConversationCallback | None = None,
         on_orphan: Callable[[PossibleOrphan], object] | None = None,
@@ -104,11 +122,14 @@ class OpenAIConversationsSession(CompactableHistory):
         on_retry: Callable[[RetryEvent], object] | None = None,
         lock: PluggedLock | None = None,
     ) -> None:
+        openai_client = openai_client or _agents.default_client()
+        self._options = {name: value for name, value in dict(locals()).items() if name != "self"}
         self._settings = _agents.session_settings(session_settings)
+        self._turn_limits = turn_limits(max_turns, max_tokens, count_tokens)
         self._unread = UnreadItems()
         self._history = KnownHistory() if checked_history(history) == "incremental" else None
         self._clients = clients_for(
-            openai_client or _agents.default_client(),
+            openai_client,
             timeout=checked_timeout(timeout),
             include=checked_include(include),
             retrier=Retrier(classify=classify, policy=retry_policy or RetryPolicy(), on_retry=on_retry),
@@ -123,25 +144,45 @@ class OpenAIConversationsSession(CompactableHistory):
         )
         _agents.register_session(OpenAIConversationsSession)
 
-    async def get_items(self, limit: int | None = None) -> list[ResponseInputItemParam]:
+    @operation(arguments=["limit", "turns", "max_tokens"], gives="read")
+    async def get_items(
+        self,
+        limit: int | None = None,
+        *,
+        turns: int | None = None,
+        max_tokens: int | None = None,
+        count_tokens: CountTokens | None = None,
+    ) -> list[ResponseInputItemParam]:
         """Return the history, oldest first, ready to be sent to a model.
+
+        With `turns` or `max_tokens` these are the newest whole turns within all limits: none where the
+        newest is over one of them. They are read from the newest page back, as far as needed.
 
         Args:
             limit: How many of the newest items; None for `session_settings.limit`, or for all when
-                that is None too. 0 and negative numbers give an empty list without a request.
+                that is None too. Alone it may tear a call from its output.
+            turns: How many of the newest turns, as `turns()` gives them.
+            max_tokens: How many tokens, of the texts that `openai_sessions.tokens.item_text` returns.
+            count_tokens: How many tokens a text takes; by default as for the session. With none of the
+                limits, `max_turns` and `max_tokens` of the session hold.
 
         Returns:
-            New dicts, the caller's to change. All items take a request for each 100 of them and at
-            most two more: two at a time, or all at once when the process has read them before.
+            New dicts, the caller's to change; none, without a request, where a limit is 0 or less. All
+            items take a request for each 100 of them and at most two more: two at a time, or all at once
+            when the process has read them before.
 
         Raises:
             ConversationNotFoundError: The server does not know the conversation.
             CursorError: The server's pages contradict each other.
+            ImportError, VocabularyError: tiktoken is needed and missing, or has no vocabulary.
             openai.OpenAIError: A request failed; transient failures were repeated in vain.
         """
+        limits = await self._limits_for(limit, turns, max_tokens, count_tokens)
         self._unread.forget()
-        return cast("list[ResponseInputItemParam]", await self._read(limit))
+        items = await (self._read(limit) if limits is None else self._read_turns(limits))
+        return cast("list[ResponseInputItemParam]", items)
 
+    @operation(takes="items")
     async def add_items(
         self, items: Sequence[ResponseInputItemParam | Mapping[str, Any] | BaseModel]
     ) -> None:
@@ -169,6 +210,7 @@ class OpenAIConversationsSession(CompactableHistory):
             await self._conversation.run(append, create=True, undo=delete_appended)
             self._unread.add(given)
 
+    @operation(gives="deleted", items=one_or_none)
     async def pop_item(self) -> ResponseInputItemParam | None:
         """Remove the newest item and return it as `get_items` would; None when there is none.
 
@@ -183,6 +225,7 @@ class OpenAIConversationsSession(CompactableHistory):
         popped = await self._conversation.run(pop_newest, undo=put_back)
         return None if popped is None else cast("ResponseInputItemParam", replay_form(popped))
 
+    @operation(arguments=["purge_items", "keep_conversation"])
     async def clear_session(
         self,
         *,
@@ -216,6 +259,7 @@ class OpenAIConversationsSession(CompactableHistory):
         """The receipts of writes that failed and are not undone yet."""
         return tuple(receipt.as_json() for receipt in self._conversation.receipts())
 
+    @operation()
     async def settle(self, receipt: Mapping[str, Any]) -> Settlement:
         """Undo what a failed write has left, in this or another process.
 

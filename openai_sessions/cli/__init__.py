@@ -1,4 +1,4 @@
-"""The `openai-sessions` command: a demonstration, and the emulator as a server."""
+"""The `openai-sessions` command: conversations in a shell, a demonstration, and a server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 __all__ = ["main"]
 
-_EXTRA = ("agents", "rich", "starlette", "typer", "uvicorn")
+_EXTRA = ("agents", "aiosqlite", "rich", "sqlalchemy", "starlette", "typer", "uvicorn")
 """What `pip install "openai-sessions[cli]"` brings."""
 
 
@@ -15,7 +15,7 @@ def main() -> None:
     """Run the command named in `sys.argv`.
 
     Raises:
-        SystemExit: Always: 0 when all went well, 1 after a failure, 2 for a command that cannot be run.
+        SystemExit: Always; `docs/commands.md` lists the exit codes.
     """
     missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
     if missing:

@@ -9,6 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from openai_sessions.cli._escaping import escaped_line
+from openai_sessions.cli._wording import counted
 from openai_sessions.emulator import EmulatedRequest, Seeded
 
 
@@ -38,7 +40,7 @@ class Announcement:
         _print(console, title)
         _print(console, Text())
         for label, line in self._facts():
-            _print(console, Text.assemble((f"  {label:<8}", "dim"), _printable(line)))
+            _print(console, Text.assemble((f"  {label:<8}", "dim"), escaped_line(line)))
         _print(console, Text("\nUse it like this, and end it with Ctrl-C:\n"))
         _print(console, Text(f"    export OPENAI_BASE_URL={self.url}/v1"))
         key = "one of the keys given" if self.has_keys else "anything"
@@ -61,7 +63,7 @@ def print_request(console: Console, request: EmulatedRequest) -> None:
     """Print a line for a request, with its status or `---` for no answer, and the fault that it met."""
     status = Text("---" if request.status is None else str(request.status))
     status.stylize("green" if request.status is not None and request.status < 400 else "red")
-    line = Text.assemble(status, f" {request.method:<6} {_printable(request.path)}")
+    line = Text.assemble(status, f" {request.method:<6} {escaped_line(request.path)}")
     if request.fault is not None:
         line.append(f"  {request.fault}", style="yellow")
     _print(console, line)
@@ -71,15 +73,6 @@ def _print(console: Console, line: Text) -> None:
     console.print(line, soft_wrap=True)
 
 
-def _printable(text: str) -> str:
-    """Escape what would move the cursor of a terminal, or turn its direction of writing."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
-
-
 def _seeded(seeded: Seeded) -> str:
-    text = f"{_counted(seeded.conversations, 'conversation')} with {_counted(seeded.items, 'item')}"
+    text = f"{counted(seeded.conversations, 'conversation')} with {counted(seeded.items, 'item')}"
     return f"{text} ({seeded.known} more were there before)" if seeded.known else text
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

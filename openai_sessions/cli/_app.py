@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from openai_sessions.cli._errors import CommandError
+from openai_sessions.cli._conversation_commands import clear, fork, show, turns, usage
+from openai_sessions.cli._directory_commands import list_names, sweep
+from openai_sessions.cli._errors import one_line_errors
+from openai_sessions.cli._moving_commands import copy, export, import_file
 
 app = typer.Typer(
     help="OpenAI's hosted conversations as an agent's memory.",
-    add_completion=False,
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 failed halfway, 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # its listing of local variables would show keys
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+_PANELS: dict[str, dict[str, Callable[..., None]]] = {
+    "Conversations": {"show": show, "turns": turns, "usage": usage, "fork": fork, "clear": clear},
+    "Moving": {"export": export, "import": import_file, "copy": copy},
+    "Directory": {"list": list_names, "sweep": sweep},
+}
+for panel, commands in _PANELS.items():
+    for name, command in commands.items():
+        app.command(name, rich_help_panel=panel)(command)
 
-@app.command()
+
+@app.command(rich_help_panel="Trying it")
 def demo(
     *,
     live: Annotated[
@@ -30,14 +42,14 @@ def demo(
     """Watch an agent keep its memory in a conversation, offline or on OpenAI."""
     from openai_sessions.cli._demo import run_live, run_offline  # noqa: PLC0415 - serve needs no agents
 
-    with _one_line_errors():
+    with one_line_errors():
         if live:
             run_live(model)
         else:
             run_offline()
 
 
-@app.command()
+@app.command(rich_help_panel="Trying it")
 def serve(  # noqa: PLR0913 - one for each option
     *,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
@@ -68,7 +80,7 @@ def serve(  # noqa: PLR0913 - one for each option
     """Serve the emulator of the Conversations API, and a page that shows what it holds, until Ctrl-C."""
     from openai_sessions.cli._serve import Serving, serve_emulator  # noqa: PLC0415 - demo needs no uvicorn
 
-    with _one_line_errors():
+    with one_line_errors():
         serve_emulator(
             Serving(
                 host=host,
@@ -80,12 +92,3 @@ def serve(  # noqa: PLR0913 - one for each option
                 seed_from=seed_from,
             )
         )
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    try:
-        yield
-    except CommandError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(error.exit_code) from None

@@ -1,8 +1,16 @@
-"""A server with a page, and a browser to look at it."""
+"""A service for the command; a server with a page, and a browser to look at it."""
 
 import pytest
 
 from tests.cli.page import chromium, served
+from tests.cli.service import serving_conversations
+
+
+@pytest.fixture
+def service():
+    """A service on a socket, for the command in a process of its own."""
+    with serving_conversations() as service:
+        yield service
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ def exists(command):
         variables = [word for word in arguments[1:] if "=" not in word]
         return arguments[0] in targets and not variables
     if program == "openai-sessions":
-        return arguments[0] in [registered.callback.__name__ for registered in app.registered_commands]
+        return arguments[0] in [each.name or each.callback.__name__ for each in app.registered_commands]
     if program == "python":
         return (ROOT / arguments[0]).is_file()
     if program == "pytest":

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from openai_sessions import UnsettledWriteError
+from openai_sessions import ConversationNotFoundError, UnsettledWriteError
 
 from .stage import after, answering, cut, cut_after_commit
 from .world import texts, users
@@ -254,3 +254,25 @@ async def test_a_resend_refused_for_good_is_raised_and_leaves_nothing(world, sta
     assert caught.value.status_code == 400
     assert kept(world, session) == []
     assert session.unsettled == ()
+
+
+@pytest.mark.parametrize("meanwhile", ["reply lost", "look fails once", "caller cancelled"])
+async def test_a_conversation_deleted_before_the_look_is_not_found_and_leaves_nothing_to_settle(
+    world, stage, session, meanwhile
+):
+    """Nothing can stand in it: there is nothing to be undone, now or later."""
+
+    async def delete():
+        await world.foreign.conversations.delete(session.session_id)
+        if meanwhile == "caller cancelled":
+            writing.cancel()
+
+    stage.at("create_items", 0, cut_after_commit)
+    look_fails = meanwhile == "look fails once"
+    stage.at("list_items", 0, answering(403, None, delete) if look_fails else after(delete))
+    writing = asyncio.ensure_future(session.add_items([YES]))
+    cancelled = meanwhile == "caller cancelled"
+    with pytest.raises(asyncio.CancelledError if cancelled else ConversationNotFoundError):
+        await writing
+    assert session.unsettled == ()
+    assert session._conversation.known.doubts == []

@@ -9,11 +9,20 @@ CORE = (
     "_lazy_names",
     "errors",
     "_types",
+    "_observing",
+    "_operations",
     "_plain_json",
     "_item_types",
     "_items",
+    "_item_texts",
+    "_pairing",
+    "_turns",
+    "_turn_limits",
+    "_fork_points",
+    "tokens",
     "_same_item",
     "_planning",
+    "_usage",
     "_arguments",
     "_policy",
     "_retrying",
@@ -25,10 +34,12 @@ CORE = (
     "_locking",
     "_owned",
     "_plugged_lock",
+    "_per_loop",
     "_clients",
     "_receipts",
     "_packed_ids",
     "_conversation",
+    "_counting",
     "_pages",
     "_reading",
     "_history",
@@ -41,20 +52,34 @@ CORE = (
     "_unread",
     "_resource",
     "_identity",
+    "_metadata",
+    "_usage_keeping",
     "_compactable",
+    "_turn_reading",
+    "_forking",
+    "_streaming",
     "session",
     "_starting",
 )
-"""Each module imports only from those before it."""
+"""Each module or package imports only from those before it."""
 
 PACKAGES = {
+    "telemetry": CORE,
+    "encryption": CORE,
+    "directory": CORE,
+    "sync": CORE,
+    "transfer": CORE,
     "emulator": (),
     "testing": (*CORE, "emulator"),
-    "cli": (*CORE, "emulator", "testing"),
+    "cli": (*CORE, "directory", "transfer", "emulator", "testing"),
 }
 """Which parts of the package each of these may import, beside itself."""
 
-ONLY_IMPORTERS = {"openai": ("_requests", "_gateway", "_failures"), "tenacity": ("_retrying",)}
+ONLY_IMPORTERS = {
+    "openai": ("_requests", "_gateway", "_failures"),
+    "tenacity": ("_retrying",),
+    "tiktoken": ("tokens",),
+}
 """Which modules of the core alone import these at run time."""
 
 ROOT = "openai_sessions"
@@ -114,4 +139,4 @@ def above(layer):
     """Return the parts of the package that a layer may import."""
     if layer in PACKAGES:
         return (*PACKAGES[layer], layer)
-    return CORE[: CORE.index(layer)]
+    return CORE[: CORE.index(layer) + 1]  # a package imports from itself

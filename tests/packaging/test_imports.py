@@ -19,7 +19,7 @@ loaded = {{name.partition(".")[0] for name in set(sys.modules) - before}}
 print(*sorted(loaded & {{{names}}}))
 """
 
-EXTRAS = ("agents", "pytest", "rich", "starlette", "typer", "uvicorn", "vcr")
+EXTRAS = ("agents", "opentelemetry", "pytest", "rich", "sqlalchemy", "starlette", "typer", "uvicorn", "vcr")
 
 
 @pytest.mark.slow
@@ -29,7 +29,7 @@ EXTRAS = ("agents", "pytest", "rich", "starlette", "typer", "uvicorn", "vcr")
         ("openai_sessions", EXTRAS),
         ("openai_sessions.testing", ("agents", "pytest", "typer", "vcr")),
         ("openai_sessions.emulator", ("agents", "pytest", "typer", "vcr")),
-        ("openai_sessions.cli", ("agents", "starlette", "typer", "uvicorn")),
+        ("openai_sessions.cli", ("agents", "sqlalchemy", "starlette", "typer", "uvicorn")),
     ],
 )
 def test_import_loads_nothing_that_is_not_needed(module, unwanted):

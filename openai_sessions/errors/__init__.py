@@ -4,22 +4,47 @@
     ├── ConversationNotCreatedError   (ValueError, AttributeError)
     ├── ConversationNotFoundError
     ├── InvalidItemError              (ValueError)
+    ├── InvalidUsageError             (ValueError)
+    ├── MetadataFullError             (ValueError)
     ├── CursorError
     ├── InvalidResponseError
     ├── RequestTimeoutError           (TimeoutError)
     ├── UnsettledWriteError
-    └── ClientLoopError               (RuntimeError)
+    ├── ClientLoopError               (RuntimeError)
+    ├── VocabularyError
+    │
+    │   in openai_sessions.errors.forking
+    ├── ForkPointError                (ValueError)
+    ├── ForkVerificationError
+    ├── UnfinishedForkError
+    │
+    │   in openai_sessions.errors.transfer
+    ├── TransferConflictError
+    ├── TransferFileError             (ValueError)
+    ├── TransferVerificationError
+    ├── UnsettledTransferError
+    │
+    │   in openai_sessions.errors.directory
+    ├── DirectorySchemaError
+    ├── NameNotFoundError             (LookupError)
+    ├── NameTakenError                (ValueError)
+    ├── ConversationRegisteredError   (ValueError)
+    ├── DeletionPendingError          (ValueError)
+    └── CurrentBranchError            (ValueError)
 
     UnsettledWarning                  (ResourceWarning)
 
-Errors of the API to which this library can add no fact pass through as those of `openai`. No error
-carries the content of an item, a header or a key in its message.
+All of them are also names of `openai_sessions`. Errors of the API to which this library can add no fact
+pass through as those of `openai`. No error carries the content of an item, a header or a key in its message.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+_MOST_SHOWN = 100
+"""How many characters of a value of metadata a message shows."""
 
 
 class SessionError(Exception):
@@ -70,6 +95,45 @@ class InvalidItemError(SessionError, ValueError):
         self.reason = reason
 
 
+class InvalidUsageError(SessionError, ValueError):
+    """Tell that the metadata holds something else where the totals of the usage are kept.
+
+    Nothing was changed: what stands there may be somebody's.
+
+    Attributes:
+        conversation_id: The conversation.
+        value: What stands there, at most 512 characters.
+        reason: Why it is no record of usage, in words.
+    """
+
+    def __init__(self, conversation_id: str, value: str, reason: str) -> None:
+        shown = value if len(value) <= _MOST_SHOWN else value[:_MOST_SHOWN] + "…"
+        super().__init__(
+            f"The metadata 'openai_sessions.usage' of {conversation_id} is {shown!r}, which is no record of "
+            f"usage: {reason}. `await session.set_session_usage(Usage())` begins a new one in its place."
+        )
+        self.conversation_id = conversation_id
+        self.value = value
+        self.reason = reason
+
+
+class MetadataFullError(SessionError, ValueError):
+    """Tell that a conversation cannot keep one more pair of metadata. Nothing was changed.
+
+    Attributes:
+        conversation_id: The conversation.
+        pairs: How many pairs it would have.
+    """
+
+    def __init__(self, conversation_id: str, pairs: int) -> None:
+        super().__init__(
+            f"{conversation_id} would have {pairs} pairs of metadata, and the API keeps at most 16. Remove "
+            'one first: `await session.update_metadata({"…": None})`. Nothing was changed.'
+        )
+        self.conversation_id = conversation_id
+        self.pairs = pairs
+
+
 class CursorError(SessionError):
     """Tell that a list could not be read to its end because the server's pages contradict each other.
 
@@ -78,10 +142,16 @@ class CursorError(SessionError):
         cursor: The item id after which the page was asked.
     """
 
-    def __init__(self, conversation_id: str, cursor: str, reason: str) -> None:
+    def __init__(
+        self,
+        conversation_id: str,
+        cursor: str,
+        reason: str,
+        *,
+        remedy: str = "Try again; if it persists, the server's paging is broken.",
+    ) -> None:
         super().__init__(
-            f"The items of {conversation_id} could not be read: the page after {cursor} {reason}. "
-            "Try again; if it persists, the server's paging is broken."
+            f"The items of {conversation_id} could not be read: the page after {cursor} {reason}. {remedy}"
         )
         self.conversation_id = conversation_id
         self.cursor = cursor
@@ -169,6 +239,23 @@ class ClientLoopError(SessionError, RuntimeError):
             "openai_client out and set no default client (the session then keeps a client of its own "
             "for each loop), or make a client and a session inside each event loop."
         )
+
+
+class VocabularyError(SessionError):
+    """Tell that tiktoken could not fetch the vocabulary that it counts with. `__cause__` says why.
+
+    Attributes:
+        encoding: The name of the vocabulary, such as "o200k_base".
+    """
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(
+            f"tiktoken could not fetch its vocabulary {encoding!r}. It does so once, over the network, and "
+            "keeps it where TIKTOKEN_CACHE_DIR says. To count offline, set TIKTOKEN_CACHE_DIR to a folder, "
+            f"run `python -c \"import tiktoken; tiktoken.get_encoding('{encoding}')\"` once where there is "
+            "a network, and take the folder along; or give count_tokens= a function of your own."
+        )
+        self.encoding = encoding
 
 
 class UnsettledWarning(ResourceWarning):

@@ -1,0 +1,286 @@
+"""What happens inside an operation, told to whoever observes it.
+
+That is nobody, unless the application has imported OpenTelemetry, or has asked for an observer.
+The operation that is under way is known by a context variable, so that it is the same in every task that
+it starts. What comes from a task that outlives its operation is told to nobody.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from typing import Any, Literal, Protocol, TypeVar
+
+T = TypeVar("T")
+
+logger = logging.getLogger("openai_sessions")
+
+Action = Literal["read", "written", "deleted"]
+"""What an operation does to items: it returns them, the server acknowledges them, or they are gone."""
+
+Result = Literal[
+    "found",
+    "not found",
+    "sent again",
+    "deleted copy",
+    "rolled back",
+    "settled",
+    "left standing",
+    "left unsettled",
+]
+"""How far the looking for a write whose outcome is unknown, or the undoing of one, has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """Tell that a request has ended.
+
+    Attributes:
+        name: What was asked for, such as "list items".
+        base_url: The base URL of the client.
+        attempt: Which attempt it was, from 1.
+        seconds: How long it was under way.
+        response: The answer of the HTTP library, or None.
+        error: What was raised instead, or None.
+    """
+
+    name: str
+    base_url: str
+    attempt: int
+    seconds: float
+    response: Any
+    error: BaseException | None
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """Tell that a request is sent again; the attributes are those of `RetryEvent`."""
+
+    operation: str
+    attempt: int
+    outcome: str
+    wait: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """Tell how far a reconciliation has come, and how many items it is about."""
+
+    result: Result
+    items: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Tell that items were read, written or deleted."""
+
+    action: Action
+    items: int
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """Tell which items the caller gave, or is given, all at once."""
+
+    items: Sequence[object]
+
+
+Event = Requested | Retried | Reconciled | Counted | Handled
+
+
+class Subject(Protocol):
+    """What operations are called on."""
+
+    @property
+    def conversation_id(self) -> str | None:
+        """The id of the conversation, or None while there is none."""
+        ...
+
+
+class HasBaseURL(Protocol):
+    """What makes requests."""
+
+    @property
+    def base_url(self) -> str:
+        """The URL that its requests are relative to."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOperation:
+    """An operation that begins.
+
+    Attributes:
+        name: The name of the method.
+        subject: What it is called on.
+        arguments: Those arguments that say how much is asked for, by name; None is left out.
+    """
+
+    name: str
+    subject: Subject
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+class Observation(Protocol):
+    """One operation, as an observer sees it."""
+
+    def entered(self) -> AbstractContextManager[object]:
+        """Return a context manager in which the operation goes on."""
+        ...
+
+    def tell(self, event: Event) -> None:
+        """Take up what has happened."""
+        ...
+
+    def end(self, error: BaseException | None) -> None:
+        """Take up that the operation has returned, or raised an error."""
+        ...
+
+
+class Observer(Protocol):
+    """Whoever is told of operations."""
+
+    def begin(self, operation: SessionOperation) -> Observation:
+        """Return the observation of an operation that begins."""
+        ...
+
+
+class UnderWay:
+    """An operation that is observed. An observer that fails is logged, and never fails the operation."""
+
+    def __init__(self, subject: Subject, observation: Observation) -> None:
+        self._subject = subject
+        self._observation = observation
+        self._is_over = False
+
+    def is_part_of(self, subject: Subject) -> bool:
+        """Tell whether what is called on the subject now is a part of this operation."""
+        return self._subject is subject and not self._is_over
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Have what happens inside belong to this operation."""
+        token = _under_way.set(self)
+        try:
+            with self._observation.entered():
+                yield
+        finally:
+            with suppress(ValueError):  # closed by the garbage collector, in a context of its own
+                _under_way.reset(token)
+
+    def tell(self, event: Event) -> None:
+        """Tell the observer of an event, unless the operation is over."""
+        if not self._is_over:
+            with _logged():
+                self._observation.tell(event)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Tell the observer that the operation is over."""
+        self._is_over = True
+        with _logged():
+            self._observation.end(error)
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    try:
+        yield
+    except Exception:
+        logger.exception("an observer raised")
+
+
+_chosen: ContextVar[Observer | None] = ContextVar("_chosen", default=None)
+_under_way: ContextVar[UnderWay | None] = ContextVar("_under_way", default=None)
+_attempt: ContextVar[int] = ContextVar("_attempt", default=1)
+
+
+@contextmanager
+def observed_by(observer: Observer) -> Iterator[None]:
+    """Have operations that begin inside told to this observer, and no other."""
+    token = _chosen.set(observer)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+@contextmanager
+def not_a_part() -> Iterator[None]:
+    """Have operations that begin inside, as in a callback of the user's, stand for themselves."""
+    token = _under_way.set(None)
+    try:
+        yield
+    finally:
+        _under_way.reset(token)
+
+
+def begun(operation: SessionOperation) -> UnderWay | None:
+    """Begin to observe an operation; None when nobody does, or it is a part of one that is observed."""
+    observer = _chosen.get() or _default()
+    around = _under_way.get()
+    if observer is None or (around is not None and around.is_part_of(operation.subject)):
+        return None
+    try:
+        return UnderWay(operation.subject, observer.begin(operation))
+    except Exception:
+        logger.exception("an observer raised")
+        return None
+
+
+def is_observed() -> bool:
+    """Tell whether an operation that begins now may be observed."""
+    return _chosen.get() is not None or _default() is not None
+
+
+def _default() -> Observer | None:
+    """Return OpenTelemetry once the application has imported it."""
+    return _opentelemetry() if sys.modules.get("opentelemetry.trace") else None
+
+
+@cache
+def _opentelemetry() -> Observer | None:
+    try:
+        observer: Observer = import_module("openai_sessions.telemetry").Telemetry()
+    except (ImportError, TypeError, AttributeError):  # an older API lacks modules, arguments or names
+        logger.warning("no telemetry: this needs opentelemetry-api 1.30 or newer", exc_info=True)
+        return None
+    return observer
+
+
+def note_attempt(number: int) -> None:
+    """Take up that the request which follows is this attempt at it, from 1."""
+    _attempt.set(number)
+
+
+async def timed(name: str, client: HasBaseURL, request: Callable[[], Awaitable[T]]) -> T:
+    """Make a request; tell the observer of the operation that it is a part of."""
+    under_way = _under_way.get()
+    if under_way is None:
+        return await request()
+    begun_at, attempt = time.perf_counter(), _attempt.get()
+    response: T | None = None
+    error: BaseException | None = None
+    try:
+        response = await request()
+    except BaseException as raised:
+        error = raised
+        raise
+    else:
+        return response
+    finally:
+        seconds = time.perf_counter() - begun_at
+        under_way.tell(Requested(name, client.base_url, attempt, seconds, response, error))
+
+
+def tell(event: Event) -> None:
+    """Tell the observer of the operation that is under way of an event."""
+    under_way = _under_way.get()
+    if under_way is not None:
+        under_way.tell(event)

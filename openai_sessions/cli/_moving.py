@@ -1,0 +1,140 @@
+"""`openai-sessions export`, `import` and `copy`: histories from one place to another."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openai_sessions.cli._confirming import confirm, require_terminal
+from openai_sessions.cli._errors import CommandError, ExitCode
+from openai_sessions.cli._output import write_line
+from openai_sessions.cli._progress import progress
+from openai_sessions.cli._stores import is_store, open_store, shown_store
+from openai_sessions.cli._wording import counted
+from openai_sessions.cli._workspace import Workspace
+from openai_sessions.session import OpenAIConversationsSession
+from openai_sessions.transfer import TransferReport, copy_session, export_session, import_session
+
+STANDARD = "-"
+"""Standard input or output in the place of a file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """What to write to a file.
+
+    Attributes:
+        conversation: An id, or a name of the directory.
+        file: The file, or `-` for standard output.
+        yes: Whether to replace a file that is there without asking.
+    """
+
+    conversation: str
+    file: str
+    yes: bool = False
+
+    async def __call__(self, workspace: Workspace) -> None:
+        """Write the file, and say how many items it has."""
+        to_standard = self.file == STANDARD
+        if not (to_standard or self.yes) and _exists(self.file):
+            require_terminal()
+            confirm(f"Replace {self.file}?")
+        session = await workspace.source(self.conversation)
+        hidden = workspace.settings.quiet or (to_standard and sys.stdout.isatty())
+        with progress(f"Exporting {self.conversation}", quiet=hidden) as show:
+            file: Any = sys.stdout.buffer if to_standard else self.file
+            report = await export_session(session, file, on_progress=show)
+        if not to_standard:
+            workspace.note(f"Exported {counted(report.copied, 'item')} to {self.file}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Import:
+    """What to read from a file.
+
+    Attributes:
+        file: The file.
+        into: An id, or a name of the directory; None for a new conversation.
+        name: A new name of the directory; None for none.
+        append: Whether to add to a conversation that holds something.
+        keep_partial: Whether to leave what was written when it fails.
+    """
+
+    file: str
+    into: str | None = None
+    name: str | None = None
+    append: bool = False
+    keep_partial: bool = False
+
+    async def __call__(self, workspace: Workspace) -> None:
+        """Write the items, and print the id of the conversation."""
+        if self.name and self.into:
+            raise CommandError("Give --name or --into, not both.", exit_code=ExitCode.USAGE)
+        if self.name:
+            await workspace.require_free(self.name)
+        session = await workspace.target(self.name or self.into, make=self.name is not None)
+        with progress("Importing", quiet=workspace.settings.quiet) as show:
+            report = await import_session(
+                self.file, session, append=self.append, keep_partial=self.keep_partial, on_progress=show
+            )
+        _tell("Imported", report, session, workspace)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """What to copy.
+
+    Attributes:
+        source: An id, a name of the directory, or a store of the Agents SDK.
+        target: The same; None for a new conversation.
+        append: Whether to add to a target that holds something.
+        keep_partial: Whether to leave what was written when it fails.
+    """
+
+    source: str
+    target: str | None = None
+    append: bool = False
+    keep_partial: bool = False
+
+    async def __call__(self, workspace: Workspace) -> None:
+        """Copy the items, and print the id of the conversation that they went to."""
+        async with AsyncExitStack() as stack:
+            source = await self._source(workspace, stack)
+            target = await self._target(workspace, stack)
+            with progress(f"Copying {_shown(self.source)}", quiet=workspace.settings.quiet) as show:
+                report = await copy_session(
+                    source, target, append=self.append, keep_partial=self.keep_partial, on_progress=show
+                )
+        _tell("Copied", report, target, workspace)
+
+    async def _source(self, workspace: Workspace, stack: AsyncExitStack) -> Any:
+        if is_store(self.source):
+            return await stack.enter_async_context(open_store(self.source, create=False))
+        return await workspace.source(self.source)
+
+    async def _target(self, workspace: Workspace, stack: AsyncExitStack) -> Any:
+        if self.target is not None and is_store(self.target):
+            return await stack.enter_async_context(open_store(self.target, create=True))
+        return await workspace.target(self.target, make=True)
+
+
+def _tell(done: str, report: TransferReport, target: object, workspace: Workspace) -> None:
+    notes = [
+        f"{report.already_there:,} were there already" if report.already_there else "",
+        f"{report.skipped:,} of reasoning left out: it cannot be stored" if report.skipped else "",
+    ]
+    said = "; ".join([f"{done} {counted(report.copied, 'item')}", *filter(None, notes)])
+    workspace.note(f"{said}.")
+    if isinstance(target, OpenAIConversationsSession) and target.conversation_id is not None:
+        write_line(target.conversation_id)
+
+
+def _shown(place: str) -> str:
+    return shown_store(place) if is_store(place) else place
+
+
+def _exists(file: str) -> bool:
+    return Path(file).exists()

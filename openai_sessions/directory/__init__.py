@@ -1,0 +1,33 @@
+"""Sessions by name: a directory in SQLite or PostgreSQL.
+
+Needs SQLAlchemy and a driver: `pip install "openai-sessions[directory]"`, or `[postgresql]`.
+"""
+
+try:
+    import sqlalchemy.ext.asyncio
+except ImportError as error:
+    raise ImportError(
+        "A SessionDirectory needs SQLAlchemy: pip install 'openai-sessions[directory]'", name=error.name
+    ) from error
+
+from openai_sessions.directory._directory import SessionDirectory
+from openai_sessions.directory._named_session import NamedSession
+from openai_sessions.directory._values import (
+    BranchEntry,
+    LostCreation,
+    SessionEntry,
+    SessionPage,
+    SweepReport,
+)
+
+__all__ = [
+    "BranchEntry",
+    "LostCreation",
+    "NamedSession",
+    "SessionDirectory",
+    "SessionEntry",
+    "SessionPage",
+    "SweepReport",
+]
+
+del sqlalchemy

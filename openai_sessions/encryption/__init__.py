@@ -1,0 +1,9 @@
+"""A history that its store cannot read, and that expires.
+
+Needs the package cryptography: `pip install "openai-sessions[encrypt]"`.
+"""
+
+from openai_sessions.encryption._session import EncryptedSession
+from openai_sessions.encryption._skipped import SkippedItems
+
+__all__ = ["EncryptedSession", "SkippedItems"]

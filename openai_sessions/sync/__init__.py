@@ -1,0 +1,13 @@
+"""The session for programs without async: scripts, notebooks, threads.
+
+```python
+from openai_sessions.sync import OpenAIConversationsSession
+
+with OpenAIConversationsSession() as session:
+    session.add_items([{"role": "user", "content": "Hello"}])
+```
+"""
+
+from openai_sessions.sync._session import OpenAIConversationsSession
+
+__all__ = ["OpenAIConversationsSession"]

@@ -1,0 +1,56 @@
+"""A directory of names, beside a service, that the command and a test look into."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timezone
+
+import openai
+
+from openai_sessions.directory import SessionDirectory
+from tests.cli.service import user
+from tests.examples.stand_in import API_KEY
+
+
+def now():
+    return datetime.now(timezone.utc)
+
+
+class Directory:
+    """A directory in a file, as the test sees it."""
+
+    def __init__(self, service, file):
+        self.url = f"sqlite+aiosqlite:///{file}"
+        self._service = service
+        service.variables["OPENAI_SESSIONS_DIRECTORY"] = self.url
+
+    def do(self, work, **options):
+        """Run a coroutine function with the directory, and return what it returns."""
+
+        async def doing():
+            async with (
+                openai.AsyncOpenAI(base_url=self._service.base_url, api_key=API_KEY) as client,
+                SessionDirectory(self.url, openai_client=client, **options) as directory,
+            ):
+                await directory.create_tables()
+                return await work(directory)
+
+        return asyncio.run(doing())
+
+    def holds(self, *names, tenant="", expires_in=None, clock=now):
+        """Let names stand for conversations in which they were said."""
+
+        async def open_names(directory):
+            for name in names:
+                session = await directory.session(name, expires_in=expires_in)
+                await session.add_items([user(f"I am {name}")])
+
+        self.do(open_names, tenant=tenant, clock=clock)
+
+    def names(self):
+        """Return all names with their conversations."""
+
+        async def names(directory):
+            return {entry.name: entry.conversation_id for entry in (await directory.list()).entries}
+
+        return self.do(names)

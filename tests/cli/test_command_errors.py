@@ -1,0 +1,127 @@
+"""What goes wrong is told in one line on standard error: the fact, the request id and the remedy."""
+
+import re
+
+import pytest
+
+from openai_sessions.cli._explaining import explained
+from openai_sessions.emulator import Fault
+from tests.cli.command import run
+from tests.cli.service import turns
+from tests.examples.stand_in import API_KEY
+
+DEAD = "http://127.0.0.1:9/v1"
+"""Nothing listens on the discard port of loopback."""
+
+REQUEST_ID = r" \(x-request-id: req_[0-9a-f]{32}\)\.$"
+
+
+@pytest.mark.slow
+def test_unknown_conversation_is_told_with_the_request_id(service):
+    exit_code, error = service.failure("show", "conv_gone")
+    assert exit_code == 3
+    said = "There is no conversation conv_gone: it was deleted, or belongs to another project or server"
+    assert re.match(re.escape(said) + REQUEST_ID, error)
+
+
+@pytest.mark.slow
+def test_refused_key_is_told_without_the_key(service):
+    service.holds("conv_1", turns(1))
+    exit_code, error = service.failure("show", "conv_1", OPENAI_API_KEY="sk-wrong-key")
+    assert exit_code == 1
+    assert error.startswith(f"{service.base_url} answered 401: ")
+    assert re.search("; set OPENAI_API_KEY to a key that is accepted there" + REQUEST_ID, error)
+    assert "wrong-key" not in error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", ["", " "])
+def test_missing_key_is_told_before_any_request(service, key):
+    assert service.failure("show", "conv_1", OPENAI_API_KEY=key) == (
+        2,
+        "There is no API key: set OPENAI_API_KEY.",
+    )
+    assert service.emulator.requests == ()
+
+
+@pytest.mark.slow
+def test_service_that_cannot_be_reached_is_named(service):
+    exit_code, error = service.failure("show", "conv_1", "--base-url", DEAD)
+    assert exit_code == 1
+    assert re.fullmatch(rf"{DEAD} could not be reached \(.+\): check --base-url or OPENAI_BASE_URL\.", error)
+
+
+@pytest.mark.slow
+def test_base_url_that_is_none_is_told(service):
+    assert service.failure("show", "conv_1", "--base-url", "localhost:80") == (
+        2,
+        "--base-url is 'localhost:80'; it must begin with http:// or https://.",
+    )
+
+
+@pytest.mark.slow
+def test_id_that_is_none_is_told(service):
+    exit_code, error = service.failure("show", "conv_/../x")
+    assert exit_code == 2
+    assert "conv_/../x" in error
+
+
+@pytest.mark.slow
+def test_name_without_a_directory_is_told_with_the_remedy(service):
+    exit_code, error = service.failure("show", "user_123")
+    assert exit_code == 2
+    assert error == (
+        "'user_123' is no id (conv_...), and for a name there is no directory: "
+        "give --directory, or set OPENAI_SESSIONS_DIRECTORY."
+    )
+
+
+@pytest.mark.slow
+def test_failure_in_the_middle_of_a_transcript_is_told_behind_it(service):
+    """What was read is shown, and the exit code says that it is not all."""
+    service.holds("conv_1", turns(150))
+    service.emulator.inject(Fault("quota"), operation="list_items", after=1, times=9)
+    finished = service.run("show", "conv_1")
+    assert finished.returncode == 1
+    assert finished.stdout.startswith("user       Question 1\n")
+    assert len(finished.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_wrong_option_ends_with_2():
+    finished = run("show", "conv_1", "--backwards")
+    assert (finished.returncode, finished.stdout) == (2, "")
+    assert "--backwards" in finished.stderr
+
+
+@pytest.mark.slow
+def test_key_is_no_option():
+    """It would be seen in the list of processes."""
+    assert run("show", "conv_1", "--api-key", "sk-1").returncode == 2
+
+
+def test_unexpected_error_is_told_by_its_place_without_its_text():
+    with pytest.raises(KeyError) as caught:
+        _ = {}["what somebody said"]
+    told = explained(caught.value, base_url=DEAD)
+    assert told.exit_code == 1
+    assert re.fullmatch(
+        r"Unexpected KeyError in test_command_errors\.py, line \d+; this is a defect of openai-sessions\.",
+        str(told),
+    )
+
+
+def test_error_is_one_line_without_the_key_however_it_is_written(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", API_KEY)
+    told = str(explained(ValueError(f"with {API_KEY},\nand \x1b[2J{'x' * 900}"), base_url=DEAD))
+    assert told.startswith(r"with sk-..., and \x1b[2Jxxx")
+    assert len(told) < 520
+
+
+def test_statement_of_a_database_is_not_shown():
+    class OperationalError(Exception):
+        pass
+
+    OperationalError.__module__ = "sqlalchemy.exc"
+    error = OperationalError("no such table: names\n[SQL: SELECT 'secret']")
+    assert str(explained(error, base_url=DEAD)) == "The database failed: no such table: names."

@@ -1,0 +1,200 @@
+"""`openai-sessions export`, `import` and `copy`: files, pipes, conversations and the SDK's stores."""
+
+import asyncio
+import json
+import signal
+import stat
+import subprocess
+import time
+
+import pytest
+from agents import SQLiteSession
+from agents.extensions.memory import SQLAlchemySession
+
+from openai_sessions.emulator import Fault
+from tests.cli.command import COMMAND, environment
+from tests.cli.service import assistant, turns, user
+from tests.conformance.postgres_server import postgres_server
+from tests.processes.redis_server import redis_server
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "export.jsonl"
+
+
+def test_export_writes_a_header_and_an_item_a_line(service, file):
+    service.holds("conv_1", turns(1))
+    finished = service.run("export", "conv_1", str(file))
+    assert (finished.returncode, finished.stdout, finished.stderr) == (
+        0,
+        "",
+        f"Exported 2 items to {file}.\n",
+    )
+    header, *items = map(json.loads, file.read_text().splitlines())
+    assert (header["session_id"], header["items"], items) == ("conv_1", 2, turns(1))
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_export_replaces_no_file_unless_told_to(service, file):
+    service.holds("conv_1", turns(1))
+    file.write_text("precious")
+    exit_code, _ = service.failure("export", "conv_1", str(file))
+    assert (exit_code, file.read_text()) == (2, "precious")
+    assert [] == service.output("export", "conv_1", str(file), "--yes", "--quiet")
+    assert len(file.read_text().splitlines()) == 3
+
+
+def test_export_that_fails_leaves_no_file(service, file):
+    service.holds("conv_1", turns(150))
+    service.emulator.inject(Fault("quota"), operation="list_items", after=1, times=9)
+    exit_code, _ = service.failure("export", "conv_1", str(file))
+    assert (exit_code, list(file.parent.iterdir())) == (1, [])
+
+
+def test_export_goes_through_a_pipe_into_an_import(service):
+    service.holds("conv_1", [user("Grüße\u2028"), assistant("b")])
+    exported = service.output("export", "conv_1", "-")
+    finished = service.run("import", "-", stdin="\n".join(exported) + "\n")
+    imported = finished.stdout.strip()
+    assert (finished.returncode, finished.stderr) == (0, f"Writing to {imported}.\nImported 2 items.\n")
+    assert service.texts(imported) == service.texts("conv_1")
+
+
+def test_import_goes_into_an_empty_conversation_or_behind_what_is_there(service, file):
+    service.holds("conv_1", turns(2))
+    service.output("export", "conv_1", str(file), "--quiet")
+    service.holds("conv_empty", [])
+    assert ["conv_empty"] == service.output("import", str(file), "--into", "conv_empty", "--quiet")
+    assert service.texts("conv_empty") == service.texts("conv_1")
+    service.holds("conv_full", [user("Before")])
+    exit_code, error = service.failure("import", str(file), "--into", "conv_full")
+    assert exit_code == 1
+    assert error == (
+        "The target holds something else than the source, from its item 0 on (counted from 0); "
+        "nothing was written: --append adds to it."
+    )
+    service.output("import", str(file), "--into", "conv_full", "--append", "--quiet")
+    assert service.texts("conv_full") == ["Before", *service.texts("conv_1")]
+
+
+def test_wrong_file_is_told_and_nothing_is_written(service, file):
+    file.write_text("no export\n")
+    exit_code, error = service.failure("import", str(file))
+    assert (exit_code, error.startswith("Line 1 of the export is not JSON")) == (1, True)
+    assert service.failure("import", f"{file}.none") == (1, f"{file}.none: No such file or directory.")
+    assert service.conversations() == []
+
+
+def test_import_that_fails_leaves_no_conversation(service, file):
+    service.holds("conv_1", turns(60))
+    service.output("export", "conv_1", str(file), "--quiet")
+    service.emulator.inject(Fault("quota"), operation="create_items", after=1, times=9)
+    finished = service.run("import", str(file), "--quiet")
+    assert (finished.returncode, finished.stdout, "answered 429" in finished.stderr) == (1, "", True)
+    assert service.conversations() == ["conv_1"]
+
+
+def test_copy_prints_the_id_of_the_copy(service):
+    service.holds("conv_1", turns(2))
+    finished = service.run("copy", "conv_1")
+    copied = finished.stdout.strip()
+    assert (finished.returncode, finished.stderr) == (0, f"Writing to {copied}.\nCopied 4 items.\n")
+    assert service.texts(copied) == service.texts("conv_1")
+
+
+def test_copy_that_was_cut_short_goes_on(service):
+    service.holds("conv_1", turns(3))
+    service.holds("conv_begun", turns(1))
+    finished = service.run("copy", "conv_1", "conv_begun")
+    assert (finished.returncode, finished.stderr) == (0, "Copied 4 items; 2 were there already.\n")
+    assert service.texts("conv_begun") == service.texts("conv_1")
+
+
+@pytest.mark.parametrize(
+    ("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "kill"]
+)
+def test_copy_that_is_ended_leaves_no_conversation(service, number, exit_code):
+    service.holds("conv_1", turns(2_000))
+    with subprocess.Popen(
+        [*COMMAND, "copy", "conv_1", "--quiet"],
+        env=environment(**service.variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert eventually(
+            lambda: len(service.conversations()) == 2 and service.emulator.items(copy_of(service))
+        )
+        process.send_signal(number)
+        assert process.communicate(timeout=60) == ("", "Interrupted.\n")
+    assert (process.returncode, service.conversations()) == (exit_code, ["conv_1"])
+
+
+def copy_of(service):
+    (copy,) = {*service.conversations()} - {"conv_1"}
+    return copy
+
+
+def eventually(condition):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_copy_goes_to_a_file_of_the_sdk_and_back(service, tmp_path):
+    service.holds("conv_1", turns(2))
+    store = f"sqlite:///{tmp_path}/sessions.db#user_1"
+    assert [] == service.output("copy", "conv_1", store, "--quiet")
+    session = SQLiteSession("user_1", tmp_path / "sessions.db")
+    assert asyncio.run(session.get_items()) == turns(2)
+    session.close()
+    (copied,) = service.output("copy", store, "--quiet")
+    assert service.texts(copied) == service.texts("conv_1")
+
+
+def test_copy_goes_to_a_database_of_the_sdk_and_back(service, tmp_path):
+    service.holds("conv_1", turns(2))
+    url = f"sqlite+aiosqlite:///{tmp_path}/sessions.db"
+    assert [] == service.output("copy", "conv_1", f"{url}#user_1", "--quiet")
+    assert asyncio.run(items_of(url)) == turns(2)
+    (copied,) = service.output("copy", f"{url}#user_1", "--quiet")
+    assert service.texts(copied) == service.texts("conv_1")
+
+
+async def items_of(url):
+    session = SQLAlchemySession.from_url("user_1", url=url)
+    try:
+        return await session.get_items()
+    finally:
+        await session.engine.dispose()
+
+
+@pytest.mark.parametrize("server", [redis_server, postgres_server])
+def test_copy_goes_to_a_server_of_the_sdk_and_back(service, server):
+    service.holds("conv_1", turns(2))
+    with server() as url:
+        assert [] == service.output("copy", "conv_1", f"{url}#user_1", "--quiet")
+        (copied,) = service.output("copy", f"{url}#user_1", "--quiet")
+    assert service.texts(copied) == service.texts("conv_1")
+
+
+@pytest.mark.parametrize(
+    ("store", "exit_code", "said"),
+    [
+        ("sqlite:///none.db#user_1", 3, "none.db: there is no such file."),
+        ("sqlite:///none.db", 2, "A store is one of "),
+        ("mysql://me:secret@host/x?password=secret#user_1", 2, "mysql://me@host/x#user_1 is none."),
+        ("postgresql://me:secret@127.0.0.1:9/x#user_1", 1, "A connection failed: "),
+        ("redis://:secret@127.0.0.1:9/0#user_1", 1, "failed: "),
+    ],
+)
+def test_store_that_cannot_be_read_is_told_without_its_password(service, store, exit_code, said):
+    told = service.failure("copy", store)
+    assert (told[0], said in told[1], "secret" in told[1]) == (exit_code, True, False)
+    assert service.conversations() == []

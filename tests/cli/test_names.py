@@ -1,0 +1,218 @@
+"""The command with a directory of names: `list`, `sweep`, and names in the place of ids."""
+
+import json
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from openai_sessions import Usage
+from openai_sessions.emulator import Fault
+from tests.cli.directories import Directory
+from tests.cli.service import turns
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def directory(service, tmp_path):
+    directory = Directory(service, tmp_path / "names.db")
+    directory.holds()
+    return directory
+
+
+def long_ago():
+    return datetime.now(timezone.utc) - timedelta(days=30)
+
+
+def test_list_has_names_times_and_conversations_and_needs_no_key(service, directory):
+    directory.holds("support/1", "support/2", "user_1")
+    lines = [line.split("\t") for line in service.output("list", "--prefix", "support/", OPENAI_API_KEY="")]
+    conversations = directory.names()
+    assert [(name, expires, where) for name, _, expires, where in lines] == [
+        (name, "-", conversations[name]) for name in ("support/1", "support/2")
+    ]
+    assert all(datetime.fromisoformat(line[1]).tzinfo for line in lines)
+
+
+def test_list_as_json_has_all_that_the_directory_says(service, directory):
+    directory.holds("user_1", expires_in=timedelta(days=1))
+    (entry,) = service.json("list", "--json")
+    assert entry.keys() == {
+        "name",
+        "conversation_id",
+        "metadata",
+        "created_at",
+        "used_at",
+        "expires_at",
+        "branch",
+    }
+    assert datetime.fromisoformat(entry["expires_at"]) > datetime.now(timezone.utc)
+
+
+def test_list_goes_from_page_to_page(service, directory):
+    directory.holds("a", "b", "c")
+    first = service.run("list", "--limit", "2")
+    assert ([line[0] for line in first.stdout.splitlines()], first.stderr) == (
+        ["a", "b"],
+        "There are more: --after b\n",
+    )
+    assert [line[0] for line in service.output("list", "--after", "b", "--limit", "2")] == ["c"]
+
+
+def test_tenants_see_their_own_names(service, directory):
+    directory.holds("a", tenant="first")
+    directory.holds("b", tenant="second")
+    assert [line[0] for line in service.output("list", "--tenant", "second")] == ["b"]
+    assert service.output("list") == []
+
+
+def test_name_stands_for_its_conversation(service, directory):
+    directory.holds("user_1")
+    assert ["user       I am user_1"] == service.output("show", "user_1")
+    assert ["1\t1\tI am user_1"] == service.output("turns", "user_1")
+    assert service.failure("show", "user_2") == (3, "The directory has no name 'user_2'.")
+
+
+def test_showing_changes_nothing_in_the_directory(service, directory):
+    """Opening an expired name would begin it anew."""
+    directory.holds("user_1", expires_in=60, clock=long_ago)
+    before = service.json("list", "--json")
+    assert ["user       I am user_1"] == service.output("show", "user_1")
+    assert service.json("list", "--json") == before
+
+
+def test_clear_takes_the_conversation_from_the_name(service, directory):
+    directory.holds("user_1")
+    (cleared,) = directory.names().values()
+    finished = service.run("clear", "user_1", "--yes")
+    assert (finished.returncode, finished.stderr) == (0, f"Deleted {cleared}.\n")
+    assert (directory.names(), service.conversations()) == ({"user_1": None}, [])
+    again = service.run("clear", "user_1", "--yes")
+    assert (again.returncode, again.stderr) == (
+        0,
+        "user_1 has no conversation: there is nothing to delete.\n",
+    )
+
+
+def test_copy_and_import_make_a_name(service, directory, tmp_path):
+    service.holds("conv_1", turns(2))
+    (copied,) = service.output("copy", "conv_1", "copied", "--quiet")
+    service.output("export", "copied", str(tmp_path / "file"), "--quiet")
+    (imported,) = service.output("import", str(tmp_path / "file"), "--name", "imported", "--quiet")
+    assert directory.names() == {"copied": copied, "imported": imported}
+    assert service.texts(imported) == service.texts("conv_1")
+
+
+def test_name_that_was_made_for_nothing_is_forgotten(service, directory):
+    service.holds("conv_1", turns(15))
+    service.emulator.inject(Fault("quota"), operation="create_items", after=1, times=9)
+    exit_code, _ = service.failure("copy", "conv_1", "copied")
+    assert (exit_code, directory.names(), service.conversations()) == (1, {}, ["conv_1"])
+
+
+def test_import_refuses_a_name_that_is_taken_and_two_targets(service, directory, tmp_path):
+    directory.holds("user_1")
+    before = directory.names()
+    exit_code, error = service.failure("import", str(tmp_path / "file"), "--name", "user_1")
+    assert (exit_code, error.startswith("The directory has the name 'user_1' already")) == (1, True)
+    assert service.failure("import", "file", "--name", "a", "--into", "b") == (
+        2,
+        "Give --name or --into, not both.",
+    )
+    assert directory.names() == before
+
+
+def test_fork_makes_a_branch_of_a_name(service, directory):
+    directory.holds("user_1")
+    (forked,) = service.output("fork", "user_1", "--branch", "second try")
+    assert service.texts(forked) == ["I am user_1"]
+    assert directory.do(branches) == {"main": directory.names()["user_1"], "second try": forked}
+    exit_code, error = service.failure("fork", "user_1", "--branch", "second try")
+    assert (exit_code, error.startswith("The directory has the branch 'second try' of 'user_1'")) == (1, True)
+    assert service.failure("fork", forked, "--branch", "third") == (
+        2,
+        f"{forked} is an id: this is kept with the names of a directory.",
+    )
+
+
+async def branches(directory):
+    return {branch.branch: branch.conversation_id for branch in await directory.branches("user_1")}
+
+
+def test_unused_name_has_nothing_to_fork(service, directory):
+    directory.do(lambda directory: directory.session("user_1"))
+    told = service.failure("fork", "user_1")
+    assert told == (3, "The name has no conversation yet: nothing was written to it.")
+
+
+def test_usage_by_turn_is_what_the_directory_keeps_with_a_name(service, directory):
+    async def store(directory):
+        session = await directory.session("user_1")
+        await session.set_session_usage(Usage(requests=2, input_tokens=1500, total_tokens=1500))
+
+    directory.holds("user_1")
+    directory.do(store)
+    assert ["0\t2\t1,500\t0\t0\t0\t1,500"] == service.output("usage", "user_1", "--by-turn")
+    (used,) = service.json("usage", "user_1", "--by-turn", "--json")
+    assert (used["turn"], used["requests"], used["input_tokens"]) == (0, 2, 1500)
+    assert service.json("usage", "user_1", "--json")[0]["total_tokens"] == 1500
+
+
+def test_usage_by_turn_opens_no_expired_name(service, directory):
+    """Opening it would begin it anew."""
+    directory.holds("user_1", expires_in=60, clock=long_ago)
+    before = service.json("list", "--json")
+    assert 3 == service.failure("usage", "user_1", "--by-turn")[0]
+    assert before == service.json("list", "--json")
+
+
+def test_sweep_deletes_what_has_expired(service, directory):
+    directory.holds("old_1", "old_2", expires_in=60, clock=long_ago)
+    directory.holds("new", expires_in=60)
+    assert service.failure("sweep") == (
+        2,
+        "This deletes something, and there is no terminal to ask on: give --yes.",
+    )
+    finished = service.run("sweep", "--yes", "--purge")
+    assert (finished.returncode, finished.stdout) == (0, "")
+    assert finished.stderr == "Removed 2 expired names, and deleted 2 conversations.\n"
+    assert list(directory.names()) == ["new"]
+    assert service.conversations() == [directory.names()["new"]]
+
+
+def test_sweep_that_leaves_something_says_so(service, directory):
+    directory.holds("old", expires_in=60, clock=long_ago)
+    (left,) = directory.names().values()
+    service.emulator.inject(Fault("error_500_before"), operation="delete_conversation", times=99)
+    finished = service.run("sweep", "--yes", "--quiet")
+    assert (finished.returncode, finished.stdout) == (4, "")
+    assert finished.stderr.splitlines() == [
+        f"{left} is left for the next sweep: InternalServerError",
+        "1 conversation could not be deleted: sweep again later.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "exit_code", "said"),
+    [
+        ("", 2, "Names are kept in a directory: give --directory, or set OPENAI_SESSIONS_DIRECTORY."),
+        ("names", 2, "url is no database URL"),
+        ("sqlite:///none.db", 2, "The directory is sqlite:///none.db, and there is no such file."),
+        ("postgresql://me:secret@127.0.0.1:9/x", 1, "A connection failed: "),
+    ],
+)
+def test_directory_that_cannot_be_used_is_told(service, url, exit_code, said):
+    told = service.failure("list", "--directory", url)
+    assert (told[0], told[1].startswith(said), "secret" in told[1]) == (exit_code, True, False)
+
+
+def test_database_that_is_no_directory_is_told(service, tmp_path):
+    (tmp_path / "empty.db").touch()
+    exit_code, error = service.failure("list", "--directory", f"sqlite:///{tmp_path}/empty.db")
+    assert (exit_code, "has no tables of a session directory" in error) == (1, True)
+
+
+def test_names_are_safe_on_a_terminal(service, directory):
+    directory.holds("a\x1b[2J\tb\n")
+    assert [r"a\x1b[2J\tb\n"] == [line.split("\t")[0] for line in service.output("list")]
+    assert ["a\x1b[2J\tb\n"] == [json.loads(line)["name"] for line in service.output("list", "--json")]

@@ -1,0 +1,183 @@
+"""What processes do with a directory, each function in one of its own."""
+
+import asyncio
+import os
+import random
+import signal
+import time
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime, timedelta, timezone
+
+import openai
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from openai_sessions import RetryPolicy
+from openai_sessions.directory import SessionDirectory
+from openai_sessions.errors.directory import NameNotFoundError, NameTakenError
+
+POLICY = RetryPolicy(attempts=8, initial_wait=0.001, max_wait=0.02, settle_after=0.002)
+LONG_AGO = timedelta(days=1)
+
+
+def batch(size):
+    """Return items that say which write they are of, and which of how many."""
+    name = os.urandom(6).hex()
+    return [{"role": "user", "content": f"{name} {number} {size}"} for number in range(size)]
+
+
+@asynccontextmanager
+async def opened(url, base_url, *, now=None, hooks=None):
+    """Give a directory as a process of its own has it."""
+    transport = openai.DefaultAsyncHttpxClient(verify=False, event_hooks=hooks or {})
+    async with openai.AsyncOpenAI(base_url=base_url, api_key="sk-emulator", http_client=transport) as client:
+        clock = {} if now is None else {"clock": lambda: datetime.fromtimestamp(now, timezone.utc)}
+        options = {"retry_policy": POLICY}
+        async with SessionDirectory(url, openai_client=client, session_options=options, **clock) as directory:
+            yield directory
+
+
+class Death:
+    """Ends this process with SIGKILL at its n-th step: a commit, a request, or an answer that came."""
+
+    def __init__(self, after):
+        self._left = after
+
+    def step(self, *_):
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self._left -= 1
+
+    async def step_of_http(self, _):
+        self.step()
+
+    def hooks(self, **more):
+        event.listen(Engine, "commit", self.step)
+        return {
+            "request": [self.step_of_http],
+            "response": [self.step_of_http, *more.get("response", ())],
+        }
+
+
+async def begin(url, base_url, name, after):
+    """Write to a name for the first time."""
+    async with opened(url, base_url, hooks=Death(after).hooks()) as directory:
+        await (await directory.session(name)).add_items(batch(3))
+
+
+async def lose(url, base_url, name, after):
+    """Write to a name for the first time, while another session of it does so too, and is first."""
+    death, others = Death(after), []
+
+    async def let_another_be_first(response):
+        if others and response.request.url.path.endswith("/conversations"):
+            await others.pop().add_items(batch(2))
+
+    hooks = death.hooks(response=[let_another_be_first])
+    async with opened(url, base_url, hooks=hooks) as directory, opened(url, base_url) as other:
+        session = await directory.session(name)
+        others.append(await other.session(name))
+        await session.add_items(batch(3))
+
+
+async def clear(url, base_url, name, after):
+    async with opened(url, base_url, hooks=Death(after).hooks()) as directory:
+        await (await directory.session(name)).clear_session()
+
+
+async def forget(url, base_url, name, after):
+    async with opened(url, base_url, hooks=Death(after).hooks()) as directory:
+        await directory.forget(name, delete=True)
+
+
+async def sweep(url, base_url, name, after):
+    """Sweep when the name has expired."""
+    later = (datetime.now(timezone.utc) + LONG_AGO).timestamp()
+    async with opened(url, base_url, now=later, hooks=Death(after).hooks()) as directory:
+        await directory.sweep()
+
+
+async def use_at_random(url, base_url, *, names, seed, until, errors):
+    """Use some names in every way until a time; write errors that must not be to a file."""
+    choice = random.Random(seed)  # noqa: S311 - so that a run can be repeated
+    async with opened(url, base_url) as directory:
+        user = _User(directory, names, choice)
+        while time.time() < until:
+            try:
+                await user.do_something()
+            except Exception as error:  # noqa: BLE001 - told
+                await asyncio.to_thread(_append, errors, f"{user.doing}: {error!r} {error.__cause__!r}\n")
+
+
+def _append(path, line):
+    with open(path, "a") as file:  # noqa: PTH123 - appended in one write
+        file.write(line)
+
+
+class _User:
+    """One process that uses a directory at random; some of its sessions are kept for a while."""
+
+    def __init__(self, directory, names, choice):
+        self._directory = directory
+        self._names = names
+        self._choice = choice
+        self._kept = []
+        self.doing = ""
+
+    async def do_something(self):
+        ways = {
+            self.write: 40,
+            self.read: 15,
+            self.clear: 15,
+            self.rename: 10,
+            self.forget: 8,
+            self.sweep: 6,
+            self.list: 6,
+        }
+        way = self._choice.choices([*ways], [*ways.values()])[0]
+        self.doing = way.__name__
+        with suppress(NameNotFoundError, NameTakenError):
+            await way()
+
+    async def session(self):
+        if self._kept and self._choice.random() < 0.5:
+            return self._choice.choice(self._kept)
+        expires_in = self._choice.choice([None, None, 0.3, 2])
+        session = await self._directory.session(self.name(), expires_in=expires_in)
+        self._kept = [*self._kept[-5:], session]
+        return session
+
+    def name(self):
+        return self._choice.choice(self._names)
+
+    async def write(self):
+        await (await self.session()).add_items(batch(self._choice.randint(1, 6)))
+
+    async def read(self):
+        items = await (await self.session()).get_items()
+        assert_whole([item["content"] for item in items])
+
+    async def clear(self):
+        await (await self.session()).clear_session()
+
+    async def rename(self):
+        await self._directory.rename(self.name(), self.name())
+
+    async def forget(self):
+        await self._directory.forget(self.name(), delete=True)
+
+    async def sweep(self):
+        await self._directory.sweep(limit=20)
+
+    async def list(self):
+        page = await self._directory.list(limit=100)
+        assert {entry.name for entry in page.entries} <= set(self._names)
+
+
+def assert_whole(texts):
+    """Every write is there in one piece, its items in order."""
+    while texts:
+        name, _, size = texts[0].split()
+        expected = [f"{name} {number} {size}" for number in range(int(size))]
+        assert expected == texts[: int(size)]
+        texts = texts[int(size) :]

@@ -1,0 +1,183 @@
+"""Several conversations under one name."""
+
+import logging
+
+import openai
+import pytest
+
+from openai_sessions import (
+    ConversationNotCreatedError,
+    ForkPointError,
+    NameNotFoundError,
+    NameTakenError,
+    UnfinishedForkError,
+)
+from openai_sessions.directory import BranchEntry, NamedSession
+from openai_sessions.directory._tables import leftovers
+from openai_sessions.emulator import Fault
+
+from .stage import held, hooked_client, in_tables, rows, user
+
+
+def assistant(text):
+    return {"role": "assistant", "content": text}
+
+
+TURNS = [user("1"), assistant("one"), user("2"), assistant("two")]
+
+
+@pytest.fixture
+async def session(directory):
+    session = await directory.session("user_1")
+    await session.add_items(TURNS)
+    return session
+
+
+async def test_name_begins_with_one_branch(directory, clock):
+    await directory.session("user_1")
+    expected = BranchEntry(branch="main", conversation_id=None, created_at=clock.now, is_current=True)
+    assert (expected,) == await directory.branches("user_1")
+
+
+async def test_fork_is_a_branch_of_its_own(directory, session, clock, url):
+    clock.advance(seconds=1)
+    fork = await directory.fork("user_1", "retry", before_turn=2)
+    assert ("user_1", "retry", NamedSession) == (fork.name, fork.branch, type(fork))
+    await fork.add_items([user("3")])
+    assert [*TURNS[:2], user("3")] == await fork.get_items()
+    assert TURNS == await session.get_items()
+    found = await directory.branches("user_1")
+    assert [("main", session.session_id, True), ("retry", fork.session_id, False)] == [
+        (each.branch, each.conversation_id, each.is_current) for each in found
+    ]
+    assert session.session_id == (await fork.parent()).conversation_id
+    assert (1, 2, 0, 0) == await in_tables(url)
+
+
+async def test_fork_after_an_item(directory, session):
+    (first, _) = await session.turns()
+    fork = await directory.fork("user_1", "retry", after_item=first.item_ids[0])
+    assert TURNS[:1] == await fork.get_items()
+
+
+async def test_switch_changes_what_the_name_stands_for(directory, other, session):
+    fork = await directory.fork("user_1", "retry")
+    await directory.switch("user_1", "retry")
+    await fork.add_items([user("3")])
+    assert [*TURNS, user("3")] == await (await other.session("user_1")).get_items()
+    entry = await directory.get("user_1")
+    assert ("retry", fork.session_id) == (entry.branch, entry.conversation_id)
+    await session.add_items([user("4")])
+    assert [*TURNS, user("4")] == await session.get_items()
+    await directory.switch("user_1", "main")
+    assert [*TURNS, user("4")] == await (await other.session("user_1")).get_items()
+
+
+async def test_cleared_branch_leaves_the_others(directory, session):
+    fork = await directory.fork("user_1", "retry")
+    await fork.clear_session()
+    await fork.add_items([user("new")])
+    assert [user("new")] == await fork.get_items()
+    assert TURNS == await session.get_items()
+    assert [fork.session_id] == [
+        each.conversation_id for each in await directory.branches("user_1") if each.branch == "retry"
+    ]
+
+
+async def test_forgotten_name_takes_its_branches_along(directory, session, emulator, url):
+    await directory.fork("user_1", "retry")
+    await directory.forget("user_1", delete=True)
+    assert (set(), (0, 0, 0, 0)) == (held(emulator), await in_tables(url))
+
+
+async def test_expired_name_leaves_all_its_branches(directory, clock, emulator, session, url):
+    await directory.session("user_1", expires_in=60)
+    fork = await directory.fork("user_1", "retry")
+    await directory.switch("user_1", "retry")
+    clock.advance(hours=1)
+    await fork.add_items([user("new")])
+    entry = await directory.get("user_1")
+    assert ("main", fork.session_id) == (entry.branch, entry.conversation_id)
+    assert ["main"] == [each.branch for each in await directory.branches("user_1")]
+    assert 2 == (await directory.sweep()).deleted
+    assert {fork.session_id} == held(emulator)
+
+
+async def test_branch_that_is_there_is_refused(directory, session, emulator):
+    emulator.forget_requests()
+    with pytest.raises(NameTakenError, match="branch 'main' of 'user_1'"):
+        await directory.fork("user_1", "main")
+    assert () == emulator.requests
+
+
+async def test_branch_that_another_process_makes_meanwhile_is_refused(
+    open_directory, other, session, emulator, url
+):
+    """Nothing is left of the fork that came second."""
+    made = []
+
+    async def make(request):
+        if not made and request.method == "POST":  # the creation
+            made.append(None)
+            made.append(await other.fork("user_1", "retry"))
+
+    async with hooked_client(emulator, make) as client:
+        with pytest.raises(NameTakenError, match="'retry'"):
+            await open_directory(openai_client=client).fork("user_1", "retry")
+    assert {session.session_id, made[1].session_id} == held(emulator)
+    assert (1, 2, 0, 0) == await in_tables(url)
+
+
+async def test_fork_of_what_is_not_there(directory, session, url):
+    with pytest.raises(NameNotFoundError, match="'user_2'"):
+        await directory.fork("user_2", "retry")
+    with pytest.raises(ForkPointError):
+        await directory.fork("user_1", "retry", before_turn=9)
+    await directory.session("unused")
+    with pytest.raises(ConversationNotCreatedError):
+        await directory.fork("unused", "retry")
+    with pytest.raises(NameNotFoundError, match="branch 'retry' of 'user_1'"):
+        await directory.switch("user_1", "retry")
+    assert (2, 1, 0, 0) == await in_tables(url)
+
+
+async def test_fork_that_fails_leaves_nothing(directory, session, emulator, url):
+    emulator.inject(Fault("quota"), operation="create_items")
+    with pytest.raises(openai.RateLimitError):
+        await directory.fork("user_1", "retry")
+    assert {session.session_id} == held(emulator)
+    assert (1, 1, 0, 0) == await in_tables(url)
+
+
+async def test_fork_that_cannot_be_deleted_is_swept(directory, session, emulator, url, caplog):
+    emulator.inject(Fault("quota"), operation="create_items")
+    emulator.inject(Fault("error_500_before"), operation="delete_conversation", times=6)
+    with caplog.at_level(logging.CRITICAL, "openai_sessions"), pytest.raises(UnfinishedForkError) as caught:
+        await directory.fork("user_1", "retry")
+    assert [caught.value.conversation_id] == [row["conversation_id"] for row in await rows(url, leftovers)]
+    assert 1 == (await directory.sweep()).deleted
+    assert {session.session_id} == held(emulator)
+
+
+async def test_lost_creation_of_a_fork_is_told(directory, session, emulator, url):
+    emulator.inject(Fault("cut_after_commit"), operation="create_conversation")
+    fork = await directory.fork("user_1", "retry")
+    (lost,) = await directory.lost_creations()
+    (orphan,) = [each for each in emulator.conversations() if not each.item_count]
+    assert lost.creation_id == orphan.metadata["openai_sessions.creation"]
+    assert TURNS == await fork.get_items()
+    assert (1, 2, 0, 1) == await in_tables(url)
+
+
+async def test_fork_without_a_branch_has_no_name(session, directory, url):
+    fork = await session.fork(before_turn=2)
+    assert not isinstance(fork, NamedSession)
+    assert TURNS[:2] == await fork.get_items()
+    assert (1, 1, 0, 0) == await in_tables(url)
+
+
+async def test_fork_with_too_many_pairs_is_refused(session, emulator):
+    emulator.forget_requests()
+    with pytest.raises(ValueError, match="metadata has 14 pairs, and a fork of a name keeps at most 13"):
+        await session.fork(metadata={f"{number}": "" for number in range(14)})
+    assert not any(request.method == "POST" for request in emulator.requests)

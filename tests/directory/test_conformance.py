@@ -1,0 +1,24 @@
+"""The session of a name is a session like any other."""
+
+import itertools
+
+import pytest
+
+from openai_sessions.directory import SessionDirectory
+from openai_sessions.testing import CHECKS, run_check
+
+_numbers = itertools.count()
+
+
+@pytest.mark.parametrize("name", CHECKS)
+async def test_session_of_a_name_conforms(name, client, sqlite_url):
+    async with SessionDirectory(sqlite_url, openai_client=client) as directory:
+        await directory.create_tables()
+
+        async def make():
+            return await directory.session(f"name {next(_numbers)}")
+
+        result = await run_check(name, make, reopen=lambda session: directory.session(session.name))
+        if result.outcome == "skipped":
+            pytest.skip(result.detail)
+        assert "passed" == result.outcome, str(result)

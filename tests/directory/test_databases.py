@@ -1,0 +1,189 @@
+"""Which databases a directory takes, and what it says of those that it does not."""
+
+import asyncio
+import logging
+import subprocess
+import sys
+
+import pytest
+from sqlalchemy import text, update
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from openai_sessions import DirectorySchemaError
+from openai_sessions.directory import SessionDirectory
+from openai_sessions.directory._tables import schema
+from tests.examples.stand_in import ROOT
+
+from .stage import rows, user
+
+
+async def test_missing_tables_are_told_with_the_remedy(url, client):
+    async with SessionDirectory(url, openai_client=client) as directory:
+        with pytest.raises(DirectorySchemaError, match=r"await directory\.create_tables\(\)") as caught:
+            await directory.session("user_1")
+        assert (None, 1) == (caught.value.found, caught.value.supported)
+        await directory.create_tables()
+        await directory.session("user_1")
+
+
+async def test_tables_are_created_by_many_at_once(url):
+    directories = [SessionDirectory(url) for _ in range(5)]
+    await asyncio.gather(*(directory.create_tables() for directory in directories))
+    await directories[0].session("user_1")
+    await directories[1].create_tables()
+    assert await directories[2].get("user_1")
+    assert [{"id": 1, "version": 1}] == await rows(url, schema)
+    for directory in directories:
+        await directory.aclose()
+
+
+async def test_newer_tables_are_refused(url):
+    async with SessionDirectory(url) as directory:
+        await directory.create_tables()
+    engine = create_async_engine(url)
+    async with engine.begin() as connection:
+        await connection.execute(update(schema).values(version=2))
+    await engine.dispose()
+    async with SessionDirectory(url) as directory:
+        for call in (directory.create_tables, directory.list):
+            with pytest.raises(
+                DirectorySchemaError, match=r"version 2, and this release .* version 1"
+            ) as caught:
+                await call()
+            assert (2, 1) == (caught.value.found, caught.value.supported)
+
+
+async def test_given_engine_is_used_and_not_disposed_of(url, client):
+    engine = create_async_engine(url)
+    async with SessionDirectory(engine=engine, openai_client=client) as directory:
+        await directory.create_tables()
+        sessions = [await directory.session("user_1") for _ in range(4)]
+        await asyncio.gather(*(session.add_items([user("Hello")]) for session in sessions))
+        assert 4 == len(await sessions[0].get_items())
+    assert engine.pool.checkedout() == 0
+    async with engine.connect() as connection:
+        assert 1 == (await connection.execute(text("SELECT count(*) FROM openai_sessions_names"))).scalar()
+    await engine.dispose()
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+asyncpg", "postgresql+psycopg"])
+async def test_driver_may_be_left_out(postgres_url, scheme):
+    if scheme.endswith("psycopg"):
+        pytest.importorskip("psycopg", reason="the package psycopg is not installed")
+    async with SessionDirectory(f"{scheme}:{postgres_url.partition(':')[2]}") as directory:
+        await directory.create_tables()
+        await directory.session("user_1")
+        assert await directory.get("user_1")
+
+
+async def test_driver_of_sqlite_may_be_left_out(tmp_path):
+    async with SessionDirectory(f"sqlite:///{tmp_path}/sessions.db") as directory:
+        await directory.create_tables()
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("no url", "is no database URL"),
+        ("postgresql://user:pa:ss@word@host:port/x", "is no database URL"),
+        ("mysql://user:secret@host/x", "in SQLite or PostgreSQL, not in 'mysql'"),
+        ("postgresql+psycopg2://user:secret@host/x", r"use 'postgresql\+asyncpg'"),
+        ("sqlite+pysqlite:///x.db", r"use 'sqlite\+aiosqlite'"),
+        ("sqlite://", "name a file"),
+        ("sqlite+aiosqlite:///:memory:", "name a file"),
+        ("sqlite+aiosqlite:///file:x?mode=memory&uri=true", "name a file"),
+        ("postgresql+nothing://user:secret@host/x", r"use 'postgresql\+asyncpg'"),
+    ],
+)
+def test_url_that_is_not_taken_is_told_without_its_password(url, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        SessionDirectory(url)
+    shown = f"{caught.value!r} {caught.value.__cause__!r}"
+    assert "secret" not in shown
+    assert "word" not in shown.replace("password", "")
+
+
+def test_engine_that_is_none_is_told():
+    with pytest.raises(TypeError, match="engine is an AsyncEngine of SQLAlchemy, not str"):
+        SessionDirectory(engine="sqlite://")
+
+
+async def test_password_is_shown_nowhere(postgres, caplog):
+    """Not in an error of a server that is not there, not in the log at its most talkative."""
+    with caplog.at_level(logging.DEBUG):
+        async with SessionDirectory("postgresql://user:top-secret@127.0.0.1:9/x") as directory:
+            with pytest.raises(OSError, match="Connect") as caught:
+                await directory.get("user_1")
+            assert "top-secret" not in f"{caught.value!r} {directory!r} {directory.__dict__!r} {caplog.text}"
+
+
+async def test_values_are_not_shown_in_errors_of_the_database(url):
+    """Names are of customers."""
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415 - this test alone
+
+    async with SessionDirectory(url) as directory:
+        await directory.create_tables()
+        engine = create_async_engine(url)
+        async with engine.begin() as connection:
+            await connection.execute(text("DROP TABLE openai_sessions_branches"))
+        await engine.dispose()
+        with pytest.raises(DBAPIError) as caught:
+            await directory.get("a customer")
+        assert "a customer" not in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("missing", "program", "extra"),
+    [
+        ("sqlalchemy", "import openai_sessions.directory", "directory"),
+        ("aiosqlite", "from openai_sessions.directory import SessionDirectory as D; D()", "directory"),
+        (
+            "asyncpg",
+            "from openai_sessions.directory import SessionDirectory as D; D('postgresql://u:secret@h/x')",
+            "postgresql",
+        ),
+    ],
+)
+def test_missing_package_is_told_with_its_extra(missing, program, extra):
+    code = f"import sys; sys.modules[{missing!r}] = None; {program}"
+    finished = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert f"pip install 'openai-sessions[{extra}]'" in finished.stderr.splitlines()[-1]
+    assert "secret" not in finished.stderr.partition("ImportError:")[2]
+
+
+def test_directory_serves_one_event_loop_after_another(url, emulator):
+    """Connections belong to the loop that opened them, and are closed with it."""
+    with emulator.serve() as base_url, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENAI_BASE_URL", base_url)
+        patch.setenv("OPENAI_API_KEY", "sk-emulator")
+        directory = SessionDirectory(url)
+
+        async def write(number):
+            if number == 0:
+                await directory.create_tables()
+            session = await directory.session("user_1")
+            await session.add_items([user(f"{number}")])
+            return len(await session.get_items())
+
+        assert [1, 2, 3] == [asyncio.run(write(number)) for number in range(3)]
+        asyncio.run(directory.aclose())
+
+
+async def test_directory_may_be_used_again_after_it_was_closed(directory):
+    await directory.session("user_1")
+    await directory.aclose()
+    assert await directory.get("user_1")
+
+
+async def test_write_that_is_cancelled_leaves_no_transaction(directory, other):
+    """It ends, and others need not wait for it."""
+    for _ in range(5):
+        opening = asyncio.ensure_future(directory.session("user_1"))
+        await asyncio.sleep(0)
+        opening.cancel()
+        await asyncio.wait([opening])
+    await asyncio.wait_for(other.session("user_1"), 10)
+    assert 1 == len((await other.list()).entries)

@@ -1,0 +1,100 @@
+"""Eight processes use a few names in every way, and are killed in the middle of it.
+
+`DIRECTORY_HAMMER_SECONDS=120` hammers for longer, `DIRECTORY_HAMMER_SEED=7` otherwise.
+"""
+
+import asyncio
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from openai_sessions.emulator import Fault
+
+from .deeds import assert_whole
+from .stage import held
+from .test_killed import assert_a_sweep_cleans_up, assert_nothing_is_forgotten
+
+pytestmark = pytest.mark.slow
+
+SECONDS = float(os.environ.get("DIRECTORY_HAMMER_SECONDS", "10"))
+SEED = int(os.environ.get("DIRECTORY_HAMMER_SEED", "1"))
+NAMES = [f"name {number}" for number in range(6)]
+FAULTS = [Fault(kind) for kind in ("cut_after_commit", "cut_before", "error_500_after_commit")]
+OPERATIONS = ("create_conversation", "delete_conversation", "create_items")
+
+
+class Conductor:
+    """Has some processes at work until a time, and kills one after the other."""
+
+    def __init__(self, nursery, *, number, seconds, seed, **arguments):
+        self._nursery = nursery
+        self._until = time.time() + seconds
+        self._arguments = {**arguments, "until": self._until}
+        self._choice = random.Random(seed)  # noqa: S311 - so that a run can be repeated
+        self._seeds = iter(range(seed * 10_000, (seed + 1) * 10_000))
+        self._pids = [self._start() for _ in range(number)]
+        self.killed = 0
+
+    def _start(self):
+        return self._nursery.start("use_at_random", seed=next(self._seeds), **self._arguments)
+
+    async def conduct(self):
+        """Kill and replace processes; return how those ended that were left alone."""
+        while time.time() < self._until - 1:
+            await asyncio.sleep(self._choice.uniform(0.05, 0.5))
+            position = self._choice.randrange(len(self._pids))
+            self._nursery.kill(self._pids[position])
+            assert -signal.SIGKILL == self._nursery.wait(self._pids[position])
+            self.killed += 1
+            self._pids[position] = self._start()
+        return [await asyncio.to_thread(self._nursery.wait, pid) for pid in self._pids]
+
+
+async def hammer(url, emulator, directory, nursery, errors, *, number, seconds):
+    """Let processes use the directory; assert what must hold afterwards, and return what happened."""
+    with emulator.serve() as base_url:
+        emulator.inject_at_random(0.05, seed=SEED, faults=FAULTS, operations=OPERATIONS)
+        conductor = Conductor(
+            nursery,
+            number=number,
+            seconds=seconds,
+            seed=SEED,
+            url=url,
+            base_url=base_url,
+            names=NAMES,
+            errors=str(errors),
+        )
+        ended = await conductor.conduct()
+        emulator.clear_faults()
+        assert [0] * number == ended, nursery.complaints()
+    assert "" == (errors.read_text() if errors.exists() else "")
+    return conductor.killed
+
+
+async def assert_all_is_well(url, emulator, directory):
+    await assert_nothing_is_forgotten(url, emulator)
+    await assert_a_sweep_cleans_up(directory, url, emulator)
+    page = await directory.list()
+    registered = [entry.conversation_id for entry in page.entries if entry.conversation_id]
+    assert len(set(registered)) == len(registered)
+    assert set(registered) <= held(emulator)
+    for entry in page.entries:
+        assert entry.name in NAMES
+        session = await directory.session(entry.name)
+        assert_whole([item["content"] for item in await session.get_items()])
+
+
+async def test_hammered_directory_forgets_nothing(emulator, open_on, nursery, tmp_path, url):
+    directory = await open_on(url)
+    kind = url.partition("+")[0]
+    seconds = SECONDS if kind == "postgresql" else SECONDS / 2
+    killed = await hammer(url, emulator, directory, nursery, tmp_path / "errors", number=8, seconds=seconds)
+    lost = await directory.lost_creations(older_than=0)
+    made = len(emulator.requests)
+    print(f"{kind}: {made} requests, {killed} processes killed, {len(lost)} creations lost")  # noqa: T201
+    await assert_all_is_well(url, emulator, directory)
+    assert made > 20
+    assert killed >= 1

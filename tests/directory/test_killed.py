@@ -1,0 +1,74 @@
+"""A process is killed at every step in turn, and nothing is forgotten."""
+
+import itertools
+import signal
+
+import pytest
+
+from openai_sessions.directory._tables import branches, creations, leftovers
+
+from .deeds import assert_whole, batch
+from .stage import held, rows
+
+pytestmark = pytest.mark.slow
+
+DEEDS = {"begin": 7, "lose": 9, "clear": 5, "forget": 4, "sweep": 4}
+"""What is done, and how many steps it has at least."""
+
+
+async def known(url):
+    """Return the conversations that are registered, those to be deleted, and the marks of creations."""
+    registered = {row["conversation_id"] for row in await rows(url, branches)} - {None}
+    left = {row["conversation_id"] for row in await rows(url, leftovers)}
+    marks = {row["creation_id"] for row in await rows(url, creations)}
+    return registered, left, marks
+
+
+async def assert_nothing_is_forgotten(url, emulator):
+    """What the server holds is registered, to be deleted, or marked as a lost creation; all names work."""
+    registered, left, marks = await known(url)
+    assert not registered & left
+    assert registered <= held(emulator)
+    for conversation in emulator.conversations():
+        assert (
+            conversation.id in registered | left or conversation.metadata["openai_sessions.creation"] in marks
+        )
+        assert_whole([item["content"][0]["text"] for item in emulator.items(conversation.id)])
+
+
+async def assert_a_sweep_cleans_up(directory, url, emulator):
+    """All whose ids are known are gone; the report tells of the others."""
+    report = await directory.sweep()
+    assert (0, 0) == (report.failed, report.remaining)
+    registered, left, marks = await known(url)
+    assert set() == left
+    unknown = {each.id: each for each in emulator.conversations() if each.id not in registered}
+    assert {each.metadata["openai_sessions.creation"] for each in unknown.values()} <= marks
+    told = await directory.lost_creations(older_than=0)
+    assert marks == {creation.creation_id for creation in told}
+    assert registered <= held(emulator)
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+async def test_process_killed_at_each_step_leaves_nothing_forgotten(
+    emulator, sqlite_url, open_on, nursery, deed
+):
+    """Whatever step it dies at, the next process goes on."""
+    directory = await open_on(sqlite_url)
+    with emulator.serve() as base_url:
+        for step in itertools.count():
+            name = f"name {step}"
+            if deed not in {"begin", "lose"}:
+                session = await directory.session(name, expires_in=3600)
+                await session.add_items(batch(2))
+            pid = nursery.start(deed, url=sqlite_url, base_url=base_url, name=name, after=step)
+            ended = nursery.wait(pid)
+            assert ended in {0, -signal.SIGKILL}, nursery.complaints()
+            await assert_nothing_is_forgotten(sqlite_url, emulator)
+            await assert_a_sweep_cleans_up(directory, sqlite_url, emulator)
+            again = await directory.session(name)
+            await again.add_items(batch(2))
+            assert_whole([item["content"] for item in await again.get_items()])
+            if ended == 0:
+                break
+    assert step >= DEEDS[deed]

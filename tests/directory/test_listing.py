@@ -1,0 +1,251 @@
+"""Looking into a directory, and changing what it says of names."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from openai_sessions import NameNotFoundError, NameTakenError
+from openai_sessions.directory import SessionDirectory, SessionEntry
+
+from .stage import held, in_tables, user
+
+
+async def names_in(directory, *arguments, **options):
+    return [entry.name for entry in (await directory.list(*arguments, **options)).entries]
+
+
+async def open_all(directory, names):
+    for name in names:
+        await directory.session(name)
+
+
+async def test_entry_says_all(directory, clock):
+    created = clock.now
+    session = await directory.session("user_1", expires_in=timedelta(hours=1), metadata={"plan": "pro"})
+    clock.advance(minutes=10)
+    await session.add_items([user("Hello")])
+    expected = SessionEntry(
+        name="user_1",
+        conversation_id=session.session_id,
+        metadata={"plan": "pro"},
+        created_at=created,
+        used_at=clock.now,
+        expires_at=clock.now + timedelta(hours=1),
+        branch="main",
+    )
+    assert expected == await directory.get("user_1")
+    assert clock.now.utcoffset() == expected.used_at.utcoffset()
+    assert hash(expected)
+
+
+async def test_get_of_an_unknown_name_is_none(directory):
+    assert await directory.get("nobody") is None
+
+
+async def test_pages_are_in_order_and_end(directory):
+    await open_all(directory, ["c", "a", "e", "b", "d"])
+    first = await directory.list(limit=2)
+    second = await directory.list(limit=2, after=first.next_after)
+    third = await directory.list(limit=2, after=second.next_after)
+    assert [["a", "b"], ["c", "d"], ["e"]] == [
+        [entry.name for entry in page.entries] for page in (first, second, third)
+    ]
+    assert ("b", "d", None) == (first.next_after, second.next_after, third.next_after)
+    assert (await directory.list(limit=5)).next_after is None
+
+
+async def test_name_removed_between_pages_moves_no_other(directory):
+    await open_all(directory, ["a", "b", "c", "d"])
+    first = await directory.list(limit=2)
+    await directory.forget("a")
+    await directory.forget("b")
+    assert ["c", "d"] == await names_in(directory, limit=2, after=first.next_after)
+
+
+async def test_prefix_takes_no_character_for_special(directory):
+    await open_all(directory, ["a_1", "ab1", "a%1", "A_1", "a\\1", "b_1"])
+    assert ["a_1"] == await names_in(directory, "a_")
+    assert ["a%1"] == await names_in(directory, "a%")
+    assert ["a\\1"] == await names_in(directory, "a\\")
+
+
+async def test_upper_and_lower_case_differ(directory):
+    await open_all(directory, ["user", "User", "USER"])
+    assert ["USER", "User", "user"] == await names_in(directory)
+    assert ["User"] == await names_in(directory, "Us")
+    assert "User" == (await directory.get("User")).name
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+async def test_names_by_prefix_are_those_that_begin_with_it(directory, data):
+    """In the order of code points, whatever they are, on both databases."""
+    texts = st.text(
+        st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+        | st.sampled_from("ab_%\ud7ff\ue000\U0010ffff"),
+        min_size=1,
+        max_size=3,
+    )
+    await open_all(directory, data.draw(st.lists(texts, min_size=1, max_size=6)))
+    prefix = data.draw(texts | st.just(""))
+    everything = await names_in(directory, limit=10_000)
+    assert sorted(everything) == everything
+    assert [name for name in everything if name.startswith(prefix)] == await names_in(
+        directory, prefix, limit=10_000
+    )
+
+
+async def test_tenants_see_nothing_of_each_other(open_directory, emulator, clock):
+    ours, theirs = open_directory(tenant="ours"), open_directory(tenant="theirs")
+    session = await ours.session("user_1", metadata={"whose": "ours"}, expires_in=60)
+    await session.add_items([user("ours")])
+    assert await theirs.get("user_1") is None
+    assert () == (await theirs.list()).entries
+    with pytest.raises(NameNotFoundError):
+        await theirs.rename("user_1", "user_2")
+    with pytest.raises(NameNotFoundError):
+        await theirs.set_metadata("user_1", {})
+    with pytest.raises(NameNotFoundError):
+        await theirs.switch("user_1", "main")
+    with pytest.raises(NameNotFoundError):
+        await theirs.branches("user_1")
+    assert await theirs.forget("user_1", delete=True) is False
+    other = await theirs.session("user_1")
+    await other.add_items([user("theirs")])
+    assert [user("ours")] == await session.get_items()
+    clock.advance(hours=1)
+    report = await theirs.sweep()
+    assert (0, 0) == (report.expired, report.deleted)
+    assert {session.session_id, other.session_id} == held(emulator)
+    assert {"whose": "ours"} == (await ours.get("user_1")).metadata
+
+
+async def test_lost_creations_and_leftovers_are_of_their_tenant(open_directory, emulator):
+    from openai_sessions.emulator import Fault  # noqa: PLC0415 - this test alone
+
+    ours, theirs = open_directory(tenant="ours"), open_directory(tenant="theirs")
+    emulator.inject(Fault("cut_after_commit"), operation="create_conversation")
+    emulator.inject(Fault("error_500_before"), operation="delete_conversation", times=6)
+    session = await ours.session("user_1")
+    await session.add_items([user("Hello")])
+    with pytest.raises(Exception, match="500"):
+        await session.clear_session()
+    (lost,) = await ours.lost_creations()
+    assert () == await theirs.lost_creations(older_than=0)
+    assert await theirs.forget_lost_creation(lost.creation_id) is False
+    assert 0 == (await theirs.sweep()).deleted
+    assert 1 == (await ours.sweep()).deleted
+
+
+async def test_renamed_name_keeps_everything(directory, other):
+    session = await directory.session("user_1", metadata={"plan": "pro"})
+    await session.add_items([user("Hello")])
+    await other.rename("user_1", "user_2")
+    assert await directory.get("user_1") is None
+    assert [user("Hello")] == await (await directory.session("user_2")).get_items()
+    await session.add_items([user("again")])
+    assert "user_2" == session.name
+    assert {"plan": "pro"} == (await directory.get("user_2")).metadata
+
+
+async def test_unused_session_of_a_renamed_name_registers_under_the_new_one(directory, other, url):
+    session = await directory.session("user_1")
+    await other.rename("user_1", "user_2")
+    await session.add_items([user("Hello")])
+    assert session.session_id == (await directory.get("user_2")).conversation_id
+    assert (1, 1, 0, 0) == await in_tables(url)
+
+
+async def test_rename_refuses_a_name_that_is_there(directory):
+    await open_all(directory, ["a", "b"])
+    with pytest.raises(NameTakenError, match="'b'") as caught:
+        await directory.rename("a", "b")
+    assert ("b", None) == (caught.value.name, caught.value.branch)
+    assert ["a", "b"] == await names_in(directory)
+    await directory.rename("a", "a")
+
+
+async def test_rename_of_an_unknown_name(directory):
+    with pytest.raises(NameNotFoundError, match="'a'"):
+        await directory.rename("a", "b")
+
+
+async def test_forgotten_name_leaves_the_conversation(directory, emulator, url):
+    """A session that is open goes on with it, and a new one begins anew."""
+    session = await directory.session("user_1")
+    await session.add_items([user("Hello")])
+    assert await directory.forget("user_1") is True
+    assert await directory.forget("user_1") is False
+    await session.add_items([user("again")])
+    assert (0, 0, 0, 0) == await in_tables(url)
+    assert [user("Hello"), user("again")] == await session.get_items()
+    assert [] == await (await directory.session("user_1")).get_items()
+    assert {session.session_id} == held(emulator)
+
+
+async def test_forgotten_name_is_deleted_when_asked_for(directory, other, emulator, url):
+    session = await directory.session("user_1")
+    await session.add_items([user("Hello")])
+    assert await other.forget("user_1", delete=True) is True
+    assert set() == held(emulator)
+    assert (0, 0, 0, 0) == await in_tables(url)
+    await session.add_items([user("new")])
+    assert [user("new")] == await (await other.session("user_1")).get_items()
+
+
+async def test_metadata_is_kept_until_it_is_replaced(directory, emulator):
+    await directory.session("user_1", metadata={"plan": "pro", "\0 \ud800": "\0"})
+    await directory.session("user_1")
+    assert {"plan": "pro", "\0 \ud800": "\0"} == (await directory.get("user_1")).metadata
+    await directory.session("user_1", metadata={"plan": "free"})
+    assert {"plan": "free"} == (await directory.get("user_1")).metadata
+    await directory.set_metadata("user_1", {})
+    assert {} == (await directory.get("user_1")).metadata
+    with pytest.raises(NameNotFoundError):
+        await directory.set_metadata("user_2", {})
+    assert () == emulator.requests
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda d: d.session(""), "the name is empty"),
+        (lambda d: d.session("a" * 256), "has 256 characters"),
+        (lambda d: d.session("a\0"), "NUL"),
+        (lambda d: d.session("\ud800"), "surrogate"),
+        (lambda d: d.session(7), "the name is a string, not 7"),
+        (lambda d: d.session("a", expires_in=0), "expires_in is positive"),
+        (lambda d: d.session("a", expires_in=float("nan")), "expires_in is positive"),
+        (lambda d: d.session("a", expires_in="1 h"), "timedelta or a number of seconds, not '1 h'"),
+        (lambda d: d.session("a", expires_in=True), "timedelta or a number of seconds, not True"),
+        (lambda d: d.session("a", metadata={"a": 1}), "'a'"),
+        (lambda d: d.session("a", metadata="a"), "mapping"),
+        (lambda d: d.session("a", conversation_id="conv_1"), "'conversation_id' is no option"),
+        (lambda d: d.session("a", conversation_metadata={f"{n}": "" for n in range(14)}), "at most 13"),
+        (lambda d: d.session("a", conversation_metadata={"openai_sessions.x": ""}), "kept by"),
+        (lambda d: d.list(limit=0), "limit is a whole number from 1, not 0"),
+        (lambda d: d.list(limit="1"), "limit is a whole number, not '1'"),
+        (lambda d: d.list(None), "the prefix is a string"),
+        (lambda d: d.rename("a", ""), "the name is empty"),
+        (lambda d: d.sweep(limit=-1), "limit"),
+        (lambda d: d.lost_creations(older_than=-1), "older_than is from 0"),
+        (lambda d: d.lost_creations(older_than="x"), "older_than is a timedelta"),
+    ],
+)
+async def test_bad_argument_is_named(sqlite_url, call, message):
+    async with SessionDirectory(sqlite_url) as directory:
+        await directory.create_tables()
+        with pytest.raises((TypeError, ValueError), match=message):
+            await call(directory)
+        assert () == (await directory.list()).entries
+
+
+def test_bad_option_of_the_directory_is_named(sqlite_url):
+    with pytest.raises(
+        TypeError, match=r"'limit' is no option of a session in a directory: one is .*history,"
+    ):
+        SessionDirectory(sqlite_url, session_options={"limit": 3})
+    with pytest.raises(ValueError, match="the tenant 'x"):
+        SessionDirectory(sqlite_url, tenant="x" * 256)

@@ -1,0 +1,214 @@
+"""The session of a name: begun, resumed, cleared."""
+
+import pytest
+
+from openai_sessions import ConversationNotFoundError, OpenAIConversationsSession
+from openai_sessions.emulator import Fault
+
+from .stage import CREATE, held, in_tables, made, user
+
+ITEMS = "POST /v1/conversations/ID/items"
+LIST = "GET /v1/conversations/ID/items"
+DELETE = "DELETE /v1/conversations/ID"
+
+
+async def test_new_name_has_no_conversation(directory, emulator):
+    session = await directory.session("user_1")
+    assert (None, [], None) == (session.conversation_id, await session.get_items(), await session.pop_item())
+    await session.clear_session()
+    assert [] == made(emulator)
+
+
+async def test_first_write_creates_and_registers_in_two_requests(directory, emulator, url):
+    session = await directory.session("user_1")
+    await session.add_items([user("Hello")])
+    assert [CREATE, ITEMS] == made(emulator)
+    entry = await directory.get("user_1")
+    assert session.session_id == entry.conversation_id
+    assert (1, 1, 0, 0) == await in_tables(url)
+
+
+async def test_name_is_registered_before_the_first_item(directory, other, emulator):
+    """What another process sees when the items are refused."""
+    emulator.inject(Fault("quota"), operation="create_items")
+    session = await directory.session("user_1")
+    with pytest.raises(Exception, match="quota"):
+        await session.add_items([user("Hello")])
+    assert session.session_id == (await other.get("user_1")).conversation_id
+
+
+async def test_name_is_resumed_without_another_creation(directory, other, emulator):
+    session = await directory.session("user_1")
+    await session.add_items([user("Hello")])
+    emulator.forget_requests()
+    resumed = await other.session("user_1")
+    assert [user("Hello")] == await resumed.get_items()
+    await resumed.add_items([user("again")])
+    assert [LIST, ITEMS] == made(emulator)
+    assert [user("Hello"), user("again")] == await session.get_items()
+
+
+async def test_unused_session_sees_what_another_has_begun(directory, other):
+    early = await directory.session("user_1")
+    late = await other.session("user_1")
+    await late.add_items([user("Hello")])
+    assert [user("Hello")] == await early.get_items()
+    assert late.session_id == early.session_id
+
+
+async def test_unused_session_writes_to_what_another_has_begun(directory, other, emulator):
+    early = await directory.session("user_1")
+    late = await other.session("user_1")
+    await late.add_items([user("1")])
+    await early.add_items([user("2")])
+    assert [user("1"), user("2")] == await late.get_items()
+    assert 1 == made(emulator).count(CREATE)
+
+
+async def test_names_have_conversations_of_their_own(directory):
+    first, second = await directory.session("user_1"), await directory.session("user_2")
+    await first.add_items([user("1")])
+    await second.add_items([user("2")])
+    assert [user("1")] == await first.get_items()
+    assert [user("2")] == await second.get_items()
+
+
+async def test_ensure_conversation_registers(directory, other):
+    session = await directory.session("user_1")
+    conversation_id = await session.ensure_conversation()
+    assert conversation_id == (await other.get("user_1")).conversation_id
+
+
+async def test_cleared_name_begins_anew(directory, other, emulator, url):
+    session = await directory.session("user_1")
+    await session.add_items([user("old")])
+    before = session.session_id
+    emulator.forget_requests()
+    await session.clear_session()
+    assert [DELETE] == made(emulator)
+    assert (None, None) == (session.conversation_id, (await directory.get("user_1")).conversation_id)
+    assert (1, 0, 0, 0) == await in_tables(url)
+    again = await other.session("user_1")
+    await again.add_items([user("new")])
+    assert before != again.session_id
+    assert [user("new")] == await session.get_items()
+
+
+@pytest.mark.parametrize("operation", ["get", "add", "pop"])
+async def test_session_follows_when_another_process_has_cleared(directory, other, operation):
+    """The conversation that it held is gone, and the directory says that this was meant."""
+    session, elsewhere = await directory.session("user_1"), await other.session("user_1")
+    await session.add_items([user("old")])
+    await elsewhere.clear_session()
+    await elsewhere.add_items([user("new")])
+    if operation == "get":
+        assert [user("new")] == await session.get_items()
+    elif operation == "pop":
+        assert user("new") == await session.pop_item()
+    else:
+        await session.add_items([user("newer")])
+        assert [user("new"), user("newer")] == await elsewhere.get_items()
+    assert elsewhere.session_id == session.session_id
+
+
+async def test_session_is_unused_again_when_another_process_has_cleared(directory, other):
+    session, elsewhere = await directory.session("user_1"), await other.session("user_1")
+    await session.add_items([user("old")])
+    await elsewhere.clear_session()
+    assert ([], None) == (await session.get_items(), session.conversation_id)
+
+
+async def test_conversation_deleted_behind_the_directory_raises(directory, client):
+    """It is never silently replaced: only the directory may say that a name begins anew."""
+    session = await directory.session("user_1")
+    await session.add_items([user("old")])
+    await OpenAIConversationsSession(conversation_id=session.session_id, openai_client=client).clear_session()
+    with pytest.raises(ConversationNotFoundError):
+        await session.get_items()
+    with pytest.raises(ConversationNotFoundError):
+        await session.add_items([user("new")])
+    await session.clear_session()
+    await session.add_items([user("new")])
+    assert [user("new")] == await session.get_items()
+
+
+async def test_clearing_that_fails_leaves_a_free_name_and_a_leftover(directory, emulator, url):
+    session = await directory.session("user_1")
+    await session.add_items([user("old")])
+    emulator.inject(Fault("error_500_before"), operation="delete_conversation", times=6)
+    with pytest.raises(Exception, match="500"):
+        await session.clear_session()
+    assert (1, 0, 1, 0) == await in_tables(url)
+    await session.add_items([user("new")])
+    assert [user("new")] == await session.get_items()
+    assert 2 == len(held(emulator))
+    report = await directory.sweep()
+    assert (1, 0, 0) == (report.deleted, report.failed, report.remaining)
+    assert {session.session_id} == held(emulator)
+
+
+async def test_clear_that_keeps_the_conversation_keeps_the_name(directory):
+    session = await directory.session("user_1")
+    await session.add_items([user("old")])
+    before = session.session_id
+    await session.clear_session(keep_conversation=True)
+    assert before == (await directory.get("user_1")).conversation_id
+    assert [] == await session.get_items()
+
+
+async def test_session_id_that_is_set_leaves_the_directory_until_cleared(directory, client):
+    elsewhere = OpenAIConversationsSession(openai_client=client)
+    await elsewhere.add_items([user("elsewhere")])
+    session = await directory.session("user_1")
+    await session.add_items([user("here")])
+    registered = session.session_id
+    session.session_id = elsewhere.session_id
+    await session.add_items([user("more")])
+    assert [user("elsewhere"), user("more")] == await elsewhere.get_items()
+    assert registered == (await directory.get("user_1")).conversation_id
+    await session.clear_session()
+    assert [user("here")] == await session.get_items()
+
+
+async def test_own_callback_is_told_after_the_registration(directory):
+    told = []
+
+    async def callback(conversation_id):
+        told.append((conversation_id, (await directory.get("user_1")).conversation_id))
+
+    session = await directory.session("user_1", on_conversation_created=callback)
+    await session.add_items([user("Hello")])
+    assert [(session.session_id, session.session_id)] == told
+
+
+async def test_own_callback_that_raises_is_called_again(directory, emulator):
+    failures = [RuntimeError("not now")]
+    told = []
+
+    def callback(conversation_id):
+        told.append(conversation_id)
+        if failures:
+            raise failures.pop()
+
+    session = await directory.session("user_1", on_conversation_created=callback)
+    with pytest.raises(RuntimeError, match="not now"):
+        await session.add_items([user("Hello")])
+    await session.add_items([user("Hello")])
+    assert [session.session_id] * 2 == told
+    assert 1 == made(emulator).count(CREATE)
+
+
+async def test_conversation_carries_its_mark_and_the_pairs_of_its_options(open_directory, emulator):
+    directory = open_directory(session_options={"metadata": {"application": "support"}})
+    await (await directory.session("a")).ensure_conversation()
+    await (await directory.session("b", conversation_metadata={"plan": "pro"})).ensure_conversation()
+    second, first = [dict(conversation.metadata) for conversation in emulator.conversations()]
+    marks = {first.pop("openai_sessions.creation"), second.pop("openai_sessions.creation")}
+    assert 2 == len(marks)
+    assert ({"application": "support"}, {"plan": "pro"}) == (first, second)
+
+
+async def test_repr_says_name_and_branch(directory):
+    session = await directory.session("user_1")
+    assert "<NamedSession name='user_1' branch='main' conversation_id=None>" == repr(session)
+    assert "<SessionDirectory tenant=''>" == repr(directory)

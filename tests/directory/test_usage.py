@@ -1,0 +1,153 @@
+"""What the turns of a name have used."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from openai_sessions import ConversationNotCreatedError, OpenAIConversationsSession, Usage
+from openai_sessions.emulator import Fault
+
+from .stage import hooked_client, user
+
+
+class Counter:
+    """What a run of the Agents SDK counts in."""
+
+    def __init__(self, tokens):
+        self.requests, self.input_tokens, self.output_tokens, self.total_tokens = 1, tokens, 1, tokens + 1
+        self.input_tokens_details = SimpleNamespace(cached_tokens=2)
+        self.output_tokens_details = SimpleNamespace(reasoning_tokens=3)
+
+
+def run_of(tokens):
+    return SimpleNamespace(context_wrapper=SimpleNamespace(usage=Counter(tokens)), raw_responses=[])
+
+
+def used(tokens, *, times=1):
+    return Usage(times, tokens, 2 * times, times, 3 * times, tokens + times)
+
+
+@pytest.fixture
+async def session(directory):
+    session = await directory.session("user_1")
+    await session.add_items([user("1")])
+    return session
+
+
+async def mirrored(client, session):
+    """Return the totals as a session that knows the id alone reads them."""
+    resumed = OpenAIConversationsSession(conversation_id=session.session_id, openai_client=client)
+    return await resumed.get_session_usage()
+
+
+async def test_usage_is_kept_by_turn_and_mirrored(directory, session, client):
+    await session.store_run_usage(run_of(10))
+    await session.add_items([user("2")])
+    await session.store_run_usage(run_of(20))
+    await session.store_run_usage(run_of(30))
+    assert {1: used(10), 2: used(50, times=2)} == await session.get_turn_usage()
+    assert (used(10), None) == (await session.get_turn_usage(1), await session.get_turn_usage(3))
+    assert used(60, times=3) == await session.get_session_usage()
+    assert used(60, times=3) == await mirrored(client, session)
+
+
+async def test_each_run_is_counted_once(session, emulator):
+    run = run_of(10)
+    await session.store_run_usage(run)
+    emulator.forget_requests()
+    await session.store_run_usage(run)
+    assert () == emulator.requests
+    run.context_wrapper.usage.input_tokens += 5
+    run.context_wrapper.usage.total_tokens += 5
+    await session.store_run_usage(run)
+    assert (1, 15) == (
+        (await session.get_session_usage()).requests,
+        (await session.get_session_usage()).input_tokens,
+    )
+
+
+async def test_nothing_is_counted_of_nothing(directory, session):
+    unused = await directory.session("user_2")
+    assert (None, {}) == (await unused.get_session_usage(), await unused.get_turn_usage())
+    with pytest.raises(ConversationNotCreatedError):
+        await unused.store_run_usage(run_of(10))
+    with pytest.raises(TypeError, match="usage"):
+        await session.store_run_usage(object())
+    await session.store_run_usage(SimpleNamespace(context_wrapper=SimpleNamespace(usage=None)))
+    assert await session.get_session_usage() is None
+
+
+async def test_counts_of_many_at_once_are_all_there(directory, other, client):
+    """Each has its own read and write of the metadata; the last one that writes has the newest sum."""
+    session = await directory.session("user_1")
+    await session.add_items([user("1")])
+    sessions = [await (directory, other)[number % 2].session("user_1") for number in range(6)]
+    await asyncio.gather(*(each.store_run_usage(run_of(10)) for each in sessions))
+    assert used(60, times=6) == await session.get_session_usage()
+    assert used(60, times=6) == await mirrored(client, session)
+
+
+async def test_metadata_that_cannot_be_written_is_written_by_the_next_call(session, emulator, client):
+    run = run_of(10)
+    emulator.inject(Fault("quota"), operation="update_conversation")
+    with pytest.raises(Exception, match="quota"):
+        await session.store_run_usage(run)
+    assert used(10) == await session.get_session_usage()
+    assert await mirrored(client, session) is None
+    await session.store_run_usage(run)
+    assert used(10) == await session.get_session_usage()
+    assert used(10) == await mirrored(client, session)
+
+
+async def test_run_that_could_not_be_stored_is_stored_by_the_next_call(session, emulator):
+    run = run_of(10)
+    emulator.inject(Fault("quota"), operation="list_items")
+    with pytest.raises(Exception, match="quota"):
+        await session.store_run_usage(run)
+    assert await session.get_session_usage() is None
+    await session.store_run_usage(run)
+    assert used(10) == await session.get_session_usage()
+
+
+async def test_cleared_name_has_used_nothing(directory, session):
+    await session.store_run_usage(run_of(10))
+    await session.clear_session()
+    assert await session.get_session_usage() is None
+    with pytest.raises(ConversationNotCreatedError):
+        await session.store_run_usage(run_of(20))
+
+
+async def test_branches_count_for_themselves(directory, session):
+    await session.store_run_usage(run_of(10))
+    fork = await directory.fork("user_1", "retry")
+    await fork.store_run_usage(run_of(20))
+    assert used(10) == await session.get_session_usage()
+    assert used(20) == await fork.get_session_usage()
+
+
+async def test_total_that_is_set_replaces_the_turns(session, client):
+    await session.store_run_usage(run_of(10))
+    await session.set_session_usage(used(5))
+    assert {0: used(5)} == await session.get_turn_usage()
+    assert used(5) == await mirrored(client, session)
+    with pytest.raises(TypeError):
+        await session.set_session_usage(5)
+
+
+async def test_sum_that_has_grown_meanwhile_is_written_again(open_directory, other, emulator, client):
+    """What another process adds between reading the sum and writing it is in the metadata at the end."""
+    waiting = [run_of(20)]
+
+    async def add_elsewhere(request):
+        if waiting and request.method == "POST" and b"usage" in request.content:
+            waiting.pop()
+            elsewhere = await other.session("user_1")
+            await elsewhere._usage.add(elsewhere._registration.opened, 1, used(20))
+
+    async with hooked_client(emulator, add_elsewhere) as hooked:
+        session = await open_directory(openai_client=hooked).session("user_1")
+        await session.add_items([user("1")])
+        await session.store_run_usage(run_of(10))
+    assert [] == waiting
+    assert used(30, times=2) == await mirrored(client, session)

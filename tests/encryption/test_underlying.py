@@ -1,0 +1,138 @@
+"""What shows through of the underlying session, and which sessions can be one."""
+
+import agents
+import pytest
+from agents import OpenAIResponsesCompactionSession, SessionSettings, SQLiteSession
+from agents.extensions.memory import EncryptedSession as SdkEncryptedSession
+
+from openai_sessions import ConversationNotCreatedError, InvalidItemError, OpenAIConversationsSession
+from openai_sessions.encryption import EncryptedSession, SkippedItems
+
+from .stores import HELLO, HI, KEY, OTHER_KEY, ListSession, said, texts
+
+
+def test_it_is_a_session_for_the_sdk(encrypted):
+    session = encrypted()
+    assert isinstance(session, agents.Session)
+    assert "first user" == session.session_id
+    assert session._ignore_ids_for_matching is True
+
+
+async def test_attributes_of_the_underlying_session_show(encrypted, hosted):
+    session = encrypted()
+    assert session.conversation_id is None
+    assert await session.ensure_conversation() == hosted.session_id == session.conversation_id
+    assert () == session.unsettled
+
+
+def test_error_of_an_attribute_is_that_of_the_underlying_session(encrypted, hosted):
+    with pytest.raises(ConversationNotCreatedError):
+        _ = encrypted().underlying_session.session_id
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = encrypted().no_such_name
+
+
+@pytest.mark.parametrize(
+    "name", ["fork", "turns", "find_turns", "run_compaction", "_get_compaction_snapshot"]
+)
+def test_what_would_see_tokens_does_not_show(encrypted, name):
+    underlying = ListSession()
+    session = encrypted(underlying)
+    setattr(underlying, name, lambda: "tokens")
+    assert not hasattr(session, name)
+
+
+def test_settings_are_those_of_the_underlying_session(encrypted, hosted):
+    session = encrypted()
+    session.session_settings = SessionSettings(limit=3)
+    assert hosted.session_settings == SessionSettings(limit=3) == session.session_settings
+
+
+async def test_options_of_clear_are_passed_on(encrypted, hosted, emulator):
+    session = encrypted()
+    await session.add_items([HELLO, HI])
+    conversation_id = hosted.session_id
+    await session.clear_session(keep_conversation=True)
+    assert (conversation_id, ()) == (hosted.session_id, emulator.items(conversation_id))
+
+
+async def test_leaving_the_block_closes_the_underlying_session(encrypted, emulator, monkeypatch):
+    with emulator.serve() as base_url:
+        monkeypatch.setenv("OPENAI_BASE_URL", base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-emulator")
+        underlying = OpenAIConversationsSession()
+        async with encrypted(underlying) as session:
+            await session.add_items([HELLO])
+            assert underlying._clients.unclosed
+        assert not underlying._clients.unclosed
+
+
+async def test_close_that_is_not_async_is_called(encrypted, tmp_path):
+    closed = []
+    underlying = SQLiteSession("first user", tmp_path / "sessions.db")
+    close = underlying.close
+    underlying.close = lambda: closed.append(close())
+    async with encrypted(underlying):
+        pass
+    assert [None] == closed
+
+
+async def test_session_that_cannot_be_closed_is_left(encrypted):
+    async with encrypted(ListSession()) as session:
+        assert [] == await session.get_items()
+
+
+def test_no_session_is_refused(encrypted):
+    with pytest.raises(TypeError, match="dict has no get_items, add_items, pop_item, clear_session"):
+        EncryptedSession("first user", {}, KEY)
+
+
+def test_session_that_compacts_is_refused_with_the_remedy(encrypted):
+    compacting = OpenAIResponsesCompactionSession("first user", ListSession())
+    with pytest.raises(TypeError, match=r"would compact tokens.*underlying_session=EncryptedSession"):
+        encrypted(compacting)
+
+
+@pytest.mark.parametrize("limit", [{"max_turns": 2}, {"max_tokens": 100, "count_tokens": len}])
+def test_session_that_counts_tokens_is_refused(encrypted, client, limit):
+    with pytest.raises(ValueError, match="max_turns or max_tokens, and would count what is encrypted"):
+        encrypted(OpenAIConversationsSession(openai_client=client, **limit))
+
+
+async def test_envelope_is_read_in_the_stored_form(encrypted, client):
+    """The SDK's own class gives messages as the API lists them: with an id, and parts for a string."""
+    underlying = agents.OpenAIConversationsSession(openai_client=client)
+    session = encrypted(underlying)
+    await session.add_items([HELLO, HI])
+    assert isinstance((await underlying.get_items())[0]["content"], list)
+    assert [HELLO, HI] == await session.get_items()
+    assert HI == await session.pop_item()
+
+
+@pytest.mark.parametrize("count", [0, 1, 250])
+@pytest.mark.parametrize("kind", ["hosted", "list"])
+async def test_items_one_by_one(encrypted, hosted, kind, count):
+    session = encrypted(hosted if kind == "hosted" else ListSession())
+    await session.add_items(said(*map(str, range(count))))
+    await encrypted(session.underlying_session, key=OTHER_KEY).add_items(said("other"))
+
+    assert [str(n) for n in range(count)] == [item["content"] async for item in session.iterate_items()]
+    assert SkippedItems(undecryptable=1) == session.skipped
+
+
+async def test_items_one_by_one_after_an_item(encrypted, hosted, emulator):
+    session = encrypted()
+    await session.add_items(said("1", "2", "3"))
+    first, *_ = emulator.items(hosted.session_id)
+    assert ["2", "3"] == texts([item async for item in session.iterate_items(after=first["id"])])
+    with pytest.raises(TypeError, match="ListSession cannot give the items after one"):
+        _ = [item async for item in encrypted(ListSession()).iterate_items(after="msg_1")]
+
+
+async def test_wrapper_of_the_sdk_is_refused_with_the_name_of_this_one(hosted, emulator):
+    session = SdkEncryptedSession("first user", hosted, KEY)
+    with pytest.raises(InvalidItemError, match=r"items\[0\] .*use openai_sessions\.EncryptedSession"):
+        await session.add_items([HELLO])
+    assert () == emulator.requests
+    with pytest.raises(InvalidItemError, match=r"neither 'type' nor 'role'\. Nothing was sent"):
+        await hosted.add_items([{"content": "Hello"}])

@@ -1,0 +1,22 @@
+"""The document and the example run, and print what they say."""
+
+import pytest
+
+from tests.docs.markdown import code_blocks
+from tests.examples.stand_in import ROOT, run_python, stand_in
+
+pytestmark = pytest.mark.slow
+
+
+def test_programs_run_and_print_what_they_say():
+    with stand_in() as (base_url, _):
+        finished = run_python("-m", "tests.docs.run_blocks", "docs/sync.md", base_url=base_url)
+    assert 0 == finished.returncode, finished.stderr
+    assert 1 == len(code_blocks((ROOT / "docs/sync.md").read_text(), "python"))
+
+
+def test_example_runs():
+    with stand_in() as (base_url, _):
+        finished = run_python("examples/without_async.py", base_url=base_url)
+    assert (0, "") == (finished.returncode, finished.stderr)
+    assert ["San Francisco. California.", "Seattle. Washington."] == finished.stdout.splitlines()

@@ -1,0 +1,37 @@
+"""An emulator on a socket, sessions on it, and what is recorded of them."""
+
+from contextlib import asynccontextmanager
+
+import pytest
+
+from openai_sessions import OpenAIConversationsSession
+from openai_sessions.emulator import Emulator
+from tests.servers import client_of
+from tests.wire import FAST
+
+
+@pytest.fixture(scope="module")
+def server():
+    """An emulator and its base URL; its faults are used up by each test."""
+    with Emulator() as emulator, emulator.serve() as base_url:
+        yield emulator, base_url
+        assert emulator.unmet_faults == ()
+
+
+@pytest.fixture
+def open_session(server):
+    """Return an async context manager that gives a session on the emulator."""
+
+    @asynccontextmanager
+    async def opened(**arguments):
+        async with client_of(server[1]) as client:
+            given = {"openai_client": client, "retry_policy": FAST, **arguments}
+            async with OpenAIConversationsSession(**given) as session:
+                yield session
+
+    return opened
+
+
+@pytest.fixture
+def emulator(server):
+    return server[0]

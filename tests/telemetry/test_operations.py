@@ -1,0 +1,105 @@
+"""What the decorator makes of a method, told to an observer that writes down what it is told."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+from openai_sessions._observing import Counted, _opentelemetry, observed_by
+from openai_sessions._operations import one_or_none, operation
+from openai_sessions.telemetry._observer import Telemetry, _version
+
+
+class Notes:
+    """An observer, and its only observation at a time."""
+
+    def __init__(self):
+        self.told = []
+
+    def begin(self, begun):
+        self.told.append(f"{begun.name} {begun.arguments}")
+        return self
+
+    @contextmanager
+    def entered(self):
+        self.told.append("in")
+        yield
+        self.told.append("out")
+
+    def tell(self, event):
+        self.told.append(event)
+
+    def end(self, error):
+        self.told.append(f"end {error!r}")
+
+
+class Counter:
+    """Something with operations."""
+
+    conversation_id = None
+
+    @operation(arguments=["end"]).stream
+    async def numbers(self, end):
+        for number in range(end):
+            yield number
+
+    @operation(arguments=["end"])
+    async def listed(self, end):
+        return [number async for number in self.numbers(end)]
+
+    @operation(gives="read", items=one_or_none).stream
+    async def failing(self, end):
+        yield end
+        raise LookupError
+
+
+async def test_a_stream_is_in_its_operation_only_while_it_is_asked_for_more():
+    notes = Notes()
+    with observed_by(notes):
+        async for number in Counter().numbers(2):
+            notes.told.append(number)
+    assert notes.told == ["numbers {'end': 2}", "in", "out", 0, "in", "out", 1, "in", "out", "end None"]
+
+
+async def test_a_stream_inside_of_an_operation_is_a_part_of_it():
+    notes = Notes()
+    with observed_by(notes):
+        assert await Counter().listed(3) == [0, 1, 2]
+    assert notes.told == ["listed {'end': 3}", "in", "end None", "out"]
+
+
+async def test_a_stream_that_fails():
+    notes = Notes()
+    with observed_by(notes), pytest.raises(LookupError):
+        assert [number async for number in Counter().failing(1)] == []
+    assert notes.told[-2:] == [Counted("read", 1), "end LookupError()"]
+
+
+async def test_arguments_that_the_method_refuses_are_refused_by_it():
+    notes = Notes()
+    with observed_by(notes), pytest.raises(TypeError, match=r"listed\(\) missing 1 required"):
+        await Counter().listed()
+    assert notes.told == []
+
+
+async def test_nobody_is_told_while_opentelemetry_is_not_imported(monkeypatch):
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", None)
+    assert await Counter().listed(2) == [0, 1]
+
+
+async def test_opentelemetry_is_told_by_default():
+    assert await Counter().listed(2) == [0, 1]
+    assert isinstance(_opentelemetry(), Telemetry)
+
+
+def test_telemetry_that_cannot_be_imported_is_told_of(monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "openai_sessions.telemetry", None)
+    assert _opentelemetry.__wrapped__() is None
+    assert caplog.messages == ["no telemetry: this needs opentelemetry-api 1.30 or newer"]
+
+
+def test_a_bare_copy_has_no_version():
+    assert _version("no-such-distribution") is None
+    assert _version() is not None

@@ -1,0 +1,47 @@
+"""Items to move."""
+
+from __future__ import annotations
+
+from openai_sessions._items import to_replay
+from tests.fixtures.samples import SAMPLE_NAMES, sample
+
+_LISTED_ONLY = "message_listed_only_parts"
+"""A sample of what no request may bring."""
+
+
+def users(number, name="item"):
+    """Return messages that tell their numbers."""
+    return [{"role": "user", "content": f"{name} {index}"} for index in range(number)]
+
+
+def turn(number):
+    """Return a turn with a call: what a run of an agent leaves in its session."""
+    call_id = f"call_{number}"
+    return [
+        {"role": "user", "content": f"question {number}"},
+        {"type": "function_call", "call_id": call_id, "name": "look_up", "arguments": f'{{"n": {number}}}'},
+        {"type": "function_call_output", "call_id": call_id, "output": f"found {number}"},
+        {
+            "type": "message",
+            "role": "assistant",
+            "status": "completed",
+            "content": [{"type": "output_text", "text": f"answer {number}", "annotations": []}],
+        },
+    ]
+
+
+def turns(number):
+    return [item for index in range(number) for item in turn(index)]
+
+
+def every_kind():
+    """Return one item of each sample, in the form in which they are read; reasoning with what it led to."""
+    items = []
+    for name in SAMPLE_NAMES:
+        if name != _LISTED_ONLY:
+            items += to_replay([sample(name), *answer_to(name)])
+    return items
+
+
+def answer_to(name):
+    return [sample("message_assistant")] if sample(name)["type"] == "reasoning" else []

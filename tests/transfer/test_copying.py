@@ -1,0 +1,249 @@
+"""Copies between two sessions of this library, without faults."""
+
+from __future__ import annotations
+
+import agents
+import pytest
+
+from openai_sessions import (
+    InvalidItemError,
+    OpenAIConversationsSession,
+    TransferConflictError,
+    TransferReport,
+    TransferVerificationError,
+    copy_session,
+)
+
+from .items import every_kind, turns, users
+
+
+@pytest.fixture
+def hosted(emulator):
+    """Return what makes sessions on new or given conversations."""
+    client = emulator.client()
+    return lambda **options: OpenAIConversationsSession(openai_client=client, **options)
+
+
+def operations(emulator):
+    return [request.operation for request in emulator.requests]
+
+
+async def test_a_history_of_every_kind_of_item_is_copied(hosted):
+    source, target = hosted(), hosted()
+    await source.add_items(every_kind())
+    report = await copy_session(source, target)
+    assert await source.get_items() == await target.get_items()
+    assert TransferReport(copied=len(await source.get_items())) == report
+
+
+async def test_an_empty_history_creates_nothing(emulator, hosted):
+    target = hosted()
+    assert TransferReport() == await copy_session(hosted(), target)
+    assert target.conversation_id is None
+    assert () == emulator.requests
+
+
+async def test_a_copy_writes_in_requests_of_20_and_reads_both_once_more(emulator, hosted):
+    source, target = hosted(), hosted()
+    await source.add_items(users(90))
+    emulator.forget_requests()
+    await copy_session(source, target)
+    assert ["list_items", "create_conversation", *["create_items"] * 5, *["list_items"] * 2] == operations(
+        emulator
+    )
+
+
+async def test_a_finished_copy_is_found_to_be_there(emulator, hosted):
+    source, target = hosted(), hosted()
+    await source.add_items(turns(40))
+    await copy_session(source, target)
+    emulator.forget_requests()
+    assert TransferReport(already_there=160) == await copy_session(source, target)
+    assert {"list_items"} == set(operations(emulator))
+
+
+@pytest.mark.parametrize("there", [1, 20, 99, 100, 101, 159])
+async def test_a_copy_goes_on_behind_what_is_there(hosted, there):
+    source, target = hosted(), hosted()
+    await source.add_items(turns(40))
+    await target.add_items(turns(40)[:there])
+    assert TransferReport(copied=160 - there, already_there=there) == await copy_session(source, target)
+    assert await source.get_items() == await target.get_items()
+
+
+@pytest.mark.parametrize(
+    ("held", "position"),
+    [
+        pytest.param(users(1, "other"), 0, id="something else"),
+        pytest.param([*users(2), *users(1, "other")], 2, id="a beginning, and something else"),
+        pytest.param(users(4), 3, id="more"),
+    ],
+)
+async def test_a_target_that_holds_something_else_is_refused(emulator, hosted, held, position):
+    source, target = hosted(), hosted()
+    await source.add_items(users(3))
+    await target.add_items(held)
+    emulator.forget_requests()
+    with pytest.raises(TransferConflictError, match=r"Give an empty target, or append=True") as caught:
+        await copy_session(source, target)
+    assert position == caught.value.position
+    assert held == await target.get_items()
+    assert {"list_items"} == set(operations(emulator))
+
+
+async def test_append_writes_behind_whatever_is_there(hosted):
+    source, target = hosted(), hosted()
+    await source.add_items(users(130))
+    await target.add_items(users(110, "other"))
+    assert TransferReport(copied=130) == await copy_session(source, target, append=True)
+    assert [*users(110, "other"), *users(130)] == await target.get_items()
+
+
+async def test_source_and_target_that_are_the_same_are_refused(hosted):
+    session = hosted()
+    with pytest.raises(ValueError, match="the same session"):
+        await copy_session(session, session)
+    await session.add_items(users(1))
+    with pytest.raises(ValueError, match="the same session"):
+        await copy_session(session, hosted(conversation_id=session.session_id))
+    assert users(1) == await session.get_items()
+
+
+async def test_progress_is_told_as_items_are_done(hosted):
+    source, target = agents.SQLiteSession("progress"), hosted()
+    await source.add_items(users(250))
+    told = []
+    await copy_session(source, target, on_progress=lambda *done: told.append(done))
+    assert [(100, 250), (200, 250), (250, 250)] == told
+    told.clear()
+    await copy_session(target, hosted(), on_progress=lambda *done: told.append(done))
+    assert [(100, None), (200, None), (250, None)] == told
+
+
+async def test_progress_that_raises_ends_the_copy_and_leaves_nothing(emulator, hosted):
+    source, target = agents.SQLiteSession("progress"), hosted()
+    await source.add_items(users(150))
+
+    def stop(*_):
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await copy_session(source, target, on_progress=stop)
+    assert target.conversation_id is None
+    assert () == emulator.conversations()
+
+
+async def test_reasoning_that_cannot_be_stored_is_left_out_and_counted(hosted):
+    source, target = agents.SQLiteSession("reasoning"), hosted()
+    bare = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]}
+    await source.add_items([*users(1), bare, *users(1, "then")])
+    assert TransferReport(copied=2, skipped=1) == await copy_session(source, target)
+    assert TransferReport(already_there=2, skipped=1) == await copy_session(source, target)
+    assert [*users(1), *users(1, "then")] == await target.get_items()
+
+
+async def test_reasoning_without_what_it_led_to_is_left_out_and_counted(hosted):
+    """It could be stored, and would never be shown again."""
+    source, target = agents.SQLiteSession("alone"), hosted()
+    alone = {"id": "rs_" + 48 * "1", "type": "reasoning", "summary": []}
+    await source.add_items([*users(1), alone])
+    assert TransferReport(copied=1, skipped=1) == await copy_session(source, target)
+    assert TransferReport(already_there=1, skipped=1) == await copy_session(source, target)
+
+
+async def test_an_item_that_can_never_be_stored_is_named_by_its_place(emulator, hosted):
+    source = agents.SQLiteSession("invalid")
+    await source.add_items([*users(130), {"type": "message", "role": "user", "content": 7}])
+    with pytest.raises(InvalidItemError) as caught:
+        await copy_session(source, hosted())
+    assert 130 == caught.value.index
+    assert () == emulator.conversations()
+
+
+class Changing(OpenAIConversationsSession):
+    """A session that something else happens to each time it was read to its end."""
+
+    happenings = ()
+
+    async def iterate_items(self, *, after=None):
+        async for item in super().iterate_items(after=after):
+            yield item
+        happening, *self.happenings = self.happenings or [None]
+        if happening:
+            await happening()
+
+
+async def test_items_added_to_the_source_meanwhile_are_copied_too(emulator, hosted):
+    source, target = Changing(openai_client=emulator.client()), hosted()
+    await source.add_items(users(30))
+    source.happenings = [
+        lambda: source.add_items(users(2, "late")),
+        lambda: source.add_items(users(1, "later")),
+    ]
+    assert TransferReport(copied=33) == await copy_session(source, target)
+    assert [*users(30), *users(2, "late"), *users(1, "later")] == await target.get_items()
+
+
+async def test_a_source_that_never_stops_growing_is_an_error_and_nothing_is_left(emulator, hosted):
+    source, target = Changing(openai_client=emulator.client()), hosted()
+    await source.add_items(users(3))
+    source.happenings = [lambda: source.add_items(users(1))] * 20
+    with pytest.raises(TransferVerificationError):
+        await copy_session(source, target)
+    assert [source.session_id] == [conversation.id for conversation in emulator.conversations()]
+
+
+async def test_an_item_popped_from_the_source_meanwhile_is_noticed(emulator, hosted):
+    source, target = Changing(openai_client=emulator.client()), hosted()
+    await source.add_items(users(30))
+    source.happenings = [source.pop_item]
+    with pytest.raises(TransferVerificationError, match=r"from its item 29 on .* try again") as caught:
+        await copy_session(source, target)
+    assert 29 == caught.value.position
+    assert target.conversation_id is None
+
+
+async def test_an_item_that_another_writes_to_the_target_meanwhile_is_noticed_and_stays(emulator, hosted):
+    """What the copy wrote is removed, and the conversation, which has become someone's, is not."""
+    ids = []
+    source = Changing(openai_client=emulator.client())
+    target = hosted(on_conversation_created=ids.append)
+    await source.add_items(users(150))
+    source.happenings = [lambda: hosted(conversation_id=ids[0]).add_items(users(1, "another"))]
+    with pytest.raises(TransferVerificationError):
+        await copy_session(source, target)
+    assert users(1, "another") == await target.get_items()
+
+
+class Forgetful(agents.SQLiteSession):
+    """A session that does not keep what it is given."""
+
+    async def add_items(self, items):
+        await super().add_items([{**item, "content": item["content"][:6]} for item in items])
+
+
+async def test_a_target_that_does_not_keep_items_is_found_out_and_emptied(hosted):
+    source, target = hosted(), Forgetful("forgetful")
+    await source.add_items(users(30))
+    with pytest.raises(TransferVerificationError, match="from its item 10 on"):
+        await copy_session(source, target)
+    assert [] == await target.get_items()
+
+
+async def test_the_id_is_known_before_the_first_item_is_written(emulator, hosted):
+    known = []
+    source = hosted()
+    await source.add_items(users(3))
+    target = hosted(on_conversation_created=lambda made: known.append((made, len(emulator.items(made)))))
+    await copy_session(source, target)
+    assert [(target.session_id, 0)] == known
+
+
+async def test_a_limit_in_the_settings_of_either_session_does_not_hold(hosted):
+    limited = {"limit": 2}
+    source = agents.SQLiteSession("limited", session_settings=agents.SessionSettings(limit=2))
+    await source.add_items(users(30))
+    target = hosted(session_settings=limited)
+    assert TransferReport(copied=30) == await copy_session(source, target)
+    back = agents.SQLiteSession("back", session_settings=agents.SessionSettings(limit=2))
+    assert TransferReport(copied=30) == await copy_session(target, back)

@@ -1,0 +1,23 @@
+"""The document about moving histories runs, and names what there is."""
+
+import pytest
+
+from openai_sessions.transfer import __all__ as public
+from tests.conformance.agents_sessions import NOT_STARTED, SESSIONS
+from tests.examples.stand_in import ROOT, run_python, stand_in
+
+PATH = ROOT / "docs" / "moving.md"
+
+
+@pytest.mark.slow
+def test_document_prints_what_it_says():
+    with stand_in() as (base_url, _):
+        finished = run_python("-m", "tests.docs.run_blocks", str(PATH), base_url=base_url)
+    assert (finished.returncode, finished.stderr) == (0, "")
+
+
+def test_document_names_every_session_class_and_function():
+    text = PATH.read_text()
+    classes = {name.partition(" ")[0] for name in SESSIONS if name != "this library"}
+    assert [name for name in {*classes, *NOT_STARTED} if f"`{name}`" not in text] == []
+    assert [name for name in public if name not in text] == []

@@ -1,0 +1,162 @@
+"""Copies whose requests fail: all of it is there, or nothing, and the next call completes it."""
+
+from __future__ import annotations
+
+import pytest
+
+from openai_sessions import TransferReport, UnsettledTransferError, copy_session
+from tests.faults.on_the_wire import POLICY
+from tests.faults.world import ALWAYS, FAILURES, Spot, spots, texts
+
+from .items import users
+
+BEFORE = users(2, "before")
+EXPECTED = texts(users(130))
+
+POSTS = range(7)
+"""The requests that write 130 items."""
+
+ONCE = [
+    *spots("create_conversation"),
+    *spots("create_items", after=tuple(POSTS)),
+    *spots("list_items", after=(0, 1)),
+]
+FOR_GOOD = [
+    *spots("create_conversation", times=(ALWAYS,)),
+    *(
+        Spot(kind, "create_items", place, ALWAYS)
+        for kind in ("cut_before", "throttled", "locked")
+        for place in (0, 4, 6)
+    ),
+]
+UNDOING = [
+    fault
+    for fault in (*spots("delete_item", after=(0, 50)), *spots("delete_conversation"))
+    if fault.kind != "quota"
+]
+"""All that a deletion is repeated after."""
+
+
+def patient(world, **options):
+    return world.session(openai_client=world.patient, retry_policy=POLICY, **options)
+
+
+def held(world):
+    """Return the texts that the database holds of all conversations that are not deleted."""
+    return [world.stored(conversation_id) for conversation_id in world.conversations()]
+
+
+async def copy_or_nothing(world, source, target, *faults):
+    """Copy under faults, and see that all or nothing of it is there. Tell whether it is."""
+    world.inject(*faults)
+    try:
+        await copy_session(source, target)
+    except UnsettledTransferError:
+        raise
+    except FAILURES:
+        await world.calm()
+        assert target.conversation_id is None
+        assert [] == [texts for texts in held(world) if texts]
+        return False
+    await world.calm()
+    assert EXPECTED == world.stored(target.conversation_id)
+    return True
+
+
+@pytest.mark.parametrize("fault", ONCE, ids=str)
+async def test_a_copy_with_a_fault_is_there_or_leaves_nothing(world, source, fault):
+    """Most single faults it survives; when it does not, the next call writes it."""
+    target = patient(world)
+    if not await copy_or_nothing(world, source, target, fault):
+        assert TransferReport(copied=130) == await copy_session(source, target)
+        assert EXPECTED == world.stored(target.conversation_id)
+
+
+@pytest.mark.parametrize("fault", FOR_GOOD, ids=str)
+async def test_a_copy_with_a_lasting_fault_leaves_nothing(world, source, fault):
+    assert not await copy_or_nothing(world, source, patient(world), fault)
+    assert TransferReport(copied=130) == await copy_session(source, patient(world))
+
+
+@pytest.mark.parametrize("kind", ["cut_before", "quota", "truncated_body"])
+@pytest.mark.parametrize("place", [0, 1])
+async def test_a_copy_that_cannot_be_read_back_leaves_no_item(world, source, kind, place):
+    """Whether others have written to the new conversation is not known then: it stays, as is said."""
+    target = patient(world)
+    world.inject(Spot(kind, "list_items", place, ALWAYS))
+    with pytest.raises(
+        UnsettledTransferError, match="the conversation that it created, empty, is left"
+    ) as caught:
+        await copy_session(source, target)
+    await world.calm()
+    assert (0, [[]], target.session_id) == (caught.value.left, held(world), caught.value.session_id)
+    assert TransferReport(copied=130) == await copy_session(source, target)
+
+
+@pytest.mark.parametrize("fault", UNDOING, ids=str)
+async def test_a_fault_while_it_is_undone_is_survived(world, source, fault):
+    target = patient(world)
+    await copy_or_nothing(world, source, target, Spot("quota", "create_items", after=6), fault)
+
+
+@pytest.mark.parametrize("kind", ["cut_before", "quota", "locked"])
+@pytest.mark.parametrize("after", [0, 60])
+async def test_what_cannot_be_undone_is_said_and_the_next_call_goes_on(world, source, kind, after):
+    target = patient(world)
+    world.inject(Spot("quota", "create_items", after=6), Spot(kind, "delete_item", after, ALWAYS))
+    with pytest.raises(UnsettledTransferError, match=r"could not be undone .* Call it again") as caught:
+        await copy_session(source, target)
+    await world.calm()
+    left = world.stored(target.conversation_id)
+    assert len(left) <= caught.value.left <= 130
+    assert target.session_id == caught.value.session_id
+    assert isinstance(caught.value.__cause__, FAILURES)
+    report = await copy_session(source, target)
+    assert (130, EXPECTED) == (report.copied + report.already_there, world.stored(target.conversation_id))
+
+
+@pytest.mark.parametrize("place", POSTS)
+async def test_items_before_an_appended_copy_that_fails_stay(world, source, place):
+    target = await world.session_with(*BEFORE, openai_client=world.patient, retry_policy=POLICY)
+    world.inject(Spot("quota", "create_items", after=place))
+    with pytest.raises(FAILURES):
+        await copy_session(source, target, append=True)
+    await world.calm()
+    assert texts(BEFORE) == world.stored(target.session_id)
+    assert TransferReport(copied=130) == await copy_session(source, target, append=True)
+    assert [*texts(BEFORE), *EXPECTED] == world.stored(target.session_id)
+
+
+@pytest.mark.parametrize("place", POSTS)
+async def test_what_was_there_of_an_earlier_copy_stays_when_a_later_one_fails(world, source, place):
+    there = 55
+    target = await world.session_with(*users(there), openai_client=world.patient, retry_policy=POLICY)
+    world.inject(Spot("quota", "create_items", after=place))
+    try:
+        await copy_session(source, target)
+    except FAILURES:
+        assert EXPECTED[:there] == world.stored(target.session_id)
+    else:
+        assert place >= 4  # the rest takes four requests
+        assert EXPECTED == world.stored(target.session_id)
+
+
+@pytest.mark.parametrize("place", POSTS)
+async def test_keep_partial_leaves_what_was_written_for_the_next_call(world, source, place):
+    target = patient(world)
+    world.inject(Spot("quota", "create_items", after=place))
+    with pytest.raises(FAILURES):
+        await copy_session(source, target, keep_partial=True)
+    there = 100 if place > 4 else 0  # each piece is all or nothing
+    assert EXPECTED[:there] == world.stored(target.session_id)
+    assert TransferReport(copied=130 - there, already_there=there) == await copy_session(source, target)
+
+
+async def test_a_callback_that_refuses_the_new_conversation_leaves_nothing(world, source):
+    def refuse(_):
+        raise LookupError
+
+    target = patient(world, on_conversation_created=refuse)
+    with pytest.raises(LookupError):
+        await copy_session(source, target)
+    assert [] == world.conversations()

@@ -1,0 +1,322 @@
+"""JSON Lines files: exactly reversible, whole or not there, and looked through before anything is written."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+
+import agents
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import openai_sessions.transfer as public
+from openai_sessions import (
+    InvalidItemError,
+    OpenAIConversationsSession,
+    TransferConflictError,
+    TransferFileError,
+    TransferReport,
+    export_session,
+    import_session,
+)
+from openai_sessions.transfer import read_header
+from openai_sessions.transfer._journal import Journal
+from openai_sessions.transfer._lines import from_line, to_line
+from tests.reading.changes import some
+
+from .items import every_kind, turns, users
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(), max_size=5),
+    lambda values: (
+        st.lists(values, max_size=3) | st.dictionaries(st.text(st.characters()), values, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+class InMemory:
+    """A session that gives back the very objects that it was given."""
+
+    def __init__(self, *items):
+        self.items = list(items)
+
+    async def get_items(self, limit=None):
+        return self.items if limit is None else self.items[-limit:]
+
+    async def add_items(self, items):
+        self.items += items
+
+    async def pop_item(self):
+        return self.items.pop() if self.items else None
+
+    async def clear_session(self):
+        self.items.clear()
+
+
+@pytest.fixture
+def hosted(emulator):
+    client = emulator.client()
+    return lambda **options: OpenAIConversationsSession(openai_client=client, **options)
+
+
+@pytest.fixture
+async def exported(tmp_path):
+    """A file of three messages, which a test may damage."""
+    path = tmp_path / "history.jsonl"
+    await export_session(InMemory(*users(3)), path)
+    return path
+
+
+@some(100)
+@given(value=JSON)
+def test_every_json_value_is_one_line_and_comes_back(value):
+    line = to_line(value)
+    assert line.endswith(b"\n")
+    assert 1 == len(line.decode().splitlines())
+    assert repr(value) == repr(from_line(line))
+
+
+@pytest.mark.parametrize(
+    "text", ["\u2028\u2029\x85\x1c\x0b\r\n", "\ud800 alone", "\udcff", "\U0001f600", "\x00", '"\\']
+)
+async def test_text_that_files_are_damaged_by_comes_back(tmp_path, text):
+    item = {"role": "user", "content": text, text: 2**70, "order": {"b": 1.0, "a": 1}}
+    target = InMemory()
+    await export_session(InMemory(item), tmp_path / "file.jsonl")
+    await import_session(tmp_path / "file.jsonl", target)
+    assert [item] == target.items
+    assert list(item) == list(target.items[0])
+    assert 2 == len((tmp_path / "file.jsonl").read_text(encoding="utf-8").splitlines())
+
+
+async def test_every_kind_of_item_comes_back(tmp_path, hosted):
+    source, target = hosted(), hosted()
+    await source.add_items(every_kind())
+    await export_session(source, tmp_path / "file.jsonl")
+    report = await import_session(tmp_path / "file.jsonl", target)
+    assert await source.get_items() == await target.get_items()
+    assert TransferReport(copied=len(await source.get_items())) == report
+
+
+async def test_a_file_is_a_header_and_an_item_a_line(tmp_path, hosted):
+    source = hosted(metadata={"user": "first"})
+    await source.add_items(turns(30))
+    assert TransferReport(copied=120) == await export_session(source, tmp_path / "file.jsonl")
+    header, *items = map(json.loads, (tmp_path / "file.jsonl").read_text().splitlines())
+    assert await source.get_items() == items
+    exported_at = header.pop("exported_at")
+    assert exported_at.endswith("+00:00")
+    assert {
+        "openai_sessions": 1,
+        "origin": "OpenAIConversationsSession",
+        "session_id": source.session_id,
+        "items": 120,
+        "metadata": {"user": "first"},
+    } == header
+    told = read_header(tmp_path / "file.jsonl")
+    assert (120, {"user": "first"}, exported_at) == (told.items, told.metadata, told.exported_at)
+
+
+async def test_an_unused_session_is_an_empty_file_without_a_request(emulator, hosted):
+    file = io.StringIO()
+    assert TransferReport() == await export_session(hosted(), file)
+    assert (
+        '{"openai_sessions": 1, "origin": "OpenAIConversationsSession", "session_id": null' in file.getvalue()
+    )
+    assert TransferReport() == await import_session(io.StringIO(file.getvalue()), hosted())
+    assert () == emulator.requests
+
+
+@pytest.mark.parametrize("opened", [io.StringIO, io.BytesIO], ids=["text", "bytes"])
+async def test_open_files_are_written_and_read_and_stay_open(opened):
+    file, target = opened(), InMemory()
+    await export_session(InMemory(*users(250)), file)
+    file.seek(0)
+    await import_session(file, target)
+    assert users(250) == target.items
+    assert not file.closed
+
+
+async def test_a_pipe_is_read_to_its_end():
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb") as out:
+        await export_session(InMemory(*users(10)), out)
+    target = InMemory()
+    with os.fdopen(reading, "rb") as file:
+        await import_session(file, target)
+    assert users(10) == target.items
+
+
+class Failing(InMemory):
+    async def get_items(self, limit=None):
+        raise LookupError
+
+
+async def test_an_export_that_fails_leaves_the_old_file_and_nothing_else(exported):
+    old = exported.read_bytes()
+    with pytest.raises(LookupError):
+        await export_session(Failing(), exported)
+    with pytest.raises(InvalidItemError, match=r"items\[1\].*nan") as caught:
+        await export_session(InMemory({"role": "user"}, {"n": float("nan")}), exported)
+    assert 1 == caught.value.index
+    assert old == exported.read_bytes()
+    assert [exported] == list(exported.parent.iterdir())
+
+
+async def test_an_export_that_fails_writes_nothing_to_an_open_file():
+    file = io.StringIO()
+    with pytest.raises(InvalidItemError, match=r"items\[0\]"):
+        await export_session(InMemory({"n": float("inf")}), file)
+    assert "" == file.getvalue()
+
+
+async def test_a_file_replaces_another_and_is_its_owners_alone(exported):
+    await export_session(InMemory(*users(1)), exported)
+    assert 1 == read_header(exported).items
+    assert 0o600 == stat.S_IMODE(exported.stat().st_mode)
+    assert [exported] == list(exported.parent.iterdir())
+
+
+def damaged(change):
+    """Return a function that changes the lines of a file."""
+
+    def damage(path):
+        path.write_bytes(b"".join(change(path.read_bytes().splitlines(keepends=True))))
+
+    return damage
+
+
+HEADER = {"openai_sessions": 1}
+
+DAMAGES = {
+    "cut in a line": (
+        damaged(lambda lines: [*lines[:3], lines[3][:10]]),
+        4,
+        "is the last: the file was cut short",
+    ),
+    "cut between lines": (damaged(lambda lines: lines[:3]), 4, "tells of 3 items, and 2 are there"),
+    "a line too many": (damaged(lambda lines: [*lines, lines[1]]), 6, "tells of 3 items, and 4 are there"),
+    "an empty line": (damaged(lambda lines: [lines[0], b"\n", *lines[1:]]), 2, "is not JSON"),
+    "a damaged line": (damaged(lambda lines: [*lines[:2], lines[2][5:], lines[3]]), 3, "is not JSON"),
+    "not UTF-8": (
+        damaged(lambda lines: [*lines[:2], b'{"a": "\xff"}\n', lines[3]]),
+        3,
+        r"is not UTF-8 \(at byte 7\)",
+    ),
+    "NaN": (damaged(lambda lines: [*lines[:2], b'{"a": NaN}\n', lines[3]]), 3, "holds NaN"),
+    "a number too large": (
+        damaged(lambda lines: [lines[0], b'{"a": 1e999}\n']),
+        2,
+        "a number that is too large",
+    ),
+    "no item": (damaged(lambda lines: [lines[0], b"[1]\n"]), 2, "is no item, which is an object, but a list"),
+    "nested too deeply": (
+        damaged(lambda lines: [lines[0], 100_000 * b"[", b"\n"]),
+        2,
+        "is nested too deeply",
+    ),
+    "newer": (damaged(lambda lines: [b'{"openai_sessions": 2}\n']), 1, "version 2, .* install a newer"),
+    "something else": (damaged(lambda lines: lines[1:]), 1, "Give a file that export_session has written"),
+    "no lines": (
+        damaged(lambda lines: [b"\x00" * 200_000]),
+        1,
+        "Give a file that export_session has written",
+    ),
+    "empty": (damaged(lambda lines: []), 1, "Give a file that export_session has written"),
+    "a wrong count": (
+        damaged(lambda lines: [b'{"openai_sessions": 1, "items": "3"}\n']),
+        1,
+        "number of items",
+    ),
+    "never storable": (
+        damaged(lambda lines: [*lines[:3], b'{"role": "user", "content": 7}\n']),
+        4,
+        "cannot be stored: the content of a message",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+async def test_a_file_that_cannot_be_imported_is_refused_by_its_line(emulator, hosted, exported, name):
+    damage, line, reason = DAMAGES[name]
+    damage(exported)
+    with pytest.raises(
+        TransferFileError, match=f"Line {line} of the export .*{reason}.*Nothing was written"
+    ) as caught:
+        await import_session(exported, hosted())
+    assert line == caught.value.line
+    assert () == emulator.requests
+
+
+async def test_a_file_edited_by_hand_is_imported(hosted, exported):
+    """Without a count, with the ends of lines of another system, and with fields that are not known."""
+    lines = exported.read_text().splitlines()[1:]
+    exported.write_bytes("\r\n".join(['{"openai_sessions": 1, "comment": "by hand"}', *lines]).encode())
+    target = hosted()
+    assert 3 == (await import_session(exported, target)).copied
+    assert users(3) == await target.get_items()
+
+
+async def test_an_import_goes_on_and_refuses_what_is_something_else(exported):
+    target = InMemory(*users(2))
+    assert TransferReport(copied=1, already_there=2) == await import_session(exported, target)
+    assert TransferReport(already_there=3) == await import_session(exported, target)
+    other = InMemory(*users(1, "other"))
+    with pytest.raises(TransferConflictError):
+        await import_session(exported, other)
+    assert TransferReport(copied=3) == await import_session(exported, other, append=True)
+
+
+async def test_progress_is_told(tmp_path):
+    told = []
+    await export_session(
+        InMemory(*users(250)), tmp_path / "file", on_progress=lambda *done: told.append(done)
+    )
+    assert [(100, 250), (200, 250), (250, 250)] == told
+    told.clear()
+    await import_session(tmp_path / "file", InMemory(), on_progress=lambda *done: told.append(done))
+    assert [(100, 250), (200, 250), (250, 250)] == told
+
+
+async def test_pydantic_objects_are_exported_as_json(tmp_path):
+    from openai.types.responses import ResponseOutputMessage, ResponseOutputText  # noqa: PLC0415
+
+    text = ResponseOutputText(annotations=[], text="Hello", type="output_text")
+    message = ResponseOutputMessage(
+        id="msg_1", content=[text], role="assistant", status="completed", type="message"
+    )
+    target = agents.SQLiteSession("objects")
+    await export_session(InMemory(message), tmp_path / "file")
+    await import_session(tmp_path / "file", target)
+    assert [message.model_dump(exclude_unset=True)] == await target.get_items()
+    target.close()
+
+
+async def test_a_file_that_is_not_there_is_an_os_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        await import_session(tmp_path / "none", InMemory())
+    with pytest.raises(FileNotFoundError):
+        await export_session(InMemory(), tmp_path / "none" / "file")
+
+
+def test_a_journal_is_read_from_both_ends():
+    journal = Journal()
+    lists = [[f"{number} {'x' * 4000}", "\ud800"] for number in range(600)]  # more than it keeps in memory
+    for values in lists:
+        journal.write(values)
+    assert lists == list(journal.oldest_first())
+    assert lists[::-1] == list(journal.newest_first())
+    journal.close()
+
+
+def test_public_names_are_there():
+    assert set(public.__all__) <= set(dir(public))
+    assert all(getattr(public, name).__doc__ for name in public.__all__)

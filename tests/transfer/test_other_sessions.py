@@ -1,0 +1,204 @@
+"""Copies to and from every session class of the Agents SDK that starts here, and back to hosted storage."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+from contextlib import asynccontextmanager
+
+import pytest
+
+from openai_sessions import (
+    OpenAIConversationsSession,
+    TransferConflictError,
+    TransferReport,
+    copy_session,
+    export_session,
+    import_session,
+)
+from openai_sessions.emulator import Emulator
+from tests.conformance.agents_sessions import SESSIONS
+from tests.servers import client_of, smg_server
+
+from .items import every_kind, turns, users
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings(
+        "ignore:Exception ignored in.*sqlite3.Connection:pytest.PytestUnraisableExceptionWarning"
+    ),
+]
+"""The SDK's classes over SQLite leave connections of threads open, and Python 3.13 says so."""
+
+OF_THE_SDK = [name for name in SESSIONS if name not in ("this library", "OpenAIConversationsSession")]
+
+
+@pytest.fixture(scope="module", params=OF_THE_SDK)
+def makers(request):
+    """Return what makes sessions of one class on its storage, as an async context manager."""
+    storage, makers = SESSIONS[request.param]
+
+    @asynccontextmanager
+    async def emptied(storage_at):
+        async with makers(storage_at) as (make, _):
+
+            async def new():
+                session = make()
+                made.append(session)
+                await session.clear_session()  # its id is that of a session of the test before
+                return session
+
+            made = []
+            yield new
+            for session in made:
+                await closed(session)
+
+    with storage() as storage_at:
+        yield lambda: emptied(storage_at)
+    gc.collect()  # what the SDK's classes have left open is found now, and not in a test of others
+
+
+async def closed(session):
+    close = getattr(session, "close", None)
+    result = close() if close else None
+    if inspect.isawaitable(result):
+        await result
+
+
+@pytest.fixture
+def hosted(emulator):
+    client = emulator.client()
+    return lambda: OpenAIConversationsSession(openai_client=client)
+
+
+async def test_every_kind_of_item_goes_there_and_back(makers, hosted):
+    here, back = hosted(), hosted()
+    await here.add_items(every_kind())
+    items = await here.get_items()
+    async with makers() as new:
+        there = await new()
+        assert TransferReport(copied=len(items)) == await copy_session(here, there)
+        assert items == await there.get_items()
+        assert TransferReport(copied=len(items)) == await copy_session(there, back)
+    assert items == await back.get_items()
+
+
+async def test_a_copy_goes_on_in_both_directions(makers, hosted):
+    async with makers() as new:
+        here, there = hosted(), await new()
+        await here.add_items(turns(60))
+        await there.add_items(turns(60)[:111])
+        assert TransferReport(copied=129, already_there=111) == await copy_session(here, there)
+        back = hosted()
+        await back.add_items(turns(60)[:30])
+        assert TransferReport(copied=210, already_there=30) == await copy_session(there, back)
+        assert turns(60) == await back.get_items()
+
+
+async def test_a_target_of_others_with_something_else_is_refused(makers, hosted):
+    async with makers() as new:
+        here, there = hosted(), await new()
+        await here.add_items(users(3))
+        await there.add_items(users(2, "other"))
+        with pytest.raises(TransferConflictError):
+            await copy_session(here, there)
+        assert TransferReport(copied=3) == await copy_session(here, there, append=True)
+        assert [*users(2, "other"), *users(3)] == await there.get_items()
+
+
+async def test_an_export_of_one_is_imported_into_another(makers, tmp_path):
+    async with makers() as new:
+        here, there = await new(), await new()
+        await here.add_items(turns(60))
+        assert 240 == (await export_session(here, tmp_path / "history.jsonl")).copied
+        assert 240 == (await import_session(tmp_path / "history.jsonl", there)).copied
+        assert await here.get_items() == await there.get_items()
+
+
+async def test_a_copy_that_fails_is_popped_off_again(makers, hosted):
+    """Behind what was there before."""
+    async with makers() as new:
+        here, there = hosted(), await new()
+        await here.add_items(users(250))
+        await there.add_items(users(7, "before"))
+
+        def stop(done, _):
+            if done > 100:
+                raise LookupError
+
+        with pytest.raises(LookupError):
+            await copy_session(here, there, append=True, on_progress=stop)
+        assert users(7, "before") == await there.get_items()
+        with pytest.raises(LookupError):
+            await copy_session(here, there, append=True, keep_partial=True, on_progress=stop)
+        assert [*users(7, "before"), *users(200)] == await there.get_items()
+
+
+def test_the_hosted_session_of_the_sdk_is_a_source_and_a_target():
+    """What it gives back has ids and a status, which make no difference."""
+    storage, makers = SESSIONS["OpenAIConversationsSession"]
+
+    async def there_and_back(base_url):
+        async with makers(base_url) as (make, _), client_of(base_url) as client:
+            here = OpenAIConversationsSession(openai_client=client)
+            back = OpenAIConversationsSession(openai_client=client)
+            await here.add_items(turns(30))
+            there = make()
+            assert 120 == (await copy_session(here, there)).copied
+            assert 120 == (await copy_session(there, back)).copied
+            assert await here.get_items() == await back.get_items()
+
+    with storage() as base_url:
+        asyncio.run(there_and_back(base_url))
+
+
+async def test_to_another_server_and_back(hosted):
+    """smg restarts at page one for a cursor that is gone, and says that more follow each full page."""
+    with smg_server() as base_url:
+        async with client_of(base_url) as client:
+            here, back = hosted(), hosted()
+            there = OpenAIConversationsSession(openai_client=client)
+            await here.add_items(turns(75))
+            assert TransferReport(copied=300) == await copy_session(here, there)
+            assert TransferReport(already_there=300) == await copy_session(here, there)
+            assert TransferReport(copied=300) == await copy_session(there, back)
+            assert turns(75) == await back.get_items()
+
+
+async def test_the_encrypted_session_of_this_library_is_a_source_and_a_target(emulator, hosted):
+    """The wrapper has no ids to delete by: what it wrote is popped, and the conversation deleted."""
+    encryption = pytest.importorskip("openai_sessions.encryption")
+    pytest.importorskip("cryptography")
+
+    def wrapped(beneath):
+        return encryption.EncryptedSession("moved", beneath, "a key of the tests, of no other use")
+
+    here, beneath, back = hosted(), hosted(), hosted()
+    await here.add_items(turns(40))
+    assert TransferReport(copied=160) == await copy_session(here, wrapped(beneath))
+    assert "question" not in str(emulator.items(beneath.session_id))
+    assert TransferReport(copied=160) == await copy_session(wrapped(beneath), back)
+    assert turns(40) == await back.get_items()
+
+    failed = hosted()
+    before = emulator.conversations()
+
+    def stop(*_):
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await copy_session(here, wrapped(failed), on_progress=stop)
+    assert before == emulator.conversations()
+
+
+async def test_the_sdks_encrypted_session_is_read_decrypted(hosted, tmp_path):
+    """It passes on to the session beneath it what it does not have itself, such as `iterate_items`."""
+    pytest.importorskip("cryptography")
+    memory = pytest.importorskip("agents.extensions.memory")
+    with Emulator() as emulator:
+        beneath = OpenAIConversationsSession(openai_client=emulator.client())
+        source = memory.EncryptedSession("moved", beneath, "a key of the tests, of no other use")
+        assert hasattr(source, "iterate_items")
+        await export_session(source, tmp_path / "empty.jsonl")
+        assert () == emulator.requests  # it was asked by get_items(), of an unused session

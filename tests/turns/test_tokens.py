@@ -1,0 +1,173 @@
+"""Counting tokens with a vocabulary of OpenAI's: as bpe-openai ships it, and as tiktoken fetches it."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import importlib.resources
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from openai_sessions import OpenAIConversationsSession
+from openai_sessions.tokens import item_text
+
+bpe_openai = pytest.importorskip("bpe_openai", reason="bpe-openai is not installed")
+pytest.importorskip("tiktoken", reason="tiktoken is not installed")
+
+ROOT = Path(__file__).parents[2]
+
+FETCHING = """
+from openai_sessions import OpenAIConversationsSession, VocabularyError
+try:
+    OpenAIConversationsSession(max_tokens=1000)
+except VocabularyError as error:
+    print(type(error.__cause__).__module__)
+    print(error)
+"""
+
+COUNTING = """
+from openai_sessions.tokens import tiktoken_counter
+print(list(map(tiktoken_counter(), {texts!r})))
+"""
+
+VOCABULARY = "https://openaipublic.blob.core.windows.net/encodings/o200k_base.tiktoken"
+"""Where tiktoken fetches it; its file in the cache is called after that."""
+
+TEXTS = ["The Golden Gate Bridge", "<|endoftext|>", "", "서울특별시", "x = 1\n"]
+
+READING = """
+import asyncio
+from openai_sessions import OpenAIConversationsSession
+from openai_sessions.emulator import Emulator
+
+async def main():
+    with Emulator() as emulator:
+        session = OpenAIConversationsSession(openai_client=emulator.client())
+        await session.add_items([{"role": "user", "content": "Hello"}])
+        await session.get_items(max_tokens=10)
+
+try:
+    asyncio.run(main())
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+MISSING = """
+import sys
+sys.modules["tiktoken"] = None
+from openai_sessions import OpenAIConversationsSession
+from openai_sessions.tokens import tiktoken_counter
+for make in (lambda: OpenAIConversationsSession(max_tokens=1000), tiktoken_counter):
+    try:
+        make()
+    except ImportError as error:
+        print(error.name, error)
+OpenAIConversationsSession(max_turns=2)
+OpenAIConversationsSession(max_tokens=1000, count_tokens=len)
+"""
+
+
+def python(program: str, **variables: str) -> str:
+    """Run a program in a process of its own, and return what it printed."""
+    finished = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (finished.returncode, finished.stderr) == (0, "")
+    return finished.stdout
+
+
+@pytest.fixture
+def no_network(tmp_path):
+    """The variables of a process that has an empty cache, and a proxy behind which nobody listens."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        proxy = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        proxies = {
+            name: proxy
+            for lower in ("http_proxy", "https_proxy", "all_proxy")
+            for name in (lower, lower.upper())
+        }
+        yield {"TIKTOKEN_CACHE_DIR": str(tmp_path), "NO_PROXY": "", "no_proxy": "", **proxies}
+
+
+@pytest.fixture(scope="module")
+def count():
+    """Count as gpt-4.1 and its like do."""
+    encoding = bpe_openai.get_encoding("o200k_base")
+    return lambda text: len(encoding.encode_ordinary(text))
+
+
+@pytest.fixture
+async def session(emulator):
+    session = OpenAIConversationsSession(openai_client=emulator.client())
+    for city in ("Oakland", "San Francisco", "서울특별시"):
+        await session.add_items(
+            [
+                {"role": "user", "content": f"How many people live in {city}?"},
+                {
+                    "type": "function_call",
+                    "call_id": city,
+                    "name": "population",
+                    "arguments": f'{{"city":"{city}"}}',
+                },
+                {"type": "function_call_output", "call_id": city, "output": "436504"},
+                {"role": "assistant", "content": "About 436,504. " * 5},
+            ]
+        )
+    return session
+
+
+async def test_a_read_is_within_a_budget_and_the_next_turn_would_not_be(session, count):
+    sizes = [
+        sum(count(item_text(item)) for item in await session.get_items(turns=turns)) for turns in (1, 2, 3)
+    ]
+    assert 0 < sizes[0] < sizes[1] < sizes[2]
+    for budget in range(sizes[2] + 2):
+        fitting = sum(size <= budget for size in sizes)
+        read = await session.get_items(max_tokens=budget, count_tokens=count)
+        assert read == await session.get_items(turns=fitting)
+
+
+def test_a_vocabulary_that_cannot_be_fetched_says_what_to_do(no_network):
+    cause, message = python(FETCHING, **no_network).splitlines()
+    assert cause.startswith("requests")
+    for needed in ("TIKTOKEN_CACHE_DIR", "'o200k_base'", "get_encoding", "count_tokens="):
+        assert needed in message
+
+
+def test_a_read_says_so_too(no_network):
+    assert python(READING, **no_network).startswith("VocabularyError tiktoken could not fetch its vocabulary")
+
+
+def test_without_tiktoken_the_extra_is_named_at_once():
+    lines = python(MISSING).splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert line.startswith("tiktoken Counting tokens without count_tokens= needs the package tiktoken")
+        assert 'pip install "openai-sessions[tokens]"' in line
+
+
+def test_a_model_that_tiktoken_does_not_know_is_named(no_network):
+    program = "from openai_sessions.tokens import tiktoken_counter\ntry:\n    tiktoken_counter('gpt-0')\n"
+    printed = python(program + "except ValueError as error:\n    print(error)\n", **no_network)
+    assert "knows no model 'gpt-0'" in printed
+
+
+def test_a_vocabulary_in_the_cache_is_all_that_is_needed(no_network, tmp_path, count):
+    """It is that which bpe-openai ships; what looks like a special token is counted as text."""
+    name = hashlib.sha1(VOCABULARY.encode(), usedforsecurity=False).hexdigest()
+    shipped = importlib.resources.files(bpe_openai) / "data" / "o200k_base.tiktoken.gz"
+    (tmp_path / name).write_bytes(gzip.decompress(shipped.read_bytes()))
+    printed = python(COUNTING.format(texts=TEXTS), **no_network)
+    assert printed == f"{[count(text) for text in TEXTS]}\n"

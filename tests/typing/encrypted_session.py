@@ -1,0 +1,28 @@
+"""What type checkers must accept of encrypted sessions; checked by mypy and pyright, never run."""
+
+from __future__ import annotations
+
+from agents import Agent, Runner, Session, SQLiteSession
+from openai.types.responses import ResponseInputItemParam
+
+from openai_sessions import EncryptedSession, OpenAIConversationsSession, SkippedItems
+
+
+def takes_a_session(session: Session) -> str:
+    return session.session_id
+
+
+async def use() -> None:
+    async with EncryptedSession(
+        "user_123", OpenAIConversationsSession(), ["new key", b"old key"], ttl=None
+    ) as session:
+        takes_a_session(session)
+        await Runner.run(Agent(name="Assistant"), "Hello", session=session)
+        items: list[ResponseInputItemParam] = await session.get_items(limit=5)
+        await session.add_items(items)
+        popped: ResponseInputItemParam | None = await session.pop_item()
+        items += [item async for item in session.iterate_items()]
+        skipped: SkippedItems = session.skipped + session.skipped_in_total
+        await session.clear_session(purge_items=True)
+        print(popped, skipped.unreadable, session.ttl)  # noqa: T201
+    EncryptedSession("user_123", SQLiteSession("user_123"), "key", 600, clock=lambda: 0.0)

@@ -1,0 +1,44 @@
+"""A process that counts runs in a conversation, with the lock of the example, and without the Agents SDK.
+
+Reads as JSON on standard input: the conversation id, the URL of the Redis server, how many runs there are,
+and what each has used.
+"""
+
+import asyncio
+import json
+import sys
+from types import SimpleNamespace
+
+from redis.asyncio import Redis
+
+from examples.redis_lock import redis_lock
+from openai_sessions import OpenAIConversationsSession, RetryPolicy
+from tests.processes.staff import FAST
+
+
+class Run(SimpleNamespace):
+    """What counts a run, as far as is looked at; like the SDK's it has weak references."""
+
+
+def result_of(used):
+    run = Run(
+        **used,
+        input_tokens_details=SimpleNamespace(cached_tokens=used["cached_tokens"]),
+        output_tokens_details=SimpleNamespace(reasoning_tokens=used["reasoning_tokens"]),
+    )
+    return SimpleNamespace(context_wrapper=SimpleNamespace(usage=run))
+
+
+async def main(conversation_id, redis_url, number, used):
+    async with (
+        Redis.from_url(redis_url) as redis,
+        OpenAIConversationsSession(
+            conversation_id=conversation_id, lock=redis_lock(redis), retry_policy=RetryPolicy(**FAST)
+        ) as session,
+    ):
+        for _ in range(number):
+            await session.store_run_usage(result_of(used))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*json.load(sys.stdin)))

@@ -1,0 +1,95 @@
+"""Metadata as users read and change it."""
+
+import asyncio
+
+import pytest
+
+from openai_sessions import ConversationNotFoundError, MetadataFullError, OpenAIConversationsSession
+
+from .results import ONE, result_of
+
+
+@pytest.fixture
+def session(client):
+    return OpenAIConversationsSession(openai_client=client, metadata={"user": "first", "topic": "bridges"})
+
+
+async def test_unused_session_has_none_and_makes_no_request(emulator, session):
+    assert {} == await session.get_metadata()
+    assert () == emulator.requests
+
+
+async def test_first_change_creates_the_conversation(session):
+    await session.update_metadata({"topic": "towers"})
+    assert {"user": "first", "topic": "towers"} == await session.get_metadata()
+
+
+async def test_changes_are_merged_and_none_removes(session):
+    await session.update_metadata({"user": None, "new": "value", "never there": None})
+    assert {"topic": "bridges", "new": "value"} == await session.get_metadata()
+
+
+async def test_each_is_as_few_requests_as_can_be(emulator, session):
+    await session.ensure_conversation()
+    emulator.forget_requests()
+    await session.get_metadata()
+    await session.update_metadata({"new": "value"})
+    await session.update_metadata({"new": "value"})
+    await session.update_metadata({})
+    operations = [request.operation.partition("_")[0] for request in emulator.requests]
+    assert ["retrieve", "retrieve", "update", "retrieve"] == operations
+
+
+async def test_changes_at_the_same_moment_are_all_kept(client, session):
+    await session.ensure_conversation()
+    others = [
+        OpenAIConversationsSession(conversation_id=session.session_id, openai_client=client)
+        for _ in range(12)
+    ]
+    await asyncio.gather(*(each.update_metadata({f"key {n}": str(n)}) for n, each in enumerate(others)))
+    pairs = {f"key {number}": str(number) for number in range(12)}
+    assert {"user": "first", "topic": "bridges", **pairs} == await session.get_metadata()
+
+
+async def test_pairs_of_the_library_are_not_shown_nor_changed(session):
+    await session.ensure_conversation()
+    await session.store_run_usage(result_of())
+    assert {"user": "first", "topic": "bridges"} == await session.get_metadata()
+    for value in ("value", None):
+        with pytest.raises(ValueError, match=r"'openai_sessions.usage' is kept by"):
+            await session.update_metadata({"user": "second", "openai_sessions.usage": value})
+    await session.update_metadata({"user": "second"})
+    assert ONE == await session.get_session_usage()
+
+
+async def test_more_pairs_than_the_api_keeps_are_refused(session):
+    await session.ensure_conversation()
+    with pytest.raises(MetadataFullError, match="17 pairs"):
+        await session.update_metadata({f"key {number}": "value" for number in range(15)})
+    assert {"user": "first", "topic": "bridges"} == await session.get_metadata()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "said"),
+    [
+        ([("a", "b")], TypeError, "not list"),
+        (None, TypeError, "not NoneType"),
+        ({1: "b"}, TypeError, r"metadata\[1\]"),
+        ({"a": 1}, TypeError, r"metadata\['a'\]"),
+        ({"k" * 65: None}, ValueError, "over 64"),
+        ({"a": "v" * 513}, ValueError, "over 512"),
+    ],
+)
+async def test_changes_that_cannot_be_made_are_refused_before_any_request(
+    emulator, session, changes, error, said
+):
+    with pytest.raises(error, match=said):
+        await session.update_metadata(changes)
+    assert () == emulator.requests
+
+
+async def test_conversation_that_is_gone(client):
+    session = OpenAIConversationsSession(conversation_id="conv_gone", openai_client=client)
+    for call in (session.get_metadata(), session.update_metadata({"a": "b"})):
+        with pytest.raises(ConversationNotFoundError):
+            await call

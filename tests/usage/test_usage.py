@@ -1,0 +1,138 @@
+"""What a run has used, and the record of it in a value of metadata."""
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from agents import Usage as AgentsUsage
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openai_sessions import Usage
+from openai_sessions._usage import WINDOW, UsageRecord
+
+from .results import ONE, result_of, times
+
+NUMBERS = st.integers(min_value=0)
+USAGES = st.builds(Usage, *[NUMBERS] * 6)
+RECORD = UsageRecord(ONE, 2, ("0a0a0a0a", "0b0b0b0b"))
+
+
+def with_usage(**attributes):
+    return SimpleNamespace(context_wrapper=SimpleNamespace(usage=SimpleNamespace(**attributes)))
+
+
+def test_usage_of_a_run_is_read_from_its_details():
+    assert ONE == Usage.of_run(result_of(ONE))
+
+
+def test_usage_of_a_run_without_a_request_is_zero():
+    assert Usage() == Usage.of_run(SimpleNamespace(context_wrapper=SimpleNamespace(usage=AgentsUsage())))
+
+
+def test_usage_that_is_none():
+    assert Usage.of_run(SimpleNamespace(context_wrapper=SimpleNamespace(usage=None))) is None
+
+
+def test_numbers_and_details_that_are_none_or_missing_count_as_zero():
+    result = with_usage(requests=1, input_tokens=None, input_tokens_details=None, output_tokens=4)
+    assert Usage(requests=1, output_tokens=4) == Usage.of_run(result)
+
+
+@pytest.mark.parametrize("result", [None, "text", SimpleNamespace(context_wrapper=None), ONE])
+def test_what_is_no_result_is_refused(result):
+    with pytest.raises(TypeError, match=r"no context_wrapper.usage: give the result of Runner.run"):
+        Usage.of_run(result)
+
+
+@pytest.mark.parametrize("number", [1.0, "1", True])
+def test_number_that_is_no_whole_number_is_named(number):
+    with pytest.raises(TypeError, match=f"output_tokens={number!r}"):
+        Usage.of_run(with_usage(output_tokens=number))
+
+
+def test_negative_number_is_named():
+    with pytest.raises(ValueError, match="cached_tokens=-1"):
+        Usage.of_run(with_usage(input_tokens_details=SimpleNamespace(cached_tokens=-1)))
+
+
+@given(USAGES, USAGES)
+def test_adding_and_what_has_come_since_are_opposites(first, second):
+    assert first == (first + second).since(second)
+
+
+def test_adding_something_else_is_a_type_error():
+    with pytest.raises(TypeError):
+        ONE + 1
+
+
+def test_run_that_has_begun_anew_has_all_come_since():
+    assert ONE == ONE.since(times(2))
+
+
+@given(st.builds(UsageRecord, USAGES, NUMBERS, st.lists(st.text(), max_size=WINDOW).map(tuple)))
+def test_record_comes_back_from_its_value(record):
+    assert record == UsageRecord.from_value(record.as_value())
+
+
+def test_value_is_compact_json_with_the_names_of_usage():
+    expected = (
+        '{"requests":1,"input_tokens":20,"cached_tokens":5,"output_tokens":7,"reasoning_tokens":3,'
+        '"total_tokens":27,"counts":2,"last":["0a0a0a0a","0b0b0b0b"]}'
+    )
+    assert expected == RECORD.as_value()
+
+
+def test_value_of_huge_totals_has_fewer_characters_than_metadata_holds():
+    record = UsageRecord(Usage(*[10**24] * 6), counts=10**12)
+    for _ in range(2 * WINDOW):
+        record = record.plus("ffffffff", ONE)
+    assert len(record.as_value()) < 400
+
+
+def test_record_names_its_newest_counts():
+    record = UsageRecord(Usage())
+    for number in range(WINDOW + 2):
+        record = record.plus(str(number), ONE)
+    assert UsageRecord(times(WINDOW + 2), WINDOW + 2, tuple(map(str, range(2, WINDOW + 2)))) == record
+    assert [False, True, True] == [record.tells_of(number) for number in (2, 3, WINDOW + 2)]
+
+
+def test_replaced_record_tells_of_no_count_before():
+    record = RECORD.replaced_by(times(3), behind=5)
+    assert UsageRecord(times(3), 5 + WINDOW) == record
+    assert not record.tells_of(5)
+
+
+def changed(**fields):
+    return json.dumps({**json.loads(RECORD.as_value()), **fields})
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("12", "no JSON object of requests, "),
+        ("[]", "no JSON object of requests, "),
+        ("{}", "no JSON object of requests, "),
+        (changed(more=1), "no JSON object of requests, "),
+        (changed(requests=-1), "no whole number from 0"),
+        (changed(counts=1.5), "no whole number from 0"),
+        (changed(total_tokens=True), "no whole number from 0"),
+        (changed(total_tokens=None), "no whole number from 0"),
+        (changed(last="0a0a0a0a"), "no list of strings"),
+        (changed(last=[1]), "no list of strings"),
+    ],
+)
+def test_value_that_is_no_record_is_refused_with_the_reason(value, reason):
+    with pytest.raises(ValueError, match=reason):
+        UsageRecord.from_value(value)
+
+
+def test_usage_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        ONE.requests = 2
+    assert 2 == replace(ONE, requests=2).requests
