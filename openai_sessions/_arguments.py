@@ -55,6 +55,10 @@ def _check_metadata_pair(key: object, text: object) -> None:
         raise ValueError(f"the metadata key {key!r} has over {_MAX_METADATA_KEY} characters: shorten it")
     if len(text) > _MAX_METADATA_VALUE:
         raise ValueError(f"metadata[{key!r}] has over {_MAX_METADATA_VALUE} characters: shorten it")
+    if re.search("[\ud800-\udfff]", key + "\n" + text):
+        raise ValueError(
+            f"metadata[{key!r}] holds half of a surrogate pair, which UTF-8 has not: leave it out"
+        )
 
 
 def checked_history(history: object) -> object:
@@ -106,8 +110,8 @@ def checked_limit(value: object) -> int | None:
     return int(value)
 
 
-def checked_number(name: str, value: object, unit: str) -> int | None:
-    """Return how many of something are wanted, or None.
+def checked_number(name: str, value: object, unit: str, *, none: str = "no limit") -> int | None:
+    """Return how many of something are wanted, or None, which stands for what `none` says.
 
     Raises:
         TypeError: It is not a whole number.
@@ -115,7 +119,7 @@ def checked_number(name: str, value: object, unit: str) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} is a whole number of {unit}, or None for no limit, not {value!r}")
+        raise TypeError(f"{name} is a whole number of {unit}, or None for {none}, not {value!r}")
     return int(value)
 
 
@@ -147,7 +151,7 @@ def checked_count_tokens(value: Callable[[str], int] | None) -> Callable[[str], 
     return value
 
 
-def checked_text(name: str, value: object) -> str:
+def checked_text(name: str, value: object, *, wanted: str = "what to look for") -> str:
     """Return a text that says something.
 
     Raises:
@@ -157,7 +161,7 @@ def checked_text(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} is a string, not {type(value).__name__}")
     if not value:
-        raise ValueError(f"{name} is empty: give what to look for")
+        raise ValueError(f"{name} is empty: give {wanted}")
     return value
 
 

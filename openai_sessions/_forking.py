@@ -90,8 +90,9 @@ class ForkableHistory(Identity):
             before_turn: The number of a turn, as `turns()` gives it; the items before it are copied.
             after_item: The id of a stored item, as `Turn.item_ids` has it; the items up to it, and it, are
                 copied. With neither argument all items are.
-            metadata: Pairs to keep with the new conversation, at most 15; None for those that this session
-                was made with. One more names the parent: see `parent()`.
+            metadata: Pairs to keep with the new conversation, and with those that the new session creates
+                when it is cleared; at most 15. None for those that this session was made with. One more names
+                the parent: see `parent()`.
 
         Raises:
             ValueError: Both points are given, or the metadata is over a limit. Nothing was sent.
@@ -107,9 +108,12 @@ class ForkableHistory(Identity):
             raise ValueError(
                 "a fork ends before_turn= or after_item=: give one of them, or neither for all items"
             )
-        turn = checked_number("before_turn", before_turn, "turns, counted from the oldest")
-        item_id = None if after_item is None else checked_text("after_item", after_item)
-        pairs = _checked_pairs(self._options.get("metadata") if metadata is None else metadata)
+        turn = checked_number("before_turn", before_turn, "turns, counted from the oldest", none="all items")
+        item_id = (
+            None if after_item is None else checked_text("after_item", after_item, wanted="the id of an item")
+        )
+        inherited = own_pairs(self._options.get("metadata") or {})
+        pairs = _checked_pairs(inherited if metadata is None else metadata)
         found = await self._conversation.run(_read_whole)
         if found is None:
             raise ConversationNotCreatedError
@@ -119,8 +123,10 @@ class ForkableHistory(Identity):
             cut = cut_before_turn(parent, items, turn)
         elif item_id is not None:
             cut = cut_after_item(parent, items, item_id)
-        pairs[PARENT_KEY] = f"{parent}/{items[cut - 1].get('id')}" if cut else parent
-        return await self._forked(to_stored(to_replay(items[:cut])), pairs)
+        origin = f"{parent}/{items[cut - 1].get('id')}" if cut else parent
+        fork = await self._forked(to_stored(to_replay(items[:cut])), {**pairs, PARENT_KEY: origin})
+        fork._keep_with_new_ones(pairs)  # noqa: SLF001 -- a session of this library
+        return fork
 
     @operation()
     async def parent(self) -> ForkParent | None:
@@ -149,6 +155,11 @@ class ForkableHistory(Identity):
         options = {**self._options, "conversation_id": conversation_id, "session_settings": settings}
         return cast("Self", cast("Any", type(self))(**options))
 
+    def _keep_with_new_ones(self, metadata: Metadata) -> None:
+        """Have the session keep metadata with conversations that it creates, and with its forks."""
+        self._options["metadata"] = metadata or None
+        self._conversation.keep_with_new_ones(metadata or None)
+
     async def _forked(self, items: Sequence[Item], metadata: Metadata) -> Self:
         """Return a session on a new conversation that holds items; on failure delete the conversation."""
         hooks = Hooks(on_orphan=self._options["on_orphan"], lock=self._options["lock"])
@@ -176,7 +187,7 @@ def _checked_pairs(metadata: Mapping[str, str] | None) -> dict[str, str]:
     if len(pairs) > _MAX_PAIRS:
         raise ValueError(
             f"metadata has {len(pairs)} pairs, and a fork keeps at most {_MAX_PAIRS}: the API keeps 16, and "
-            "one names the parent. Leave one out."
+            "one names the parent. Leave one out of metadata=."
         )
     if reserved := pairs.keys() - own_pairs(pairs).keys():
         raise ValueError(f"the metadata key {min(reserved)!r} is kept by openai_sessions: take another name")

@@ -103,6 +103,10 @@ class LazyConversation:
         self._conversation_id = value
         self._unannounced = None
 
+    def keep_with_new_ones(self, metadata: Metadata | None) -> None:
+        """Keep other metadata with conversations that are created from now on."""
+        self._metadata = metadata
+
     async def ensure(self) -> str:
         """Return the id; create the conversation first, in one request, when there is none.
 

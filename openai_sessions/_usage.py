@@ -65,6 +65,16 @@ class Usage:
             return NotImplemented
         return Usage(*map(operator.add, astuple(self), astuple(other)))
 
+    def check(self) -> None:
+        """Do nothing if this can be kept.
+
+        Raises:
+            ValueError: A number is no whole number from 0.
+        """
+        for name, number in asdict(self).items():
+            if not _is_count(number):
+                raise ValueError(f"the usage has {name}={number!r}: give a whole number from 0")
+
     def since(self, earlier: Usage) -> Usage:
         """Return what has come since an earlier state of the same run.
 
@@ -96,6 +106,10 @@ def marks_of(result: object) -> list[object]:
     the model's responses until then are the same ones.
     """
     return [*(getattr(result, "raw_responses", None) or ()), usage_object(result)]
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
 
 
 def _number(holder: object, name: str) -> int:
@@ -160,7 +174,7 @@ class UsageRecord:
         numbers = (*(field.name for field in fields(Usage)), "counts")
         if not isinstance(parsed, Mapping) or parsed.keys() != {*numbers, "last"}:
             raise ValueError(f"it is no JSON object of {', '.join(numbers)} and last")
-        if not all(type(parsed[name]) is int and parsed[name] >= 0 for name in numbers):
+        if not all(_is_count(parsed[name]) for name in numbers):
             raise ValueError("a number of it is no whole number from 0")
         last = parsed["last"]
         if not isinstance(last, list) or not all(isinstance(count_id, str) for count_id in last):

@@ -75,6 +75,7 @@ class KeptUsage(Identity):
 
         Raises:
             TypeError: It is no `Usage`. Nothing was sent.
+            ValueError: A number of it is no whole number from 0. Nothing was sent.
             ConversationNotCreatedError: The session is unused.
             MetadataFullError: The conversation has 16 pairs of metadata already. Nothing was changed.
             ConversationNotFoundError: The server does not know the conversation.
@@ -83,6 +84,7 @@ class KeptUsage(Identity):
         """
         if not isinstance(usage, Usage):
             raise TypeError(f"usage is an openai_sessions.Usage, not {type(usage).__name__}")
+        usage.check()
         if not await self._conversation.run(lambda held: _replace_usage(held, usage)):
             raise ConversationNotCreatedError
 

@@ -62,12 +62,19 @@ class UnsettledTransferError(SessionError):
         undoing: Why the undoing failed.
     """
 
-    def __init__(self, session_id: str | None, left: int, undoing: BaseException) -> None:
+    def __init__(
+        self, session_id: str | None, left: int, undoing: BaseException, *, append: bool = False
+    ) -> None:
         what = f"up to {left} item(s) of it are" if left else "the conversation that it created, empty, is"
+        go_on = (
+            "Call it again with the same source and target to go on, or use clear_session() if it was empty."
+        )
+        take_off = (
+            "They stand behind what the target held: take them off its end before you copy to it again."
+        )
         super().__init__(
             f"A copy to {session_id} failed and could not be undone ({type(undoing).__name__}): {what} left. "
-            "Call it again with the same source and target to go on, or use clear_session() if the target "
-            "held nothing else."
+            f"{take_off if append and left else go_on}"
         )
         self.session_id = session_id
         self.left = left

@@ -31,10 +31,12 @@ class Conductor:
 
     def __init__(self, nursery, *, number, seconds, seed, **arguments):
         self._nursery = nursery
-        self._until = time.time() + seconds
-        self._arguments = {**arguments, "until": self._until}
         self._choice = random.Random(seed)  # noqa: S311 - so that a run can be repeated
         self._seeds = iter(range(seed * 10_000, (seed + 1) * 10_000))
+        self._arguments = {**arguments, "until": 0}
+        assert 0 == nursery.wait(self._start())  # the first one takes longer, for its imports
+        self._until = time.time() + seconds
+        self._arguments["until"] = self._until
         self._pids = [self._start() for _ in range(number)]
         self.killed = 0
 

@@ -26,9 +26,7 @@ async def existing(client, emulator):
     return session.session_id
 
 
-async def test_existing_conversation_gets_a_name_without_a_request(
-    directory, other, existing, emulator, clock, url
-):
+async def test_existing_conversation_gets_a_name_without_a_request(directory, other, existing, emulator, url):
     session = await directory.register("user_1", existing, expires_in=60, metadata={"plan": "pro"})
     assert () == emulator.requests
     assert ("user_1", "main", existing, NamedSession) == (
@@ -39,15 +37,15 @@ async def test_existing_conversation_gets_a_name_without_a_request(
     )
     entry = await other.get("user_1")
     assert (existing, {"plan": "pro"}) == (entry.conversation_id, entry.metadata)
-    assert 60 == (entry.expires_at - clock.now).total_seconds()
+    assert 60 == (entry.expires_at - entry.used_at).total_seconds()
     await session.add_items([user("again")])
     assert [user("Hello"), user("again")] == await (await other.session("user_1")).get_items()
     assert (1, 1, 0, 0) == await in_tables(url)
 
 
 async def test_session_has_the_options_that_are_given(directory, existing):
-    session = await directory.register("user_1", existing, history="input")
-    assert "input" == session._options["history"]
+    session = await directory.register("user_1", existing, history="incremental")
+    assert "incremental" == session._options["history"]
     with pytest.raises(TypeError, match="'histories' is no option"):
         await directory.register("user_2", existing, histories="input")
     assert await directory.get("user_2") is None

@@ -276,3 +276,18 @@ async def test_a_conversation_deleted_before_the_look_is_not_found_and_leaves_no
         await writing
     assert session.unsettled == ()
     assert session._conversation.known.doubts == []
+
+
+async def test_a_listing_that_is_not_found_although_the_conversation_is_there_leaves_a_receipt(
+    world, stage, session
+):
+    """A 404 alone says nothing of what is stored."""
+    stage.at("create_items", 0, cut_after_commit)
+    for number in range(2):
+        stage.at("list_items", number, answering(404, None))
+    with pytest.raises(UnsettledWriteError) as caught:
+        await session.add_items([YES])
+    assert caught.value.unknown == [YES]
+    assert kept(world, session) == ["yes"]
+    await session.settle(caught.value.receipt)
+    assert kept(world, session) == []
