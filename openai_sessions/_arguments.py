@@ -103,11 +103,7 @@ def checked_limit(value: object) -> int | None:
     Raises:
         TypeError: It is not a whole number.
     """
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"limit is a whole number of items, or None for all, not {value!r}")
-    return int(value)
+    return checked_number("limit", value, "items", none="all")
 
 
 def checked_number(name: str, value: object, unit: str, *, none: str = "no limit") -> int | None:

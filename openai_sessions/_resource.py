@@ -6,14 +6,13 @@ import warnings
 from typing import TYPE_CHECKING, NoReturn
 
 from openai_sessions._clients import Clients
+from openai_sessions._closing import AsyncCloseable
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
-    from typing_extensions import Self
+    pass
 
 
-class Resource:
+class Resource(AsyncCloseable):
     """Something that may hold clients of its own until `aclose()`."""
 
     _clients: Clients
@@ -21,17 +20,6 @@ class Resource:
     async def aclose(self) -> None:
         """Close the clients that were opened."""
         await self._clients.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from openai import AsyncOpenAI
 
 from openai_sessions import _agents
+from openai_sessions._closing import AsyncCloseable
 from openai_sessions._gateway import open_client
 from openai_sessions._per_loop import PerLoop
 from openai_sessions.directory._checks import checked_options
@@ -19,13 +19,13 @@ from openai_sessions.directory._registration import Registration
 from openai_sessions.session import OpenAIConversationsSession
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    pass
 
 _FOR_DELETION = ("timeout", "retry_policy", "retry_budget", "on_retry", "lock", "include")
 """Options of a session that bear on the deletion of its conversation."""
 
 
-class Connected:
+class Connected(AsyncCloseable):
     """The part of a directory that is opened and closed.
 
     Args:
@@ -48,17 +48,6 @@ class Connected:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} tenant={self.tenant!r}>"
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Close the connections to the database and to OpenAI that were opened here.

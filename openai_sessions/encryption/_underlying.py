@@ -7,10 +7,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, NoReturn
 
-if TYPE_CHECKING:
-    from types import TracebackType
+from openai_sessions._closing import AsyncCloseable
 
-    from typing_extensions import Self
+if TYPE_CHECKING:
+    pass
 
 _METHODS = ("get_items", "add_items", "pop_item", "clear_session")
 
@@ -61,7 +61,7 @@ async def iterated(session: Any, *, after: str | None) -> AsyncGenerator[Any, No
         yield item
 
 
-class Underlying:
+class Underlying(AsyncCloseable):
     """The part of an encrypted session that is the session under it."""
 
     underlying_session: Any
@@ -81,17 +81,6 @@ class Underlying:
             closing = close()
             if inspect.isawaitable(closing):
                 await closing
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(

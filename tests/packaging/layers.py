@@ -9,6 +9,7 @@ CORE = (
     "_lazy_names",
     "errors",
     "_types",
+    "_closing",
     "_observing",
     "_operations",
     "_plain_json",
