@@ -5,7 +5,6 @@ With `_requests` and `_failures` the only importer of openai in the core.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Literal
@@ -18,7 +17,7 @@ from openai_sessions._answers import Page, page_of
 from openai_sessions._arguments import is_conversation_id
 from openai_sessions._item_types import INCLUDE
 from openai_sessions._policy import Operation, Outcome
-from openai_sessions._requests import Requests
+from openai_sessions._requests import HTTP_LIBRARY, Requests
 from openai_sessions._retrying import Retrier
 from openai_sessions._types import Item
 from openai_sessions.errors import ConversationNotFoundError, InvalidResponseError
@@ -27,11 +26,8 @@ __all__ = ["CONNECTIONS_KEPT", "Gateway", "NotFoundError", "Order", "open_client
 
 Order = Literal["asc", "desc"]
 
-_RESPONSE: Any = importlib.import_module(
-    openai.DefaultAsyncHttpxClient.__mro__[1].__module__.split(".", maxsplit=1)[0]
-).Response
-"""What openai calls the answer as it came: the class of the HTTP library that it runs on."""
-
+_RESPONSE = HTTP_LIBRARY.Response
+"""What openai calls the answer as it came."""
 
 CONNECTIONS_KEPT = openai.DEFAULT_CONNECTION_LIMITS.max_keepalive_connections or 100
 """How many connections a client of openai keeps open for the next request."""
@@ -90,7 +86,10 @@ class Gateway(Requests):
             lambda: self._once.get(_conversation_path(conversation_id), cast_to=_RESPONSE),
             name="retrieve conversation",
         )
-        return {str(key): str(value) for key, value in (answer.get("metadata") or {}).items()}
+        metadata = answer.get("metadata") or {}
+        if not isinstance(metadata, Mapping):
+            raise InvalidResponseError("retrieve conversation", "has no mapping for its metadata", None)
+        return {str(key): str(value) for key, value in metadata.items()}
 
     async def replace_metadata(self, conversation_id: str, metadata: Mapping[str, str]) -> None:
         """Put metadata in the place of all that the API keeps with a conversation.

@@ -7,6 +7,7 @@ whether it was applied.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from functools import partial
@@ -23,6 +24,11 @@ from openai_sessions._retrying import Retrier
 from openai_sessions._slots import Slots
 from openai_sessions._types import Item
 from openai_sessions.errors import InvalidResponseError, RequestTimeoutError
+
+HTTP_LIBRARY: Any = importlib.import_module(
+    openai.DefaultAsyncHttpxClient.__mro__[1].__module__.partition(".")[0]
+)
+"""The HTTP library that the installed openai runs on: httpx, or its fork httpx2."""
 
 
 class Requests:

@@ -10,23 +10,16 @@ from __future__ import annotations
 import importlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import Any
 
-import openai
 import respx
 from respx.mocks import AbstractRequestMocker, HTTPCoreMocker
 from respx.models import AllMockedAssertionError
 
+from openai_sessions._requests import HTTP_LIBRARY
 
-def _library_of(client: type) -> ModuleType:
-    return importlib.import_module(client.__module__.partition(".")[0])
-
-
-_OPENAIS: Any = _library_of(openai.DefaultAsyncHttpxClient.__mro__[1])
-"""The HTTP library of the installed openai: httpx, or httpx2."""
-
-_RESPXS: Any = _library_of(respx.MockResponse.__mro__[1])
+_RESPXS: Any = importlib.import_module(respx.MockResponse.__mro__[1].__module__.partition(".")[0])
 """The HTTP library of respx, which is httpx."""
 
 _MISDIRECTED = 421
@@ -83,7 +76,7 @@ class TransportMocker(AbstractRequestMocker):
     """Replaces the transports of openai's HTTP library while there are routers."""
 
     name = "openai_sessions"
-    targets = [f"{_OPENAIS.__name__}.HTTPTransport", f"{_OPENAIS.__name__}.AsyncHTTPTransport"]  # noqa: RUF012
+    targets = [f"{HTTP_LIBRARY.__name__}.HTTPTransport", f"{HTTP_LIBRARY.__name__}.AsyncHTTPTransport"]  # noqa: RUF012
     target_methods = ["handle_request", "handle_async_request"]  # noqa: RUF012
 
     @classmethod
@@ -131,7 +124,7 @@ class TransportMocker(AbstractRequestMocker):
     @classmethod
     def from_sync_httpx_response(cls, httpx_response: Any, target: Any, **kwargs: Any) -> Any:  # noqa: ARG003
         """Return a response of openai's library like the one that a route gave."""
-        return _OPENAIS.Response(
+        return HTTP_LIBRARY.Response(
             httpx_response.status_code,
             headers=httpx_response.headers.raw,
             stream=_Stream(httpx_response.stream),
@@ -145,7 +138,7 @@ class TransportMocker(AbstractRequestMocker):
 
     @classmethod
     def _prepared(cls, httpx_request: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        kwargs["request"].stream = _OPENAIS.ByteStream(httpx_request.content)
+        kwargs["request"].stream = HTTP_LIBRARY.ByteStream(httpx_request.content)
         return httpx_request, kwargs
 
     @classmethod
@@ -157,7 +150,7 @@ class TransportMocker(AbstractRequestMocker):
         return _RESPXS.Response(_MISDIRECTED, json={"error": error}, request=request)
 
 
-class _Stream(_OPENAIS.SyncByteStream, _OPENAIS.AsyncByteStream):  # type: ignore[misc]
+class _Stream(HTTP_LIBRARY.SyncByteStream, HTTP_LIBRARY.AsyncByteStream):  # type: ignore[misc]
     """The body of a response of respx's library, as one of openai's."""
 
     def __init__(self, stream: Any) -> None:
@@ -185,10 +178,10 @@ def _errors_of_openais_library() -> Iterator[None]:
     try:
         yield
     except _RESPXS.RequestError as error:
-        if isinstance(error, _OPENAIS.RequestError):
+        if isinstance(error, HTTP_LIBRARY.RequestError):
             raise
         names = [ancestor.__name__ for ancestor in type(error).__mro__]
-        same_named = next(getattr(_OPENAIS, name) for name in names if hasattr(_OPENAIS, name))
+        same_named = next(getattr(HTTP_LIBRARY, name) for name in names if hasattr(HTTP_LIBRARY, name))
         raise same_named(str(error)) from error
 
 

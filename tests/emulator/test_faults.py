@@ -9,7 +9,7 @@ from openai_sessions.emulator import FAULT_KINDS, Emulator, Fault
 from openai_sessions.emulator._faults import OPERATION_NAMES
 
 from .faulty import DONE, HELD, new_subject
-from .wire import FAMILY, Wire
+from .wire import HTTP_FAMILY, Wire
 
 UNANSWERED = {
     "cut_before": (openai.APIConnectionError, "ReadError", None),
@@ -76,7 +76,7 @@ async def test_fault_without_an_answer(subject, kind, operation):
     with pytest.raises(openai.APIConnectionError) as caught:
         await subject.perform(operation, timeout=0.3 if "stall" in kind else 30)
     assert (operation, kind, status) == logged(subject)
-    assert (error, getattr(FAMILY, cause)) == (type(caught.value), type(caught.value.__cause__))
+    assert (error, getattr(HTTP_FAMILY, cause)) == (type(caught.value), type(caught.value.__cause__))
     assert caught.value.request.url == caught.value.__cause__.request.url
     assert (DONE[operation] if kind in COMMITTED else HELD) == subject.stored()
     await subject.emulator.late_commits()
@@ -150,7 +150,7 @@ async def test_refused_request_can_meet_a_fault_too(emulator, wire):
     emulator.inject(Fault("cut_after_commit"))
     emulator.inject(Fault("empty_page"))
     emulator.inject(Fault("error_500_before"), operation="update_conversation")
-    with pytest.raises(FAMILY.ReadError):
+    with pytest.raises(HTTP_FAMILY.ReadError):
         await wire.add("conv_unknown", {"role": "user", "content": "Hello"})
     assert 404 == (await wire.list("conv_unknown"))[0]
     assert 500 == (await wire.send("POST", "/conversations/conv_unknown", content=b"{"))[0]

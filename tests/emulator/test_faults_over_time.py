@@ -10,9 +10,10 @@ from starlette.routing import Mount
 
 from openai_sessions.emulator import Emulator, Fault
 from openai_sessions.emulator._server import serving
+from tests.wire import HTTP_FAMILY
 
 from .faulty import DONE, new_subject
-from .wire import FAMILY, Wire, user
+from .wire import Wire, user
 
 
 def client_of(base_url, **options):
@@ -20,7 +21,7 @@ def client_of(base_url, **options):
 
 
 async def cut_late(file):
-    with pytest.raises(FAMILY.ReadError):
+    with pytest.raises(HTTP_FAMILY.ReadError):
         await Wire(file).add(await Wire(file).new_conversation(), user("late"))
 
 
@@ -38,7 +39,7 @@ def test_late_commit_happens_although_its_event_loop_has_ended(tmp_path):
 
 async def test_late_commit_that_is_refused_by_then_stores_nothing(emulator, wire, conversation):
     emulator.inject(Fault("late_commit", delay=0.2))
-    with pytest.raises(FAMILY.ReadError):
+    with pytest.raises(HTTP_FAMILY.ReadError):
         await wire.add(conversation, user("late"))
     with emulator.locked(conversation):
         await emulator.late_commits()
@@ -47,7 +48,7 @@ async def test_late_commit_that_is_refused_by_then_stores_nothing(emulator, wire
 
 async def test_late_commit_goes_behind_what_was_written_meanwhile(emulator, wire, conversation):
     emulator.inject(Fault("late_commit", delay=0.3))
-    with pytest.raises(FAMILY.ReadError):
+    with pytest.raises(HTTP_FAMILY.ReadError):
         await wire.add(conversation, user("late"))
     await wire.add_one(conversation, user("meanwhile"))
     await emulator.late_commits()
@@ -69,7 +70,7 @@ async def test_late_commits_leave_no_thread(emulator, wire, conversation):
     threads = threading.active_count()
     emulator.inject(Fault("late_commit", delay=0), times=3)
     for number in range(3):
-        with pytest.raises(FAMILY.ReadError):
+        with pytest.raises(HTTP_FAMILY.ReadError):
             await wire.add(conversation, user(str(number)))
     emulator.close()
     assert threads == threading.active_count()
@@ -123,7 +124,7 @@ async def test_fault_is_real_below_a_mount(emulator):
         async with client_of(base_url) as client:
             with pytest.raises(openai.APIConnectionError) as caught:
                 await client.conversations.create()
-    assert FAMILY.ReadError is type(caught.value.__cause__)
+    assert HTTP_FAMILY.ReadError is type(caught.value.__cause__)
 
 
 @pytest.mark.parametrize("kind", ["cut_before", "stall", "truncated_body"])

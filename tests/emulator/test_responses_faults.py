@@ -4,9 +4,9 @@ import openai
 import pytest
 
 from openai_sessions.emulator import Fault
+from tests.wire import HTTP_FAMILY
 
 from .responding import MODEL, ask, refused
-from .wire import FAMILY
 
 
 async def texts(client, conversation_id):
@@ -27,7 +27,7 @@ async def streamed(client, conversation_id, seen):
         seen.append(event.type)
 
 
-BROKEN = (openai.APIConnectionError, FAMILY.RemoteProtocolError)
+BROKEN = (openai.APIConnectionError, HTTP_FAMILY.RemoteProtocolError)
 """What reading a stream that ends too early raises, in one version of openai or another."""
 
 
@@ -55,7 +55,7 @@ async def test_stream_that_ends_in_the_middle_in_process(emulator, kind):
     emulator.inject(Fault(kind), operation="create_response")
     with pytest.raises(openai.APIConnectionError) as caught:
         await streamed(emulator.client().with_options(max_retries=0), None, [])
-    assert FAMILY.RemoteProtocolError is type(caught.value.__cause__)
+    assert HTTP_FAMILY.RemoteProtocolError is type(caught.value.__cause__)
 
 
 REFUSING = {
@@ -99,7 +99,7 @@ async def test_refused_stream_is_not_cut(emulator, wire):
     emulator.inject(Fault("truncated_body"))
     assert 404 == (await refused(wire, stream=True, conversation="conv_unknown"))[0]
     assert [("cut_mid_stream", 404)] == logged(emulator)
-    with pytest.raises(FAMILY.RemoteProtocolError):
+    with pytest.raises(HTTP_FAMILY.RemoteProtocolError):
         await refused(wire, stream=True, conversation="conv_unknown")
 
 

@@ -1,10 +1,7 @@
 """A plain HTTP client of the emulator, which shows statuses and bodies as they are on the wire."""
 
-import importlib
+from tests.wire import HTTP_FAMILY
 
-import openai
-
-FAMILY = importlib.import_module(openai.DefaultAsyncHttpxClient.__mro__[1].__module__.split(".")[0])
 KEY = "sk-on-the-wire"
 
 
@@ -13,8 +10,8 @@ class Wire:
 
     def __init__(self, emulator, *, key=KEY):
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
-        self.http = FAMILY.AsyncClient(
-            transport=FAMILY.ASGITransport(app=emulator), base_url="http://emulator", headers=headers
+        self.http = HTTP_FAMILY.AsyncClient(
+            transport=HTTP_FAMILY.ASGITransport(app=emulator), base_url="http://emulator", headers=headers
         )
 
     async def send(self, method, path, **options):

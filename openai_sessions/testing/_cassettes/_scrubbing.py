@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
-import openai
-
+from openai_sessions._requests import HTTP_LIBRARY
 from openai_sessions.testing._cassettes._secrets import SecretValues, is_secret_header, without_in_form
 
 _TELEMETRY = "x-stainless-"
@@ -67,11 +65,10 @@ def _decoded(body: bytes, headers: dict[str, list[str]]) -> tuple[bytes, dict[st
     """
     if not any(name.lower() == "content-encoding" for name in headers):
         return body, headers
-    http = importlib.import_module(openai.DefaultAsyncHttpxClient.__mro__[1].__module__.split(".")[0])
     sent = [(name, one) for name, values in headers.items() for one in values]
     try:
-        decoded: bytes = http.Response(200, headers=sent, content=body).content
-    except http.DecodingError:  # the client saw the same
+        decoded: bytes = HTTP_LIBRARY.Response(200, headers=sent, content=body).content
+    except HTTP_LIBRARY.DecodingError:  # the client saw the same
         return body, headers
     if decoded == body:  # an encoding that the client does not know either
         return body, headers
