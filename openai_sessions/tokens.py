@@ -21,10 +21,13 @@ def tiktoken_counter(model: str = "gpt-4.1-mini") -> Callable[[str], int]:
         model: The name of a model, as tiktoken knows it.
 
     Raises:
+        TypeError: The model is no string.
         ImportError: The package tiktoken is not installed.
         ValueError: tiktoken knows no model of this name.
         VocabularyError: The vocabulary could not be fetched; says how to do without the network.
     """
+    if not isinstance(model, str):
+        raise TypeError(f"model is the name of a model such as 'gpt-4.1-mini', not {model!r}")
     try:
         import tiktoken  # noqa: PLC0415 -- optional
     except ImportError as error:

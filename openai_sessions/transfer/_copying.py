@@ -28,7 +28,14 @@ from openai_sessions.errors.transfer import (
 )
 from openai_sessions.session import OpenAIConversationsSession
 from openai_sessions.transfer._report import Progress, TransferReport
-from openai_sessions.transfer._sources import AnySession, SessionSource, Source, in_pieces
+from openai_sessions.transfer._sources import (
+    AnySession,
+    SessionSource,
+    Source,
+    check_session,
+    in_pieces,
+    innermost,
+)
 from openai_sessions.transfer._targets import Target, target_of
 
 logger = logging.getLogger("openai_sessions")
@@ -71,24 +78,34 @@ async def copy_session(
         How many items were written, were there already, and were left out.
 
     Raises:
-        ValueError: Source and target are the same.
+        TypeError: One of them is no session, or one without async.
+        ValueError: Source and target are the same, or wrap the same one. Nothing was sent.
         TransferConflictError: The target holds something else. Nothing was written.
         TransferVerificationError: The target gives back something else, or the source was changed.
         UnsettledTransferError: The copy failed and could not be undone; says what is left.
         InvalidItemError: The target can never store an item.
         Exception: What the sessions raise. Nothing of the copy is left.
     """
-    if source is target or (
-        isinstance(source, OpenAIConversationsSession)
-        and isinstance(target, OpenAIConversationsSession)
-        and source.conversation_id is not None
-        and source.conversation_id == target.conversation_id
-    ):
-        raise ValueError("source and target are the same session: give another target")
+    check_session("source", source)
+    check_session("target", target)
+    if _is_same(innermost(source), innermost(target)):
+        raise ValueError(
+            "source and target are the same session, or around the same one: what is written to the one is "
+            "read from the other. Give another target"
+        )
     transfer = Transfer(
         SessionSource(source), target_of(target), keep_partial=keep_partial, on_progress=on_progress
     )
     return await transfer.run(append=append)
+
+
+def _is_same(one: object, other: object) -> bool:
+    return one is other or (
+        isinstance(one, OpenAIConversationsSession)
+        and isinstance(other, OpenAIConversationsSession)
+        and one.conversation_id is not None
+        and one.conversation_id == other.conversation_id
+    )
 
 
 class Transfer:
@@ -119,7 +136,7 @@ class Transfer:
             await self._write_and_verify(append=append)
         except BaseException as error:
             if not self._keep_partial:
-                await self._undo(error)
+                await self._undo(error, append=append)
             raise
         finally:
             self._target.close()
@@ -177,7 +194,7 @@ class Transfer:
             self._done = done
             self._on_progress(done, self._source.total)
 
-    async def _undo(self, error: BaseException) -> None:
+    async def _undo(self, error: BaseException, *, append: bool) -> None:
         """Remove what was written; shielded until the caller is cancelled once more.
 
         Raises:
@@ -202,7 +219,9 @@ class Transfer:
             self._warn()
             if isinstance(error, asyncio.CancelledError):
                 return
-            raise UnsettledTransferError(self._target.session_id, self._target.left, failed) from error
+            raise UnsettledTransferError(
+                self._target.session_id, self._target.left, failed, append=append
+            ) from error
 
     def _warn(self) -> None:
         logger.warning(

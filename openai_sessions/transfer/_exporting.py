@@ -15,7 +15,7 @@ from openai_sessions.session import OpenAIConversationsSession
 from openai_sessions.transfer._header import ExportHeader
 from openai_sessions.transfer._lines import to_line
 from openai_sessions.transfer._report import Progress, TransferReport
-from openai_sessions.transfer._sources import PIECE, AnySession, SessionSource
+from openai_sessions.transfer._sources import PIECE, AnySession, SessionSource, check_session
 from openai_sessions.transfer._targets import id_of
 
 File: TypeAlias = "str | os.PathLike[str] | IO[str] | IO[bytes]"
@@ -28,34 +28,38 @@ async def export_session(
     """Write a history to a JSON Lines file: a line that says what it is, then one item a line.
 
     The lines are UTF-8, and exactly what `import_session` gives back. The file is there whole or not at
-    all: the items are collected on disk first, beside the path, and a file that stands there is
-    replaced at the end. Memory does not grow with a history that can be read page by page.
+    all: the items are collected on disk first, beside the path, and a file that stands there, or that a
+    link leads to, is replaced at the end. Memory does not grow with a history that can be read page by page.
 
     Args:
         session: The session; it is only read.
-        file: A path, readable by its owner alone afterwards; or a file opened for writing text (in
-            UTF-8) or bytes, which stays open.
+        file: A path, readable by its owner alone afterwards, or that of a pipe or a device, which is
+            written to; or a file opened for writing text (in UTF-8) or bytes, which stays open.
         on_progress: Called with the number of items written and of all, or None where that is not known.
 
     Returns:
         How many items were written.
 
     Raises:
+        TypeError: It is no session.
         InvalidItemError: An item is not JSON. No file was written.
         OSError: The file cannot be written.
         Exception: What the session raises. No file was written.
     """
-    with tempfile.TemporaryFile(dir=_folder_of(file)) as body:
+    check_session("session", session)
+    place = _place_of(file)
+    with tempfile.TemporaryFile(dir=place and place.parent) as body:
         count = await _write_items(SessionSource(session), body, on_progress)
+        session_id = id_of(session)
         header = ExportHeader(
             origin=type(session).__name__,
-            session_id=id_of(session),
+            session_id=None if session_id is None else str(session_id),
             exported_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             items=count,
             metadata=await _metadata_of(session),
         )
         body.seek(0)
-        with _lines_to(file) as write:
+        with _replacing(place) if place else _opened(file) as write:
             write(to_line(header.as_json()))
             for line in body:
                 write(line)
@@ -89,16 +93,21 @@ def _is_open(file: File) -> bool:
     return hasattr(file, "write")
 
 
-def _folder_of(file: File) -> Path | None:
-    return None if _is_open(file) else Path(cast("str", file)).absolute().parent
+def _place_of(file: File) -> Path | None:
+    """Return where a new file is to be put; None for an open file, and for a path of what is no file."""
+    if _is_open(file):
+        return None
+    path = Path(cast("str", file))
+    is_written_to = path.exists() and not path.is_file() and not path.is_dir()
+    return None if is_written_to else Path(os.path.realpath(path))
 
 
 @contextmanager
-def _lines_to(file: File) -> Iterator[Callable[[bytes], object]]:
-    """Give what writes a line, to an open file or to a new one that takes its place under a path."""
+def _opened(file: File) -> Iterator[Callable[[bytes], object]]:
+    """Give what writes a line to an open file, or to a pipe or a device."""
     if not _is_open(file):
-        with _replacing(Path(cast("str", file))) as out:
-            yield out.write
+        with Path(cast("str", file)).open("wb") as device:
+            yield device.write
         return
     opened = cast("IO[Any]", file)
     try:
@@ -110,13 +119,13 @@ def _lines_to(file: File) -> Iterator[Callable[[bytes], object]]:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Write a new file beside a path, and put it there once it is whole."""
+def _replacing(path: Path) -> Iterator[Callable[[bytes], object]]:
+    """Give what writes a line to a new file beside a path, which is put there once it is whole."""
     with tempfile.NamedTemporaryFile(
-        dir=path.absolute().parent, prefix=f".{path.name}.", suffix=".tmp", delete=False
+        dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False
     ) as out:
         try:
-            yield cast("IO[bytes]", out)
+            yield out.write
             out.flush()
             os.fsync(out.fileno())
             Path(out.name).replace(path)

@@ -52,11 +52,11 @@ class ExportHeader:
             ValueError: It is none.
         """
         version = value.get(_MARK) if isinstance(value, Mapping) else None
-        if not isinstance(value, Mapping) or not isinstance(version, int) or version < 1:
+        if not isinstance(value, Mapping) or type(version) is not int or version < 1:
             raise ValueError('is not {"openai_sessions": 1, ...}')
         if version > VERSION:
             raise NewerVersionError(version)
-        items, metadata = value.get("items"), value.get("metadata")
+        items = value.get("items")
         if items is not None and (isinstance(items, bool) or not isinstance(items, int) or items < 0):
             raise ValueError(f"has {items!r} for its number of items")
         return cls(
@@ -64,7 +64,7 @@ class ExportHeader:
             session_id=_text(value.get("session_id")),
             exported_at=_text(value.get("exported_at")),
             items=items,
-            metadata=_pairs(metadata),
+            metadata=_pairs(value.get("metadata")),
         )
 
 
@@ -73,6 +73,11 @@ def _text(value: object) -> str | None:
 
 
 def _pairs(value: object) -> dict[str, str] | None:
-    if not isinstance(value, Mapping):
+    if value is None:
         return None
-    return {str(key): str(text) for key, text in value.items()}
+    if not isinstance(value, Mapping):
+        raise ValueError(f"has {value!r} for its metadata")  # noqa: TRY004 -- of a file, not of a caller
+    for key, text in value.items():
+        if not isinstance(text, str):
+            raise ValueError(f"has {text!r} for its metadata {key!r}")  # noqa: TRY004 -- as above
+    return dict(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import os
 import tempfile
 from collections.abc import AsyncGenerator, Iterator
@@ -17,7 +18,7 @@ from openai_sessions.transfer._copying import Transfer
 from openai_sessions.transfer._header import ExportHeader, NewerVersionError
 from openai_sessions.transfer._lines import from_line
 from openai_sessions.transfer._report import Progress, TransferReport
-from openai_sessions.transfer._sources import PIECE, AnySession
+from openai_sessions.transfer._sources import PIECE, AnySession, check_session
 from openai_sessions.transfer._targets import Target, target_of
 
 File: TypeAlias = "str | os.PathLike[str] | IO[str] | IO[bytes]"
@@ -57,6 +58,7 @@ async def import_session(
         How many items were written, were there already, and were left out.
 
     Raises:
+        TypeError: It is no session.
         TransferFileError: The file cannot be imported; names the line and the remedy.
         TransferConflictError: The session holds something else. Nothing was written.
         TransferVerificationError: The session gives back something else.
@@ -64,6 +66,7 @@ async def import_session(
         OSError: The file cannot be read.
         Exception: What the session raises. Nothing of the import is left.
     """
+    check_session("session", session)
     with _reading(file) as opened:
         source = FileSource(opened)
         target = target_of(session)
@@ -104,7 +107,7 @@ class FileSource:
         self._file = file
         first = file.readline(_LONGEST_HEADER)
         try:
-            self.header = ExportHeader.from_json(from_line(first))
+            self.header = ExportHeader.from_json(from_line(first.removeprefix(codecs.BOM_UTF8)))
         except NewerVersionError as error:
             raise TransferFileError(1, str(error)) from None
         except ValueError as error:
@@ -151,7 +154,9 @@ class FileSource:
                 item = from_line(line)
             except ValueError as error:
                 end = "" if line.endswith(b"\n") else " and is the last: the file was cut short"
-                raise TransferFileError(number, f"{error}{end}. Export it again") from None
+                raise TransferFileError(
+                    number, f"{error}{end}. Export it again, or correct the line"
+                ) from None
             if not isinstance(item, dict):
                 raise TransferFileError(
                     number, f"is no item, which is an object, but a {type(item).__name__}"

@@ -45,7 +45,7 @@ def from_line(line: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise ValueError(f"is not UTF-8 (at byte {error.start})") from None
     try:
-        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
     except json.JSONDecodeError as error:
         raise ValueError(f"is not JSON ({error.msg} at character {error.pos})") from None
     except RecursionError:
@@ -54,6 +54,13 @@ def from_line(line: bytes) -> Any:
 
 def _refuse(name: str) -> float:
     raise ValueError(f"holds {name}, which is not JSON")
+
+
+def _whole(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError:
+        raise ValueError(f"holds a number of too many digits ({digits[:20]}…)") from None
 
 
 def _finite(digits: str) -> float:

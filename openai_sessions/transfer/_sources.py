@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from contextlib import aclosing
 from typing import Any, Protocol
@@ -38,6 +39,29 @@ class AnySession(Protocol):
         ...
 
 
+_METHODS = ("get_items", "add_items", "pop_item", "clear_session")
+
+
+def check_session(name: str, value: object) -> None:
+    """Do nothing for what has the methods of a session.
+
+    Raises:
+        TypeError: It has not.
+    """
+    if isinstance(value, type) or not all(callable(getattr(value, method, None)) for method in _METHODS):
+        raise TypeError(
+            f"{name} is a session, an object with {', '.join(_METHODS)}, not {value!r}. For a conversation, "
+            "give OpenAIConversationsSession(conversation_id=…)"
+        )
+
+
+def innermost(session: Any) -> Any:
+    """Return the session that a session wraps, or itself."""
+    while (beneath := getattr(session, "underlying_session", None)) is not None:
+        session = beneath
+    return session
+
+
 class Source(Protocol):
     """Items that can be read any number of times."""
 
@@ -62,12 +86,16 @@ class SessionSource:
         """Give all items, oldest first.
 
         Raises:
+            TypeError: It is a session without async.
             InvalidItemError: An item is not JSON.
         """
         # Of the class: a session around another may pass on to that one what it does not have itself.
         iterate = getattr(type(self._session), "iterate_items", None)
         if iterate is not None:
-            async with aclosing(iterate(self._session)) as items:
+            iterated = iterate(self._session)
+            if not hasattr(iterated, "__aiter__"):
+                raise _no_async(self._session)
+            async with aclosing(iterated) as items:
                 async for item in items:
                     yield item
             return
@@ -81,11 +109,21 @@ async def all_items(session: AnySession) -> list[Item]:
     """Return all items of a session, also of one whose settings have a limit.
 
     Raises:
+        TypeError: It is a session without async.
         InvalidItemError: An item is not JSON.
     """
     limit = getattr(getattr(session, "session_settings", None), "limit", None)
-    found = await session.get_items(None if limit is None else _ALL)
-    return [_as_dict(index, item) for index, item in enumerate(found)]
+    found = session.get_items(None if limit is None else _ALL)
+    if not inspect.isawaitable(found):
+        raise _no_async(session)
+    return [_as_dict(index, item) for index, item in enumerate(await found)]
+
+
+def _no_async(session: object) -> TypeError:
+    return TypeError(
+        f"{type(session).__name__} is a session without async, whose methods cannot be awaited: give an "
+        "async session of the same history"
+    )
 
 
 def _as_dict(index: int, item: object) -> Item:

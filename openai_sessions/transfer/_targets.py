@@ -19,7 +19,7 @@ from openai_sessions._writing import append_items, delete_appended
 from openai_sessions.errors import ConversationNotFoundError
 from openai_sessions.session import OpenAIConversationsSession
 from openai_sessions.transfer._journal import Journal
-from openai_sessions.transfer._sources import AnySession, all_items
+from openai_sessions.transfer._sources import AnySession, all_items, innermost
 
 
 class ForeignItemsError(Exception):
@@ -94,9 +94,7 @@ def id_of(session: object) -> str | None:
 
 def is_unused(session: object) -> bool:
     """Tell whether a session, or the one that it wraps, has no id yet, as nothing was written to it."""
-    while (beneath := getattr(session, "underlying_session", None)) is not None:
-        session = beneath
-    return id_of(session) is None
+    return id_of(innermost(session)) is None
 
 
 class HostedTarget:
@@ -207,7 +205,8 @@ class OtherTarget:
         """Pop the items, if nothing but them was added."""
         if self._before is not None and self.left:
             await self._pop(await all_items(self._session), self._before)
-        if self._is_created_here and not await all_items(self._session):
+        is_created = self._is_created_here and not is_unused(self._session)
+        if is_created and not await all_items(self._session):
             await self._session.clear_session()
         self.left = 0
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import agents
 import pytest
+from cryptography.fernet import Fernet
 
+import openai_sessions.sync
 from openai_sessions import (
+    EncryptedSession,
     InvalidItemError,
     OpenAIConversationsSession,
     TransferConflictError,
@@ -107,6 +110,55 @@ async def test_source_and_target_that_are_the_same_are_refused(hosted):
     with pytest.raises(ValueError, match="the same session"):
         await copy_session(session, hosted(conversation_id=session.session_id))
     assert users(1) == await session.get_items()
+
+
+@pytest.mark.parametrize("append", [True, False])
+async def test_a_session_and_one_around_it_are_the_same(emulator, hosted, append):
+    """What is written to the one is read from the other: the copy would never end."""
+    session = hosted()
+    await session.add_items(users(130))
+    around = EncryptedSession("user_123", session, Fernet.generate_key())
+    another = EncryptedSession("user_123", hosted(conversation_id=session.session_id), Fernet.generate_key())
+    emulator.forget_requests()
+    for source, target in ((session, around), (around, session), (around, another)):
+        with pytest.raises(ValueError, match="the same session"):
+            await copy_session(source, target, append=append)
+    assert () == emulator.requests
+
+
+class Unready:
+    """A session without async, whose methods give what they would give when awaited."""
+
+    def __init__(self, *items):
+        self.items = list(items)
+
+    def get_items(self, limit=None):
+        return self.items
+
+    add_items = pop_item = clear_session = get_items
+
+
+@pytest.mark.parametrize("given", [None, "conv_1", OpenAIConversationsSession])
+async def test_what_is_no_session_is_refused_before_any_request(emulator, hosted, given):
+    session = hosted()
+    await session.add_items(users(1))
+    emulator.forget_requests()
+    for name, pair in {"source": (given, session), "target": (session, given)}.items():
+        with pytest.raises(TypeError, match=f"{name} is a session, .* not ") as caught:
+            await copy_session(*pair)
+        assert repr(given) in str(caught.value)
+    assert () == emulator.requests
+
+
+async def test_a_session_without_async_is_refused(emulator, hosted):
+    session = hosted()
+    await session.add_items(users(1))
+    conversations = [Unready(*users(2)), openai_sessions.sync.OpenAIConversationsSession()]
+    for without in conversations:
+        for pair in ((without, hosted()), (session, without)):
+            with pytest.raises(TypeError, match=f"{type(without).__name__} .*without async"):
+                await copy_session(*pair)
+    assert 1 == operations(emulator).count("create_conversation")
 
 
 async def test_progress_is_told_as_items_are_done(hosted):

@@ -42,11 +42,15 @@ def copier(*arguments):
             process.kill()
 
 
-@pytest.mark.parametrize("move", ["copy", "import"])
 @pytest.mark.parametrize(
-    "death",
-    [(0, "stall", 0), (0, "stall_after_commit", 20), (4, "stall", 80), (7, "stall_after_commit", 160)],
-    ids=lambda death: "-".join(map(str, death)),
+    ("move", "death"),
+    [
+        ("copy", (0, "stall", 0)),
+        ("copy", (7, "stall_after_commit", 160)),
+        ("import", (0, "stall_after_commit", 20)),
+        ("import", (4, "stall", 80)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value)),
 )
 async def test_a_killed_copy_is_completed_by_the_same_call(emulator, tmp_path, move, death):
     request_number, fault, there = death

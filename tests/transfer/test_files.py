@@ -6,6 +6,7 @@ import io
 import json
 import os
 import stat
+import uuid
 
 import agents
 import pytest
@@ -125,6 +126,14 @@ async def test_a_file_is_a_header_and_an_item_a_line(tmp_path, hosted):
     assert (120, {"user": "first"}, exported_at) == (told.items, told.metadata, told.exported_at)
 
 
+async def test_an_id_that_is_no_string_is_written_as_one():
+    session, file = InMemory(), io.StringIO()
+    session.session_id = uuid.UUID(int=7)
+    await export_session(session, file)
+    file.seek(0)
+    assert "00000000-0000-0000-0000-000000000007" == read_header(file).session_id
+
+
 async def test_an_unused_session_is_an_empty_file_without_a_request(emulator, hosted):
     file = io.StringIO()
     assert TransferReport() == await export_session(hosted(), file)
@@ -185,6 +194,45 @@ async def test_a_file_replaces_another_and_is_its_owners_alone(exported):
     assert [exported] == list(exported.parent.iterdir())
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path, is_there):
+    target, link = tmp_path / "folder" / "file", tmp_path / "link"
+    target.parent.mkdir()
+    if is_there:
+        target.write_text("old")
+    link.symlink_to(target)
+    await export_session(InMemory(*users(2)), link)
+    assert link.is_symlink()
+    assert 2 == read_header(target).items
+    assert [target] == list(target.parent.iterdir())
+
+
+async def test_a_pipe_under_a_path_is_written_to_and_stays(tmp_path):
+    """So is `/dev/stdout`, which must not be replaced by a file."""
+    os.mkfifo(pipe := tmp_path / "pipe")
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        await export_session(InMemory(*users(2)), pipe)
+        assert 3 == os.read(reader, 10_000).count(b"\n")
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert [pipe] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("given", [None, "conv_1", 7])
+async def test_what_is_no_session_cannot_be_exported(tmp_path, given):
+    with pytest.raises(TypeError, match=rf"session is a session, .* not {given!r}"):
+        await export_session(given, tmp_path / "file")
+    assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("given", [None, "conv_1"])
+async def test_what_is_no_session_cannot_be_imported_into(exported, given):
+    with pytest.raises(TypeError, match=rf"session is a session, .* not {given!r}"):
+        await import_session(exported, given)
+
+
 def damaged(change):
     """Return a function that changes the lines of a file."""
 
@@ -204,7 +252,16 @@ DAMAGES = {
     ),
     "cut between lines": (damaged(lambda lines: lines[:3]), 4, "tells of 3 items, and 2 are there"),
     "a line too many": (damaged(lambda lines: [*lines, lines[1]]), 6, "tells of 3 items, and 4 are there"),
-    "an empty line": (damaged(lambda lines: [lines[0], b"\n", *lines[1:]]), 2, "is not JSON"),
+    "an empty line": (
+        damaged(lambda lines: [lines[0], b"\n", *lines[1:]]),
+        2,
+        "is not JSON .* Export it again, or correct the line",
+    ),
+    "an integer too large": (
+        damaged(lambda lines: [lines[0], b'{"a": ' + 5_000 * b"9" + b"}\n"]),
+        2,
+        "holds a number of too many digits",
+    ),
     "a damaged line": (damaged(lambda lines: [*lines[:2], lines[2][5:], lines[3]]), 3, "is not JSON"),
     "not UTF-8": (
         damaged(lambda lines: [*lines[:2], b'{"a": "\xff"}\n', lines[3]]),
@@ -224,6 +281,21 @@ DAMAGES = {
         "is nested too deeply",
     ),
     "newer": (damaged(lambda lines: [b'{"openai_sessions": 2}\n']), 1, "version 2, .* install a newer"),
+    "version true": (
+        damaged(lambda lines: [b'{"openai_sessions": true}\n']),
+        1,
+        "Give a file that export_session has written",
+    ),
+    "metadata that is none": (
+        damaged(lambda lines: [b'{"openai_sessions": 1, "metadata": {"a": null}}\n']),
+        1,
+        "has None for its metadata 'a'",
+    ),
+    "metadata of another kind": (
+        damaged(lambda lines: [b'{"openai_sessions": 1, "metadata": [1]}\n']),
+        1,
+        r"has \[1\] for its metadata",
+    ),
     "something else": (damaged(lambda lines: lines[1:]), 1, "Give a file that export_session has written"),
     "no lines": (
         damaged(lambda lines: [b"\x00" * 200_000]),
@@ -263,6 +335,13 @@ async def test_a_file_edited_by_hand_is_imported(hosted, exported):
     target = hosted()
     assert 3 == (await import_session(exported, target)).copied
     assert users(3) == await target.get_items()
+
+
+async def test_a_file_that_an_editor_has_put_a_byte_order_mark_before_is_imported(exported):
+    exported.write_bytes(b"\xef\xbb\xbf" + exported.read_bytes())
+    target = InMemory()
+    assert 3 == (await import_session(exported, target)).copied
+    assert users(3) == target.items
 
 
 async def test_an_import_goes_on_and_refuses_what_is_something_else(exported):

@@ -17,7 +17,8 @@ from tests.servers import client_of
 from .fork_world import ForkWorld
 
 ITEMS = users(45)
-MANY = users(450)
+FEW = users(25)
+MANY = users(250)
 
 SOURCE = spots("list_items")
 CREATIONS = spots("create_conversation")
@@ -28,21 +29,21 @@ REFUSALS = [Spot("quota", "create_items", 1), Spot("quota", "list_items", 1)]
 
 UNDOING = {
     "create_items": [
-        *spots("delete_item", after=(0, 10, 19)),
+        *spots("delete_item", after=(0, 19)),
         *spots("list_items", after=(1, 2)),
         *spots("delete_conversation"),
     ],
     "list_items": [
-        *spots("delete_item", after=(0, 20, 44)),
+        *spots("delete_item", after=(0, 24)),
         *spots("list_items", after=(2, 3)),
         *spots("delete_conversation"),
     ],
 }
-"""The faults of the requests that undo a fork which was refused at one of these operations."""
+"""The faults of the requests that undo a fork of `FEW`, refused at one of these operations."""
 
 ENDLESS = [
     spot
-    for operation, after in [("delete_item", (0, 20)), ("delete_conversation", (0,)), ("list_items", (1,))]
+    for operation, after in [("delete_item", (0, 12)), ("delete_conversation", (0,)), ("list_items", (1,))]
     for spot in spots(operation, after=after, times=(ALWAYS,))
 ]
 
@@ -97,7 +98,7 @@ async def test_one_fault(world):
 @pytest.mark.parametrize("first", REFUSALS, ids=str)
 async def test_a_refusal_and_a_fault_while_it_is_undone(world, first):
     for second in UNDOING[first.operation]:
-        result = await run(world, first, second)
+        result = await run(world, first, second, items=FEW)
         assert isinstance(result, FAILURES), second
         if second.kind not in ("quota", *LIES):
             assert type(result).__name__ == "RateLimitError", (second, result)
@@ -108,7 +109,7 @@ async def test_a_refusal_and_a_fault_while_it_is_undone(world, first):
 async def test_a_refusal_and_an_undoing_that_never_succeeds(world, first):
     """The error names the conversation, and the way to delete it works."""
     for second in ENDLESS:
-        result = await run(world, first, second)
+        result = await run(world, first, second, items=FEW)
         assert isinstance(result, FAILURES), second
         if second.operation == "delete_conversation":
             assert isinstance(result, UnfinishedForkError), second
@@ -126,11 +127,11 @@ async def test_a_lost_answer_and_looks_that_always_fail_leave_nothing_in_questio
 
 @pytest.mark.slow
 async def test_a_fault_at_each_request_of_a_long_fork(world):
-    """A history of 450 items takes 23 requests to be written, and up to seven to be read, twice."""
+    """A history of 250 items takes 13 requests to be written, and up to five to be read, twice."""
     await run(world, items=MANY)
     requests = world.count()
-    assert (requests["create_conversation"], requests["create_items"]) == (1, 23)
-    assert requests["list_items"] <= 14
+    assert (requests["create_conversation"], requests["create_items"]) == (1, 13)
+    assert requests["list_items"] <= 10
     for operation, count in requests.items():
         kinds = [spot.kind for spot in spots(operation)]
         for place in range(count):
@@ -149,4 +150,4 @@ async def test_faults_over_a_socket():
             for first in REFUSALS:
                 for second in UNDOING[first.operation][::7]:
                     if second.kind not in ("stall", "stall_after_commit"):
-                        await run(world, first, second, client=client)
+                        await run(world, first, second, items=FEW, client=client)

@@ -158,6 +158,27 @@ async def test_metadata_is_that_of_the_session_unless_it_is_given(world):
     assert await metadata_of(world, session) == {"user": "first"}
 
 
+async def test_metadata_that_is_given_is_that_of_the_fork_from_then_on(world):
+    session = await world.session_with(*ITEMS, metadata={"user": "first"})
+    fork = await session.fork(metadata={"topic": "bridges"})
+    assert await (await fork.fork()).get_metadata() == {"topic": "bridges"}
+    await fork.clear_session()
+    await fork.add_items(ITEMS[:1])
+    assert await fork.get_metadata() == {"topic": "bridges"}
+    await session.clear_session()
+    await session.add_items(ITEMS[:1])
+    assert await session.get_metadata() == {"user": "first"}
+
+
+async def test_what_the_library_keeps_in_the_metadata_of_a_session_is_not_that_of_its_fork(world):
+    """A session that is made with the metadata of an export has all pairs of its conversation."""
+    pairs = {"user": "first", "openai_sessions.parent": "conv_1/msg_1", "openai_sessions.usage": "{}"}
+    session = await world.session_with(*ITEMS, metadata=pairs)
+    fork = await session.fork()
+    assert (await fork.parent()).conversation_id == session.session_id
+    assert set(await metadata_of(world, fork)) == {"user", "openai_sessions.parent"}
+
+
 async def test_a_fork_that_is_cleared_begins_without_a_parent(world, session):
     fork = await session.fork(metadata={"topic": "bridges"})
     await fork.clear_session()
@@ -191,9 +212,10 @@ async def test_bad_metadata_is_refused_without_a_request(world, session, metadat
     ("point", "error", "message"),
     [
         ({"before_turn": 1, "after_item": "msg_1"}, ValueError, "give one of them, or neither"),
-        ({"before_turn": "1"}, TypeError, "before_turn is a whole number of turns"),
+        ({"before_turn": "1"}, TypeError, "before_turn is a whole number .* or None for all items, not '1'"),
+        ({"before_turn": True}, TypeError, "before_turn is a whole number .* not True"),
         ({"after_item": 7}, TypeError, "after_item is a string, not int"),
-        ({"after_item": ""}, ValueError, "after_item is empty"),
+        ({"after_item": ""}, ValueError, "after_item is empty: give the id of an item"),
     ],
 )
 async def test_a_bad_point_is_refused_without_a_request(world, session, point, error, message):

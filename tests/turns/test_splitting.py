@@ -90,8 +90,10 @@ def test_turns_joined_are_the_history_and_tear_nothing(items):
     replayed = to_replay(items)
     assert [item for turn in turns for item in turn.items] == replayed
     assert all(len(turn.items) == len(turn.item_ids) > 0 for turn in turns)
-    by_id = {item["id"]: item for item in items}
-    kept = [by_id[item_id] for turn in turns for item_id in turn.item_ids]
+    left = iter(items)  # an answer may have the id of a call
+    kept = [
+        next(item for item in left if item["id"] == item_id) for turn in turns for item_id in turn.item_ids
+    ]
     assert to_replay(kept) == replayed
     numbers = [turn.number for turn in turns]
     assert numbers == list(range(numbers[0], numbers[0] + len(turns))) if turns else numbers == []

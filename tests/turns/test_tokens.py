@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from openai_sessions import OpenAIConversationsSession
-from openai_sessions.tokens import item_text
+from openai_sessions.tokens import item_text, tiktoken_counter
 
 bpe_openai = pytest.importorskip("bpe_openai", reason="bpe-openai is not installed")
 pytest.importorskip("tiktoken", reason="tiktoken is not installed")
@@ -162,6 +162,12 @@ def test_a_model_that_tiktoken_does_not_know_is_named(no_network):
     program = "from openai_sessions.tokens import tiktoken_counter\ntry:\n    tiktoken_counter('gpt-0')\n"
     printed = python(program + "except ValueError as error:\n    print(error)\n", **no_network)
     assert "knows no model 'gpt-0'" in printed
+
+
+@pytest.mark.parametrize("model", [None, 7])
+def test_what_is_no_name_of_a_model_is_refused(model):
+    with pytest.raises(TypeError, match=f"model is the name of a model .* not {model}"):
+        tiktoken_counter(model)
 
 
 def test_a_vocabulary_in_the_cache_is_all_that_is_needed(no_network, tmp_path, count):

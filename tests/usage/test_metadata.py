@@ -4,7 +4,13 @@ import asyncio
 
 import pytest
 
-from openai_sessions import ConversationNotFoundError, MetadataFullError, OpenAIConversationsSession
+from openai_sessions import (
+    ConversationNotFoundError,
+    InvalidResponseError,
+    MetadataFullError,
+    OpenAIConversationsSession,
+)
+from tests.wire import Wire
 
 from .results import ONE, result_of
 
@@ -78,6 +84,8 @@ async def test_more_pairs_than_the_api_keeps_are_refused(session):
         ({"a": 1}, TypeError, r"metadata\['a'\]"),
         ({"k" * 65: None}, ValueError, "over 64"),
         ({"a": "v" * 513}, ValueError, "over 512"),
+        ({"a": "\ud800"}, ValueError, r"metadata\['a'\].* half of a surrogate pair"),
+        ({"\udfff": "a"}, ValueError, r"metadata\['\\udfff'\].* half of a surrogate pair"),
     ],
 )
 async def test_changes_that_cannot_be_made_are_refused_before_any_request(
@@ -86,6 +94,18 @@ async def test_changes_that_cannot_be_made_are_refused_before_any_request(
     with pytest.raises(error, match=said):
         await session.update_metadata(changes)
     assert () == emulator.requests
+
+
+@pytest.mark.parametrize("metadata", [["a"], "a", 1])
+async def test_answer_without_metadata_is_told(metadata):
+    wire = Wire(lambda _: (200, {"id": "conv_1", "object": "conversation", "metadata": metadata}))
+    session = OpenAIConversationsSession(conversation_id="conv_1", openai_client=wire.client)
+    for call in (session.get_metadata(), session.parent(), session.get_session_usage()):
+        with pytest.raises(
+            InvalidResponseError, match="'retrieve conversation' has no mapping for its metadata"
+        ):
+            await call
+    assert 3 == len(wire.calls)
 
 
 async def test_conversation_that_is_gone(client):

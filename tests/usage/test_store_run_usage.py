@@ -236,3 +236,12 @@ async def test_totals_that_are_no_usage_are_refused(client, usage):
     session = await session_on(client)
     with pytest.raises(TypeError, match=r"not (NoneType|dict|int)"):
         await session.set_session_usage(usage)
+
+
+@pytest.mark.parametrize("number", [-1, 1.5, True, "7", None])
+async def test_totals_that_could_not_be_read_again_are_refused(emulator, client, number):
+    session = await session_on(client)
+    emulator.forget_requests()
+    with pytest.raises(ValueError, match=f"cached_tokens={number!r}.* a whole number from 0"):
+        await session.set_session_usage(Usage(cached_tokens=number))
+    assert () == emulator.requests
