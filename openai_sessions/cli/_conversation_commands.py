@@ -95,6 +95,9 @@ def fork(  # noqa: PLR0913 - one for each option
     branch: Annotated[
         str | None, typer.Option(metavar="NAME", help="Make it a branch of the name that CONV is.")
     ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A new name of the directory for it.")
+    ] = None,
     base_url: BaseURL = None,
     directory: DirectoryURL = None,
     tenant: Tenant = "",
@@ -105,7 +108,7 @@ def fork(  # noqa: PLR0913 - one for each option
     from openai_sessions.cli._running import run  # noqa: PLC0415 - the same
 
     forking = Forking(
-        conversation=conversation, before_turn=before_turn, after_item=after_item, branch=branch
+        conversation=conversation, before_turn=before_turn, after_item=after_item, branch=branch, name=name
     )
     run(forking, Settings(base_url=base_url, directory=directory, tenant=tenant, quiet=quiet))
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from openai_sessions.cli._errors import CommandError
 from openai_sessions.cli._scripted import QUESTIONS, answer
 from openai_sessions.cli._transcript import Transcript
+from openai_sessions.cli._workspace import checked_key
 from openai_sessions.emulator import Emulator
 from openai_sessions.errors import SessionError
 from openai_sessions.session import OpenAIConversationsSession
@@ -41,11 +42,12 @@ def run_live(model: str) -> None:
     Raises:
         CommandError: There is no key, or a request failed.
     """
-    if not os.environ.get("OPENAI_API_KEY", "").strip():
+    key = checked_key(os.environ.get("OPENAI_API_KEY", "").strip())
+    if not key:
         raise CommandError("--live needs an API key: set OPENAI_API_KEY.", exit_code=2)
     logging.getLogger("openai.agents").addHandler(logging.NullHandler())  # errors are explained below
     transcript = Transcript(Console(highlight=False))
-    client = AsyncOpenAI(http_client=_counting(transcript))
+    client = AsyncOpenAI(api_key=key, http_client=_counting(transcript))
     transcript.heading("openai-sessions", note=f"on {client.base_url.host}, with {model}")
     try:
         asyncio.run(_demonstrate(transcript, client, model))

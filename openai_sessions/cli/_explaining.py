@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import traceback
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from openai_sessions.errors.transfer import TransferConflictError, UnsettledTran
 
 _LONGEST = 500
 _DATABASES = ("aiosqlite", "asyncpg", "redis", "sqlalchemy", "sqlite3")
+_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _HINTS = {
     401: "set OPENAI_API_KEY to a key that is accepted there",
     403: "the key in OPENAI_API_KEY may not do this",
@@ -75,8 +77,8 @@ def _failure(error: Exception) -> str:
     if type(error).__module__.partition(".")[0] in _DATABASES:
         return _of_a_database(error)
     if isinstance(error, OSError):
-        place = f"{error.filename}: " if error.filename else "A connection failed: "
-        return f"{place}{error.strerror or error}"
+        what = "Writing" if error.errno in _OF_WRITING else "A connection"
+        return f"{error.filename or f'{what} failed'}: {error.strerror or error}"
     return _unexpected(error)
 
 

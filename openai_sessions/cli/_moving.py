@@ -12,7 +12,7 @@ from openai_sessions.cli._confirming import confirm, require_terminal
 from openai_sessions.cli._errors import CommandError, ExitCode
 from openai_sessions.cli._output import write_line
 from openai_sessions.cli._progress import progress
-from openai_sessions.cli._stores import is_store, open_store, shown_store
+from openai_sessions.cli._stores import is_store, open_store, require_folder, shown_store
 from openai_sessions.cli._wording import counted
 from openai_sessions.cli._workspace import Workspace
 from openai_sessions.session import OpenAIConversationsSession
@@ -39,6 +39,8 @@ class Export:
     async def __call__(self, workspace: Workspace) -> None:
         """Write the file, and say how many items it has."""
         to_standard = self.file == STANDARD
+        if not to_standard:
+            _check_place(Path(self.file))
         if not (to_standard or self.yes) and _exists(self.file):
             require_terminal()
             confirm(f"Replace {self.file}?")
@@ -80,7 +82,7 @@ class Import:
             report = await import_session(
                 self.file, session, append=self.append, keep_partial=self.keep_partial, on_progress=show
             )
-        _tell("Imported", report, session, workspace)
+        await _tell("Imported", report, session, workspace)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +103,10 @@ class Copy:
 
     async def __call__(self, workspace: Workspace) -> None:
         """Copy the items, and print the id of the conversation that they went to."""
+        if is_store(self.source) and self.source == self.target:
+            raise CommandError(
+                f"{_shown(self.source)} is source and target: give another target.", exit_code=ExitCode.USAGE
+            )
         async with AsyncExitStack() as stack:
             source = await self._source(workspace, stack)
             target = await self._target(workspace, stack)
@@ -108,7 +114,7 @@ class Copy:
                 report = await copy_session(
                     source, target, append=self.append, keep_partial=self.keep_partial, on_progress=show
                 )
-        _tell("Copied", report, target, workspace)
+        await _tell("Copied", report, target, workspace)
 
     async def _source(self, workspace: Workspace, stack: AsyncExitStack) -> Any:
         if is_store(self.source):
@@ -121,15 +127,18 @@ class Copy:
         return await workspace.target(self.target, make=True)
 
 
-def _tell(done: str, report: TransferReport, target: object, workspace: Workspace) -> None:
+async def _tell(done: str, report: TransferReport, target: object, workspace: Workspace) -> None:
+    conversation_id = None
+    if isinstance(target, OpenAIConversationsSession):
+        conversation_id = await target.ensure_conversation()  # that of nothing is empty
     notes = [
         f"{report.already_there:,} were there already" if report.already_there else "",
         f"{report.skipped:,} of reasoning left out: it cannot be stored" if report.skipped else "",
     ]
     said = "; ".join([f"{done} {counted(report.copied, 'item')}", *filter(None, notes)])
     workspace.note(f"{said}.")
-    if isinstance(target, OpenAIConversationsSession) and target.conversation_id is not None:
-        write_line(target.conversation_id)
+    if conversation_id is not None:
+        write_line(conversation_id)
 
 
 def _shown(place: str) -> str:
@@ -138,3 +147,12 @@ def _shown(place: str) -> str:
 
 def _exists(file: str) -> bool:
     return Path(file).exists()
+
+
+def _check_place(path: Path) -> None:
+    """Refuse what a file cannot be put in the place of, as it would be gone: a device, a pipe, a folder."""
+    if path.exists() and not path.is_file():
+        raise CommandError(
+            f"{path} is no file: name one, or write to standard output with -.", exit_code=ExitCode.USAGE
+        )
+    require_folder(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -29,9 +30,8 @@ def open_store(text: str, *, create: bool) -> AbstractAsyncContextManager[Any]:
         CommandError: It is no such URL, or the file is not there.
     """
     url, _, session_id = text.rpartition("#")
-    scheme = urlsplit(text).scheme
-    opening = next((each for prefix, each in _OPENINGS.items() if scheme.split("+")[0] == prefix), None)
-    if not (url and session_id) or opening is None:
+    opening = _OPENINGS.get(text.partition("://")[0].partition("+")[0].lower())
+    if not (url and session_id) or opening is None or not _is_url(text):
         raise CommandError(
             f"A store is one of {FORMS}; {shown_store(text)} is none.", exit_code=ExitCode.USAGE
         )
@@ -40,9 +40,16 @@ def open_store(text: str, *, create: bool) -> AbstractAsyncContextManager[Any]:
 
 def shown_store(text: str) -> str:
     """Return the URL of a store without its password and options."""
-    parts = urlsplit(text)
-    user, at, host = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{user.partition(':')[0]}{at}{host}", query="").geturl()
+    url, mark, session_id = text.rpartition("#") if "#" in text else (text, "", "")
+    return re.sub(r"(?<=://)([^/:@]*):.*@", r"\1@", url).partition("?")[0] + mark + session_id
+
+
+def _is_url(text: str) -> bool:
+    try:
+        urlsplit(text)
+    except ValueError:  # of brackets
+        return False
+    return True
 
 
 @asynccontextmanager
@@ -101,4 +108,16 @@ def _existing_file(url: str, *, create: bool) -> Path:
         raise CommandError(f"{url} names no file, as sqlite:///sessions.db does.", exit_code=ExitCode.USAGE)
     if not create and not file.is_file():
         raise CommandError(f"{file}: there is no such file.", exit_code=ExitCode.NOT_FOUND)
+    require_folder(file)
     return file
+
+
+def require_folder(file: Path) -> None:
+    """Refuse a file in a folder that is not there.
+
+    Raises:
+        CommandError: So it is.
+    """
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        raise CommandError(f"{folder}: there is no such folder.", exit_code=ExitCode.FAILED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from contextlib import AsyncExitStack
 from datetime import datetime, timezone
@@ -130,12 +131,17 @@ class Workspace:
         return self._kept(await directory.session(conversation))
 
     async def require_free(self, name: str) -> None:
-        """Refuse a name that the directory has.
+        """Refuse a name that the directory has, or that no command could find.
 
         Raises:
-            CommandError: There is no directory.
+            CommandError: There is no directory, or the name would be taken for an id.
             NameTakenError: It has the name.
         """
+        if name.startswith(_ID_PREFIX):
+            raise CommandError(
+                f"The name {name!r} would be taken for an id: choose one that begins otherwise.",
+                exit_code=ExitCode.USAGE,
+            )
         if await self._named(name).get(name) is not None:
             raise NameTakenError(name)
 
@@ -211,7 +217,10 @@ class Workspace:
 
 def base_url_of(settings: Settings) -> str:
     """Return where requests go, for people to read: without a user, a password or a query."""
-    parts = urlsplit(settings.base_url or _OPENAI)
+    try:
+        parts = urlsplit(settings.base_url or _OPENAI)
+    except ValueError:  # refused, and told of, before anything is asked there
+        return "--base-url"
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
@@ -223,15 +232,47 @@ def _check_file(url: str) -> None:
 
 
 def _open_client(settings: Settings) -> AsyncOpenAI:
-    if settings.base_url and not settings.base_url.startswith(("http://", "https://")):
-        raise CommandError(
-            f"--base-url is {settings.base_url!r}; it must begin with http:// or https://.",
-            exit_code=ExitCode.USAGE,
-        )
-    if not _key():
+    if settings.base_url:
+        _check_base_url(settings.base_url)
+    key = _key()
+    if not key:
         raise CommandError("There is no API key: set OPENAI_API_KEY.", exit_code=ExitCode.USAGE)
-    return AsyncOpenAI(base_url=settings.base_url or None)
+    return AsyncOpenAI(base_url=settings.base_url or _OPENAI, api_key=key)  # an empty variable is none
+
+
+def _check_base_url(url: str) -> None:
+    needed = None
+    if not url.startswith(("http://", "https://")):
+        needed = "begin with http:// or https://"
+    elif not _has_address(url):
+        needed = "have a host, and a port up to 65535 if any"
+    if needed:
+        shown = re.sub(r"(?<=//)[^/]*@", "", url)  # without a password
+        raise CommandError(f"--base-url is {shown!r}; it must {needed}.", exit_code=ExitCode.USAGE)
+
+
+def _has_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of the port
+        return False
 
 
 def _key() -> str:
-    return os.environ.get("OPENAI_API_KEY", "").strip()
+    return checked_key(os.environ.get("OPENAI_API_KEY", "").strip())
+
+
+def checked_key(key: str) -> str:
+    """Return a key that a header can hold.
+
+    Raises:
+        CommandError: It holds something else than letters, digits and marks of ASCII. The HTTP library would
+            quote all of it.
+    """
+    odd = next((character for character in key if not "!" <= character <= "~"), None)
+    if odd is not None:
+        raise CommandError(
+            f"OPENAI_API_KEY holds {odd!a}, as no key does: set it anew.", exit_code=ExitCode.USAGE
+        )
+    return key

@@ -55,7 +55,7 @@ class Sealer:
         if text is None or not text.startswith(_MARK):
             return Unreadable.UNENCRYPTED
         token = text.removeprefix(_MARK)
-        if not token.startswith(_VERSION):
+        if not token.startswith(_VERSION) or not token.isascii():
             return Unreadable.UNDECRYPTABLE
         return self._opened(token.removeprefix(_VERSION).encode())
 

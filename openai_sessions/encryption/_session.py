@@ -14,7 +14,7 @@ from openai_sessions._items import checked_item, replay_form, to_replay
 from openai_sessions._types import Item
 from openai_sessions._unread import UnreadItems
 from openai_sessions.encryption._envelope import Sealer, checked_ttl
-from openai_sessions.encryption._keys import checked_keys, session_cipher
+from openai_sessions.encryption._keys import checked_keys, checked_session_id, session_cipher
 from openai_sessions.encryption._skipped import SkippedItems, Unreadable
 from openai_sessions.encryption._streaming import opened_items
 from openai_sessions.encryption._taking import Taker
@@ -61,8 +61,8 @@ class EncryptedSession(Underlying):
 
     Raises:
         ImportError: The package cryptography is not installed.
-        ValueError: The key is too weak, the ttl is no positive number, the name is empty, or the underlying
-            session limits turns or tokens.
+        ValueError: The key is too weak or no text, the ttl is no positive number, the name is empty or no
+            text, or the underlying session limits turns or tokens.
         TypeError: An argument is of the wrong type; or the underlying session compacts histories, and would
             do so to tokens: wrap it around this one.
     """
@@ -78,11 +78,7 @@ class EncryptedSession(Underlying):
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if not isinstance(session_id, str):
-            raise TypeError(f"session_id is a string, not {type(session_id).__name__}")
-        if not session_id:
-            raise ValueError('session_id is empty: give the history a name, such as "user_123"')
-        self._session_id = session_id
+        self._session_id = checked_session_id(session_id)
         self.underlying_session = checked_underlying(underlying_session)
         self._ttl = checked_ttl(ttl)
         cipher = session_cipher(session_id, checked_keys(encryption_key))

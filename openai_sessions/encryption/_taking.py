@@ -28,6 +28,11 @@ class Taker:
         self._lock = FairLock()
         self._out: list[Item] = []  # popped and not put back, oldest first
 
+    @property
+    def left(self) -> int:
+        """How many envelopes an earlier call has popped and could not put back."""
+        return len(self._out)
+
     async def take(self) -> Item | None:
         """Remove the newest item that can be opened and return it, and remove expired ones above it."""
         async with self._lock.held():

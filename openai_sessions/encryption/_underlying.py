@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from openai_sessions._closing import AsyncCloseable
+from openai_sessions.encryption._taking import Taker
 
-if TYPE_CHECKING:
-    pass
+logger = logging.getLogger("openai_sessions")
 
 _METHODS = ("get_items", "add_items", "pop_item", "clear_session")
 
-_OF_TOKENS = frozenset({"find_turns", "fork", "run_compaction", "turns"})
-"""What would hand out tokens for items, or take them for messages of the user."""
+_OF_TOKENS = frozenset(
+    {
+        *("find_turns", "fork", "get_turn_usage", "run_compaction", "turns"),
+        *("create_branch_from_content", "create_branch_from_turn", "find_turns_by_content"),
+        *("get_conversation_by_turns", "get_conversation_turns"),
+    }
+)
+"""What would hand out tokens for items, or take each for a message of the user, which begins a turn: of the
+sessions of this library, and of the Agents SDK's AdvancedSQLiteSession."""
 
 
 def checked_underlying(session: Any) -> Any:
@@ -65,6 +73,8 @@ class Underlying(AsyncCloseable):
     """The part of an encrypted session that is the session under it."""
 
     underlying_session: Any
+    _session_id: str
+    _taker: Taker
 
     def __getattr__(self, name: str) -> Any:
         """Return a public attribute of the underlying session, such as `conversation_id` or `settle`."""
@@ -73,7 +83,23 @@ class Underlying(AsyncCloseable):
         return getattr(self.underlying_session, name)
 
     async def aclose(self) -> None:
-        """Close the underlying session by its `aclose()` or `close()`, if it has one."""
+        """Close the underlying session by its `aclose()` or `close()`, if it has one.
+
+        What a failed pop has left is put back first. What cannot be is logged, and put back when this object
+        is used again.
+        """
+        try:
+            await self._taker.put_back()
+        except Exception:
+            logger.exception(
+                "%r: %d item(s) of a pop that failed could not be put back",
+                self._session_id,
+                self._taker.left,
+            )
+        finally:
+            await self._close_underlying()
+
+    async def _close_underlying(self) -> None:
         close = getattr(self.underlying_session, "aclose", None) or getattr(
             self.underlying_session, "close", None
         )

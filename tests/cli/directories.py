@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime, timezone
 
-import openai
-
 from openai_sessions.directory import SessionDirectory
 from tests.cli.service import user
-from tests.examples.stand_in import API_KEY
 
 
 def now():
@@ -29,7 +26,7 @@ class Directory:
 
         async def doing():
             async with (
-                openai.AsyncOpenAI(base_url=self._service.base_url, api_key=API_KEY) as client,
+                self._service.client() as client,
                 SessionDirectory(self.url, openai_client=client, **options) as directory,
             ):
                 await directory.create_tables()

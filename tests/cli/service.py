@@ -1,12 +1,13 @@
-"""The command as a user runs it: a process of its own, and a service on a socket that it talks to."""
+"""The command, and a service on a socket that it talks to."""
 
 from __future__ import annotations
 
 import json
-import subprocess
 from contextlib import contextmanager
 
-from tests.cli.command import COMMAND, environment
+import openai
+
+from tests.cli.command import run, run_here
 from tests.examples.stand_in import API_KEY, stand_in
 
 
@@ -48,18 +49,13 @@ class Service:
         """Return what the messages of a conversation say."""
         return [item["content"][0]["text"] for item in self.emulator.items(conversation_id)]
 
-    def run(self, *arguments, stdin="", **variables):
-        """Run the command to its end, with no terminal."""
-        return subprocess.run(
-            [*COMMAND, *arguments],
-            env=environment(**{**self.variables, **variables}),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=120,
-            check=False,
-        )
+    def client(self):
+        """Return a client of the service."""
+        return openai.AsyncOpenAI(base_url=self.base_url, api_key=API_KEY, max_retries=0)
+
+    def run(self, *arguments, own_process=False, **options):
+        """Run the command to its end, with no terminal: in this process, unless it is to have its own."""
+        return (run if own_process else run_here)(*arguments, **{**self.variables, **options})
 
     def output(self, *arguments, **options):
         """Run the command, which must succeed and say nothing on standard error; return its lines."""

@@ -23,7 +23,7 @@ def test_nothing_is_deleted_where_nobody_can_be_asked(service):
 
 def test_yes_deletes_the_conversation_and_says_so(service):
     service.holds("conv_1", turns(1))
-    finished = service.run("clear", "conv_1", "--yes")
+    finished = service.run("clear", "conv_1", "--yes", own_process=True)
     assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "Deleted conv_1.\n")
     assert service.conversations() == []
     assert operations(service) == ["list_items", "delete_conversation"]

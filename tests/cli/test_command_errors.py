@@ -1,12 +1,17 @@
 """What goes wrong is told in one line on standard error: the fact, the request id and the remedy."""
 
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 
+from openai_sessions.cli._errors import CommandError
 from openai_sessions.cli._explaining import explained
+from openai_sessions.cli._settings import Settings
+from openai_sessions.cli._workspace import Workspace, checked_key
 from openai_sessions.emulator import Fault
-from tests.cli.command import run
+from tests.cli.command import COMMAND, environment, run_here
 from tests.cli.service import turns
 from tests.examples.stand_in import API_KEY
 
@@ -18,7 +23,7 @@ REQUEST_ID = r" \(x-request-id: req_[0-9a-f]{32}\)\.$"
 
 @pytest.mark.slow
 def test_unknown_conversation_is_told_with_the_request_id(service):
-    exit_code, error = service.failure("show", "conv_gone")
+    exit_code, error = service.failure("show", "conv_gone", own_process=True)
     assert exit_code == 3
     said = "There is no conversation conv_gone: it was deleted, or belongs to another project or server"
     assert re.match(re.escape(said) + REQUEST_ID, error)
@@ -60,6 +65,64 @@ def test_base_url_that_is_none_is_told(service):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("url", ["http://", "http://[::1", "http://host:99999/v1", "http://host:port/v1"])
+def test_base_url_without_an_address_is_told(service, url):
+    assert service.failure("show", "conv_1", "--base-url", url) == (
+        2,
+        f"--base-url is {url!r}; it must have a host, and a port up to 65535 if any.",
+    )
+
+
+@pytest.mark.parametrize("character", ["ü", "\udcff", "\n", "\x00"])
+def test_key_that_no_header_can_hold_is_told_without_it(character):
+    """The error of the HTTP library would quote it."""
+    told = explained(key_error(f"sk-abc{character}def"), base_url=DEAD)
+    assert (told.exit_code, str(told)) == (
+        2,
+        f"OPENAI_API_KEY holds {character!a}, as no key does: set it anew.",
+    )
+
+
+@pytest.mark.parametrize("url", [None, ""])
+def test_service_is_that_of_openai_unless_another_is_named(url, monkeypatch):
+    """An empty variable names none."""
+    monkeypatch.setenv("OPENAI_API_KEY", API_KEY)
+    monkeypatch.setenv("OPENAI_BASE_URL", "")
+    assert str(Workspace(Settings(base_url=url)).client.base_url) == "https://api.openai.com/v1/"
+
+
+def key_error(key):
+    with pytest.raises(CommandError) as caught:
+        checked_key(key)
+    return caught.value
+
+
+@pytest.mark.slow
+def test_space_around_a_key_is_no_part_of_it(service):
+    """As a file with the ends of lines of Windows leaves it."""
+    service.holds("conv_1", [])
+    assert [] == service.output("show", "conv_1", OPENAI_API_KEY=f" {API_KEY}\r\n")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this machine has no /dev/full")
+@pytest.mark.parametrize("command", [["show", "conv_1"], ["export", "conv_1", "-"]])
+def test_full_disk_behind_standard_output_is_told(service, command):
+    service.holds("conv_1", turns(1))
+    with Path("/dev/full").open("w") as full:
+        finished = subprocess.run(
+            [*COMMAND, *command],
+            env=environment(**service.variables),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (finished.returncode, finished.stderr) == (1, "Writing failed: No space left on device.\n")
+
+
+@pytest.mark.slow
 def test_id_that_is_none_is_told(service):
     exit_code, error = service.failure("show", "conv_/../x")
     assert exit_code == 2
@@ -89,7 +152,7 @@ def test_failure_in_the_middle_of_a_transcript_is_told_behind_it(service):
 
 @pytest.mark.slow
 def test_wrong_option_ends_with_2():
-    finished = run("show", "conv_1", "--backwards")
+    finished = run_here("show", "conv_1", "--backwards")
     assert (finished.returncode, finished.stdout) == (2, "")
     assert "--backwards" in finished.stderr
 
@@ -97,7 +160,7 @@ def test_wrong_option_ends_with_2():
 @pytest.mark.slow
 def test_key_is_no_option():
     """It would be seen in the list of processes."""
-    assert run("show", "conv_1", "--api-key", "sk-1").returncode == 2
+    assert run_here("show", "conv_1", "--api-key", "sk-1").returncode == 2
 
 
 def test_unexpected_error_is_told_by_its_place_without_its_text():

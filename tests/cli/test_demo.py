@@ -4,7 +4,7 @@ import pytest
 
 from openai_sessions.cli._scripted import QUESTIONS, answer
 from openai_sessions.cli._transcript import SentRequest, shortened
-from tests.cli.command import run
+from tests.cli.command import run, run_here
 from tests.examples.stand_in import API_KEY, stand_in
 
 DEAD = "http://127.0.0.1:9"
@@ -75,7 +75,9 @@ def test_demo_fits_eighty_columns(offline):
 @pytest.mark.slow
 def test_demo_live_asks_the_model():
     with stand_in() as (base_url, _):
-        finished = run("demo", "--live", "--model", "m", OPENAI_API_KEY=API_KEY, OPENAI_BASE_URL=base_url)
+        finished = run_here(
+            "demo", "--live", "--model", "m", OPENAI_API_KEY=API_KEY, OPENAI_BASE_URL=base_url
+        )
     assert (finished.returncode, finished.stderr) == (0, "")
     assert "3  POST   /v1/responses" in finished.stdout
     assert finished.stdout.count("About 39 million.") == 3
@@ -84,7 +86,7 @@ def test_demo_live_asks_the_model():
 @pytest.mark.slow
 @pytest.mark.parametrize("variables", [{}, {"OPENAI_API_KEY": ""}, {"OPENAI_API_KEY": " "}])
 def test_demo_live_without_key_says_so_in_one_line(variables):
-    finished = run("demo", "--live", **variables)
+    finished = run_here("demo", "--live", **variables)
     assert (finished.returncode, finished.stdout) == (2, "")
     assert finished.stderr == "--live needs an API key: set OPENAI_API_KEY.\n"
 
@@ -92,7 +94,7 @@ def test_demo_live_without_key_says_so_in_one_line(variables):
 @pytest.mark.slow
 def test_demo_live_shows_an_error_of_the_api_in_one_line():
     with stand_in() as (base_url, _):
-        finished = run("demo", "--live", OPENAI_API_KEY="sk-wrong", OPENAI_BASE_URL=base_url)
+        finished = run_here("demo", "--live", OPENAI_API_KEY="sk-wrong", OPENAI_BASE_URL=base_url)
     assert finished.returncode == 1
     assert finished.stderr == (
         "The demonstration failed. 401: Incorrect API key provided: ********. "
@@ -109,7 +111,7 @@ def test_demo_live_keeps_a_key_that_the_service_repeats_out_of_its_error():
     with stand_in() as (base_url, emulator):
         emulator.clear_replies()
         emulator.reply(refuse)
-        finished = run("demo", "--live", OPENAI_API_KEY=API_KEY, OPENAI_BASE_URL=base_url)
+        finished = run_here("demo", "--live", OPENAI_API_KEY=API_KEY, OPENAI_BASE_URL=base_url)
     assert finished.returncode == 1
     assert finished.stderr == (
         "The demonstration failed. 400: The reply that was scripted for this request failed: "
@@ -120,7 +122,7 @@ def test_demo_live_keeps_a_key_that_the_service_repeats_out_of_its_error():
 
 @pytest.mark.slow
 def test_demo_live_says_when_the_service_cannot_be_reached():
-    finished = run("demo", "--live", OPENAI_API_KEY="sk-any", OPENAI_BASE_URL=f"{DEAD}/v1")
+    finished = run_here("demo", "--live", OPENAI_API_KEY="sk-any", OPENAI_BASE_URL=f"{DEAD}/v1")
     assert finished.returncode == 1
     assert finished.stderr == (
         "The demonstration failed. 127.0.0.1 could not be reached (Connection error.)\n"

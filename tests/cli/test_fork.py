@@ -25,6 +25,12 @@ def test_fork_prints_the_id_of_the_copy(service, point, expected):
     assert len(service.texts("conv_1")) == 6
 
 
+def test_fork_in_a_process_of_its_own(service):
+    service.holds("conv_1", turns(1))
+    (forked,) = service.output("fork", "conv_1", own_process=True)
+    assert service.texts(forked) == service.texts("conv_1")
+
+
 @pytest.mark.parametrize("point", [["--before-turn", "9"], ["--after-item", "msg_none"]])
 def test_place_that_is_not_there_makes_no_fork(service, point):
     service.holds("conv_1", turns(3))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import stat
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from agents import SQLiteSession
 from agents.extensions.memory import SQLAlchemySession
 
+from openai_sessions.cli._stores import shown_store
 from openai_sessions.emulator import Fault
 from tests.cli.command import COMMAND, environment
 from tests.cli.service import assistant, turns, user
@@ -27,7 +29,7 @@ def file(tmp_path):
 
 def test_export_writes_a_header_and_an_item_a_line(service, file):
     service.holds("conv_1", turns(1))
-    finished = service.run("export", "conv_1", str(file))
+    finished = service.run("export", "conv_1", str(file), own_process=True)
     assert (finished.returncode, finished.stdout, finished.stderr) == (
         0,
         "",
@@ -47,6 +49,26 @@ def test_export_replaces_no_file_unless_told_to(service, file):
     assert len(file.read_text().splitlines()) == 3
 
 
+def test_export_replaces_nothing_but_a_file(service, tmp_path):
+    """A device or a pipe, as a shell makes them, would be gone afterwards."""
+    service.holds("conv_1", turns(1))
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", tmp_path):
+        assert service.failure("export", "conv_1", str(place), "--yes") == (
+            2,
+            f"{place} is no file: name one, or write to standard output with -.",
+        )
+    assert [path.is_fifo() for path in tmp_path.iterdir()] == [True]
+
+
+def test_export_into_a_folder_that_is_not_there_is_told(service, tmp_path):
+    assert service.failure("export", "conv_1", str(tmp_path / "none" / "file")) == (
+        1,
+        f"{tmp_path}/none: there is no such folder.",
+    )
+    assert service.emulator.requests == ()
+
+
 def test_export_that_fails_leaves_no_file(service, file):
     service.holds("conv_1", turns(150))
     service.emulator.inject(Fault("quota"), operation="list_items", after=1, times=9)
@@ -56,8 +78,8 @@ def test_export_that_fails_leaves_no_file(service, file):
 
 def test_export_goes_through_a_pipe_into_an_import(service):
     service.holds("conv_1", [user("Grüße\u2028"), assistant("b")])
-    exported = service.output("export", "conv_1", "-")
-    finished = service.run("import", "-", stdin="\n".join(exported) + "\n")
+    exported = service.output("export", "conv_1", "-", own_process=True)
+    finished = service.run("import", "-", own_process=True, stdin="\n".join(exported) + "\n")
     imported = finished.stdout.strip()
     assert (finished.returncode, finished.stderr) == (0, f"Writing to {imported}.\nImported 2 items.\n")
     assert service.texts(imported) == service.texts("conv_1")
@@ -99,10 +121,18 @@ def test_import_that_fails_leaves_no_conversation(service, file):
 
 def test_copy_prints_the_id_of_the_copy(service):
     service.holds("conv_1", turns(2))
-    finished = service.run("copy", "conv_1")
+    finished = service.run("copy", "conv_1", own_process=True)
     copied = finished.stdout.strip()
     assert (finished.returncode, finished.stderr) == (0, f"Writing to {copied}.\nCopied 4 items.\n")
     assert service.texts(copied) == service.texts("conv_1")
+
+
+def test_copy_of_an_empty_conversation_is_one(service, file):
+    service.holds("conv_1", [])
+    (copied,) = service.output("copy", "conv_1", "--quiet")
+    service.output("export", "conv_1", str(file), "--quiet")
+    (imported,) = service.output("import", str(file), "--quiet")
+    assert {*service.conversations()} == {"conv_1", copied, imported}
 
 
 def test_copy_that_was_cut_short_goes_on(service):
@@ -158,6 +188,14 @@ def test_copy_goes_to_a_file_of_the_sdk_and_back(service, tmp_path):
     assert service.texts(copied) == service.texts("conv_1")
 
 
+def test_copy_of_a_store_onto_itself_is_refused(service, tmp_path):
+    """To append it would write what it reads."""
+    store = f"sqlite:///{tmp_path}/sessions.db#user_1"
+    SQLiteSession("user_1", tmp_path / "sessions.db").close()
+    told = service.failure("copy", store, store, "--append")
+    assert told == (2, f"{store} is source and target: give another target.")
+
+
 def test_copy_goes_to_a_database_of_the_sdk_and_back(service, tmp_path):
     service.holds("conv_1", turns(2))
     url = f"sqlite+aiosqlite:///{tmp_path}/sessions.db"
@@ -184,11 +222,19 @@ def test_copy_goes_to_a_server_of_the_sdk_and_back(service, server):
     assert service.texts(copied) == service.texts("conv_1")
 
 
+def test_store_in_a_folder_that_is_not_there_is_told(service, tmp_path):
+    service.holds("conv_1", turns(1))
+    for scheme in ("sqlite", "sqlite+aiosqlite"):
+        told = service.failure("copy", "conv_1", f"{scheme}:///{tmp_path}/none/sessions.db#user_1")
+        assert told == (1, f"{tmp_path}/none: there is no such folder.")
+
+
 @pytest.mark.parametrize(
     ("store", "exit_code", "said"),
     [
         ("sqlite:///none.db#user_1", 3, "none.db: there is no such file."),
         ("sqlite:///none.db", 2, "A store is one of "),
+        ("sqlite://[none.db#user_1", 2, "A store is one of "),
         ("mysql://me:secret@host/x?password=secret#user_1", 2, "mysql://me@host/x#user_1 is none."),
         ("postgresql://me:secret@127.0.0.1:9/x#user_1", 1, "A connection failed: "),
         ("redis://:secret@127.0.0.1:9/0#user_1", 1, "failed: "),
@@ -198,3 +244,16 @@ def test_store_that_cannot_be_read_is_told_without_its_password(service, store, 
     told = service.failure("copy", store)
     assert (told[0], said in told[1], "secret" in told[1]) == (exit_code, True, False)
     assert service.conversations() == []
+
+
+@pytest.mark.parametrize(
+    ("store", "shown"),
+    [
+        ("sqlite:////var/x.db#user_1", "sqlite:////var/x.db#user_1"),
+        ("redis://me:a/b#c?@d@host/0?password=secret#me@host", "redis://me@host/0#me@host"),
+        ("postgresql://host:5432/x#user_1", "postgresql://host:5432/x#user_1"),
+        ("mysql://[x", "mysql://[x"),
+    ],
+)
+def test_store_is_shown_as_it_was_given_without_its_password(store, shown):
+    assert shown == shown_store(store)

@@ -1,12 +1,16 @@
 """The command with a directory of names: `list`, `sweep`, and names in the place of ids."""
 
+import asyncio
 import json
 from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from openai_sessions import Usage
+from openai_sessions import OpenAIConversationsSession, Usage
+from openai_sessions.cli._fork import _register
 from openai_sessions.emulator import Fault
+from openai_sessions.errors.directory import NameTakenError
+from openai_sessions.errors.forking import UnfinishedForkError
 from tests.cli.directories import Directory
 from tests.cli.service import turns
 
@@ -26,7 +30,8 @@ def long_ago():
 
 def test_list_has_names_times_and_conversations_and_needs_no_key(service, directory):
     directory.holds("support/1", "support/2", "user_1")
-    lines = [line.split("\t") for line in service.output("list", "--prefix", "support/", OPENAI_API_KEY="")]
+    listing = "list", "--prefix", "support/"
+    lines = [line.split("\t") for line in service.output(*listing, own_process=True, OPENAI_API_KEY="")]
     conversations = directory.names()
     assert [(name, expires, where) for name, _, expires, where in lines] == [
         (name, "-", conversations[name]) for name in ("support/1", "support/2")
@@ -110,6 +115,12 @@ def test_name_that_was_made_for_nothing_is_forgotten(service, directory):
     assert (exit_code, directory.names(), service.conversations()) == (1, {}, ["conv_1"])
 
 
+def test_import_refuses_a_name_that_would_be_taken_for_an_id(service, directory, tmp_path):
+    service.holds("conv_1", [])
+    exit_code, error = service.failure("import", str(tmp_path / "file"), "--name", "conv_1")
+    assert (exit_code, error.startswith("The name 'conv_1' would be taken for an id: ")) == (2, True)
+
+
 def test_import_refuses_a_name_that_is_taken_and_two_targets(service, directory, tmp_path):
     directory.holds("user_1")
     before = directory.names()
@@ -133,6 +144,60 @@ def test_fork_makes_a_branch_of_a_name(service, directory):
         2,
         f"{forked} is an id: this is kept with the names of a directory.",
     )
+
+
+def test_fork_puts_a_conversation_under_a_name(service, directory):
+    directory.holds("user_1")
+    service.holds("conv_1", turns(2))
+    (of_id,) = service.output("fork", "conv_1", "--name", "first", "--before-turn", "2")
+    (of_name,) = service.output("fork", "user_1", "--name", "second")
+    assert directory.names() == {"first": of_id, "second": of_name, "user_1": directory.names()["user_1"]}
+    assert service.texts(of_id) == ["Question 1", "Answer 1"]
+    assert ["user       I am user_1"] == service.output("show", "second")
+
+
+@pytest.mark.parametrize(
+    ("options", "exit_code", "said"),
+    [
+        (["--name", "user_1"], 1, "The directory has the name 'user_1' already: "),
+        (["--name", "a", "--branch", "b"], 2, "Give --name or --branch, not both."),
+        (["--name", "conv_2"], 2, "The name 'conv_2' would be taken for an id: "),
+        (["--name", ""], 2, "the name is empty: "),
+    ],
+)
+def test_fork_under_a_name_that_cannot_be_makes_no_conversation(service, directory, options, exit_code, said):
+    directory.holds("user_1")
+    before = service.conversations()
+    told = service.failure("fork", "user_1", *options)
+    assert (told[0], told[1].startswith(said)) == (exit_code, True)
+    assert service.conversations() == before
+
+
+class Refusing:
+    """A workspace whose directory has been given the name meanwhile."""
+
+    directory = property(lambda self: self)
+
+    async def register(self, name, conversation_id):
+        raise NameTakenError(name)
+
+
+@pytest.mark.parametrize("error", [NameTakenError, UnfinishedForkError])
+def test_fork_that_cannot_be_registered_is_deleted_or_named(service, error):
+    service.holds("conv_1", turns(1))
+    if error is UnfinishedForkError:
+        service.emulator.inject(Fault("quota"), operation="delete_conversation", times=9)
+
+    async def register():
+        async with service.client() as client:
+            fork = await OpenAIConversationsSession(conversation_id="conv_1", openai_client=client).fork()
+            with pytest.raises(error) as caught:
+                await _register(fork, "name", Refusing())
+            return caught.value
+
+    raised = asyncio.run(register())
+    left = [each for each in service.conversations() if each != "conv_1"]
+    assert left == ([raised.conversation_id] if error is UnfinishedForkError else [])
 
 
 async def branches(directory):
@@ -173,7 +238,7 @@ def test_sweep_deletes_what_has_expired(service, directory):
         2,
         "This deletes something, and there is no terminal to ask on: give --yes.",
     )
-    finished = service.run("sweep", "--yes", "--purge")
+    finished = service.run("sweep", "--yes", "--purge", own_process=True)
     assert (finished.returncode, finished.stdout) == (0, "")
     assert finished.stderr == "Removed 2 expired names, and deleted 2 conversations.\n"
     assert list(directory.names()) == ["new"]

@@ -82,7 +82,7 @@ system
 
 def test_transcript_shows_every_kind_of_item(service):
     service.holds("conv_1", EVERY_KIND)
-    assert TRANSCRIPT.splitlines() == service.output("show", "conv_1")
+    assert TRANSCRIPT.splitlines() == service.output("show", "conv_1", own_process=True)
 
 
 def test_json_is_the_replay_form_an_item_a_line(service):
@@ -151,7 +151,7 @@ def test_empty_conversation_shows_nothing(service):
 
 def test_output_without_unicode_shows_escapes(service):
     service.holds("conv_1", [user("ü")])
-    ascii_only = {"PYTHONIOENCODING": "ascii"}
+    ascii_only = {"own_process": True, "PYTHONIOENCODING": "ascii"}
     assert [r"user       \xfc"] == service.output("show", "conv_1", **ascii_only)
     assert [r'{"role": "user", "content": "\u00fc"}'] == service.output(
         "show", "conv_1", "--json", **ascii_only

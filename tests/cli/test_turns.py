@@ -2,12 +2,10 @@
 
 import asyncio
 
-import openai
 import pytest
 
 from openai_sessions import OpenAIConversationsSession, Usage
 from tests.cli.service import assistant, turns, user
-from tests.examples.stand_in import API_KEY
 
 pytestmark = pytest.mark.slow
 
@@ -16,7 +14,7 @@ def test_turns_are_lines_of_number_items_and_what_the_user_said(service):
     service.holds(
         "conv_1", [assistant("Welcome"), user("Two\n\tlines"), assistant("a"), user("\x1b[2J" + "x" * 999)]
     )
-    assert service.output("turns", "conv_1") == [
+    assert service.output("turns", "conv_1", own_process=True) == [
         "0\t1\t",
         "1\t2\tTwo lines",
         rf"2{chr(9)}1{chr(9)}\x1b[2J{'x' * 296}",
@@ -48,7 +46,7 @@ def test_usage_is_what_the_runs_have_stored(service):
     service.holds("conv_1", turns(1))
     usage = Usage(requests=2, input_tokens=1500, cached_tokens=100, output_tokens=40, total_tokens=1540)
     asyncio.run(store(service, usage))
-    assert service.output("usage", "conv_1") == [
+    assert service.output("usage", "conv_1", own_process=True) == [
         "requests\t2",
         "input tokens\t1,500",
         "cached tokens\t100",
@@ -69,7 +67,7 @@ def test_usage_is_what_the_runs_have_stored(service):
 
 
 async def store(service, usage):
-    async with openai.AsyncOpenAI(base_url=service.base_url, api_key=API_KEY) as client:
+    async with service.client() as client:
         session = OpenAIConversationsSession(conversation_id="conv_1", openai_client=client)
         await session.set_session_usage(usage)
 

@@ -1,6 +1,4 @@
-"""The document and the example run, and print what they say."""
-
-import re
+"""The programs of the document run, and print what they say."""
 
 import pytest
 
@@ -21,17 +19,3 @@ def test_programs_run_and_print_what_they_say():
 def test_every_reason_is_explained():
     for reason in SkippedItems.__slots__:
         assert f"- `{reason}`: " in DOCUMENT
-
-
-def test_example_runs():
-    with stand_in() as (base_url, emulator):
-        finished = run_python("examples/encrypted.py", base_url=base_url)
-        assert () == emulator.conversations()
-    assert (0, "") == (finished.returncode, finished.stderr)
-    *_, stored = lines = finished.stdout.splitlines()
-    assert [
-        "What city is the Golden Gate Bridge in? San Francisco.",
-        "What state is it in? California.",
-        "4 items, of which OpenAI keeps:",
-    ] == lines[:-1]
-    assert re.fullmatch(r"\{'role': 'user', 'content': 'openai-sessions:encrypted:v1:gAAAAA\w+…", stored)

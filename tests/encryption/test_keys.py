@@ -5,6 +5,7 @@ import logging
 import pickle
 import subprocess
 import sys
+import traceback
 
 import pytest
 from cryptography.fernet import Fernet
@@ -87,6 +88,15 @@ async def test_key_shows_nowhere(encrypted, hosted, caplog):
     assert [] == [text for text in shown if KEY in text or SECRET in text]
 
 
+@pytest.mark.parametrize("key", ["\udcffPYoP8Q2wWW0nFM3mRJjB5Cvs4", ["\ud800PYoP8Q2wWW0nFM3mRJjB5Cvs4"]])
+def test_key_that_is_no_text_is_refused_without_being_shown(encrypted, key):
+    """As an environment gives one that is not UTF-8; Python's own error would hold all of it."""
+    with pytest.raises(ValueError, match="holds a lone surrogate: give it as bytes") as raised:
+        encrypted(key=key)
+    assert "PYoP8" not in "".join(traceback.format_exception(raised.value))
+    assert (None, None) == (raised.value.__cause__, raised.value.__context__)
+
+
 @pytest.mark.parametrize("make_copy", [pickle.dumps, copy.copy, copy.deepcopy])
 def test_session_is_not_copied(encrypted, make_copy):
     with pytest.raises(TypeError, match="cannot be pickled or copied, as that would show its keys"):
@@ -98,6 +108,8 @@ def test_name_is_needed():
         EncryptedSession("", ListSession(), KEY)
     with pytest.raises(TypeError, match="session_id is a string, not NoneType"):
         EncryptedSession(None, ListSession(), KEY)
+    with pytest.raises(ValueError, match=r"session_id '\\ud800' holds a lone surrogate"):
+        EncryptedSession("\ud800", ListSession(), KEY)
 
 
 @pytest.mark.parametrize("ttl", [0, -1, True, "600", float("inf"), float("nan")])

@@ -159,3 +159,31 @@ async def test_pops_at_once_share_no_item(encrypted):
 
     assert [f"ours {n}" for n in (4, 3, 2, 1, 0)] == texts(item for item in popped if item)
     assert [f"theirs {n}" for n in range(5)] == texts(await other.get_items())
+
+
+async def test_closing_puts_back_what_a_failed_pop_has_left(encrypted):
+    underlying, session, before = await stored_of_two_keys(encrypted)
+    underlying.failing = ["add_items"]
+    async with session:
+        with pytest.raises(ConnectionError):
+            await session.pop_item()
+        assert before != underlying.items
+    assert before == underlying.items
+
+
+async def test_closing_says_what_it_cannot_put_back(encrypted, caplog):
+    """It still closes; and the same object may be used again, and puts it back then."""
+    underlying, session, before = await stored_of_two_keys(encrypted)
+    underlying.failing = ["add_items"]
+    with pytest.raises(ConnectionError):
+        await session.pop_item()
+    underlying.failing = ["add_items"]
+    closed = []
+    underlying.close = lambda: closed.append(True)
+
+    await session.aclose()
+
+    assert [True] == closed
+    assert "'first user': 3 item(s) of a pop that failed could not be put back" in caplog.text
+    assert ["1", "2"] == texts(await session.get_items())
+    assert before == underlying.items

@@ -84,10 +84,11 @@ async def test_token_of_another_session_is_not_read(encrypted):
         lambda text: text[:-9] + ("A" if text[-9] != "A" else "B") + text[-8:],
         lambda text: text.replace(":v1:", ":v2:"),
         lambda text: text.partition(":v1:")[0] + ":v1:" + "é" * 140,
+        lambda text: text + "\ud800",
         lambda text: text.partition(":v1:")[0] + ":v1:",
         lambda text: text.partition("v1:")[0],
     ],
-    ids=["cut", "changed", "later version", "not base64", "no token", "no version"],
+    ids=["cut", "changed", "later version", "not base64", "no character", "no token", "no version"],
 )
 async def test_token_that_was_tampered_with_is_not_read(encrypted, tamper):
     underlying = ListSession()

@@ -3,6 +3,7 @@
 import agents
 import pytest
 from agents import OpenAIResponsesCompactionSession, SessionSettings, SQLiteSession
+from agents.extensions.memory import AdvancedSQLiteSession
 from agents.extensions.memory import EncryptedSession as SdkEncryptedSession
 
 from openai_sessions import ConversationNotCreatedError, InvalidItemError, OpenAIConversationsSession
@@ -33,7 +34,20 @@ def test_error_of_an_attribute_is_that_of_the_underlying_session(encrypted, host
 
 
 @pytest.mark.parametrize(
-    "name", ["fork", "turns", "find_turns", "run_compaction", "_get_compaction_snapshot"]
+    "name",
+    [
+        "fork",
+        "turns",
+        "find_turns",
+        "get_turn_usage",
+        "run_compaction",
+        "_get_compaction_snapshot",
+        "create_branch_from_content",
+        "create_branch_from_turn",
+        "find_turns_by_content",
+        "get_conversation_by_turns",
+        "get_conversation_turns",
+    ],
 )
 def test_what_would_see_tokens_does_not_show(encrypted, name):
     underlying = ListSession()
@@ -75,6 +89,20 @@ async def test_close_that_is_not_async_is_called(encrypted, tmp_path):
     async with encrypted(underlying):
         pass
     assert [None] == closed
+
+
+async def test_advanced_session_shows_nothing_that_reads_the_texts(encrypted, tmp_path):
+    """It has methods of turns, to which each token would be one."""
+    underlying = AdvancedSQLiteSession(
+        session_id="first user", db_path=tmp_path / "sessions.db", create_tables=True
+    )
+    async with encrypted(underlying) as session:
+        await session.add_items([HELLO, HI])
+        shown = {name for name in dir(underlying) if "turn" in name and not name.startswith("_")}
+        assert {"get_turn_usage", "find_turns_by_content", "create_branch_from_turn"} <= shown
+        assert {name for name in shown if hasattr(session, name)} == set()
+        assert HI == await session.pop_item()
+        assert [HELLO] == await session.get_items()
 
 
 async def test_session_that_cannot_be_closed_is_left(encrypted):

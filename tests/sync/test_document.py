@@ -1,4 +1,4 @@
-"""The document and the example run, and print what they say."""
+"""The program of the document runs, and prints what it says."""
 
 import pytest
 
@@ -13,10 +13,3 @@ def test_programs_run_and_print_what_they_say():
         finished = run_python("-m", "tests.docs.run_blocks", "docs/sync.md", base_url=base_url)
     assert 0 == finished.returncode, finished.stderr
     assert 1 == len(code_blocks((ROOT / "docs/sync.md").read_text(), "python"))
-
-
-def test_example_runs():
-    with stand_in() as (base_url, _):
-        finished = run_python("examples/without_async.py", base_url=base_url)
-    assert (0, "") == (finished.returncode, finished.stderr)
-    assert ["San Francisco. California.", "Seattle. Washington."] == finished.stdout.splitlines()
