@@ -25,9 +25,15 @@ async def holding(lock: PluggedLock, conversation_id: str, interruption: Interru
 
     Raises:
         InterruptedOperationError: The caller was cancelled meanwhile.
+        TypeError: It is no lock for async. Nothing was sent.
         Exception: The lock could not be had. Nothing was sent.
     """
     manager = lock(conversation_id)
+    if not hasattr(manager, "__aenter__"):
+        raise TypeError(
+            f"lock= gave a {type(manager).__name__}, which is no async context manager: give one, such as a "
+            "lock of redis.asyncio"
+        )
     interruption.is_acquiring = True
     try:
         await manager.__aenter__()

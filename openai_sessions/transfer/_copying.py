@@ -163,7 +163,7 @@ class Transfer:
                     wanted = self._storable(piece, position)
                     missing = await self._missing(matching, wanted)
                     if missing:
-                        await self._target.add(missing)
+                        await self._target.add_items(missing)
                         self._copied += len(missing)
                     self._skipped += len(piece) - len(wanted)
                     position += len(piece)

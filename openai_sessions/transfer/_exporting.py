@@ -51,12 +51,13 @@ async def export_session(
     with tempfile.TemporaryFile(dir=place and place.parent) as body:
         count = await _write_items(SessionSource(session), body, on_progress)
         session_id = id_of(session)
+        hosted = session if isinstance(session, OpenAIConversationsSession) else None
         header = ExportHeader(
             origin=type(session).__name__,
             session_id=None if session_id is None else str(session_id),
             exported_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             items=count,
-            metadata=await _metadata_of(session),
+            metadata=await hosted.get_metadata() if hosted else None,
         )
         body.seek(0)
         with _replacing(place) if place else _opened(file) as write:
@@ -80,13 +81,6 @@ async def _write_items(source: SessionSource, body: IO[bytes], on_progress: Prog
     if on_progress is not None:
         on_progress(count, count)
     return count
-
-
-async def _metadata_of(session: AnySession) -> dict[str, str] | None:
-    if not isinstance(session, OpenAIConversationsSession):
-        return None
-    conversation = session._conversation  # noqa: SLF001 -- there is no public name for it
-    return await conversation.run(lambda held: held.gateway.metadata_of(held.conversation_id))
 
 
 def _is_open(file: File) -> bool:

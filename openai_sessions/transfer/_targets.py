@@ -11,6 +11,7 @@ from typing import Protocol
 from openai_sessions._holding import Held
 from openai_sessions._items import to_replay, to_stored
 from openai_sessions._lazy_conversation import LazyConversation
+from openai_sessions._operations import operation
 from openai_sessions._planning import batches
 from openai_sessions._same_item import same_item
 from openai_sessions._settling import settle_all
@@ -60,7 +61,7 @@ class Target(Protocol):
         """Give all items, oldest first."""
         ...
 
-    async def add(self, items: Sequence[Item]) -> None:
+    async def add_items(self, items: Sequence[Item]) -> None:
         """Append items."""
         ...
 
@@ -112,6 +113,11 @@ class HostedTarget:
         """The id of the conversation, or None."""
         return self._session.conversation_id
 
+    @property
+    def conversation_id(self) -> str | None:
+        """The same, for whoever observes what is called on this."""
+        return self._session.conversation_id
+
     def check(self, item: Item) -> None:
         """Do nothing, or raise where the API can never store the item."""
         to_stored([item])
@@ -126,7 +132,8 @@ class HostedTarget:
             async for item in items:
                 yield dict(item)
 
-    async def add(self, items: Sequence[Item]) -> None:
+    @operation(takes="items")
+    async def add_items(self, items: Sequence[Item]) -> None:
         """Append items, all or none of them."""
         append = partial(append_items, items=items)
         self.left += len(items)
@@ -138,6 +145,7 @@ class HostedTarget:
             raise
         self._added.write(ids or [])
 
+    @operation()
     async def undo(self) -> None:
         """Delete the items by their ids, and the conversation unless others have written to it."""
         with suppress(ConversationNotFoundError):
@@ -194,7 +202,7 @@ class OtherTarget:
         for item in items:
             yield item
 
-    async def add(self, items: Sequence[Item]) -> None:
+    async def add_items(self, items: Sequence[Item]) -> None:
         """Append items, 20 at a time as a hosted session wants them; when that fails, some may be there."""
         self._added.write(items)
         self.left += len(items)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from typing import Any
 
 import openai
@@ -104,6 +105,16 @@ async def test_a_lock_that_is_not_had_raises_before_any_request(operate, request
     with pytest.raises(ServerDownError):
         await operate(session)
     assert ([] if step == "making" else ["lock conv_1"]) == log
+
+
+async def test_a_lock_that_is_not_for_async_is_named_before_any_request():
+    wire = Wire(well)
+    session = OpenAIConversationsSession(
+        conversation_id="conv_1", openai_client=wire.client, lock=lambda _: threading.Lock()
+    )
+    with pytest.raises(TypeError, match=r"^lock= gave a lock, which is no async context manager: give one"):
+        await session.get_items()
+    assert [] == wire.calls
 
 
 @every_operation

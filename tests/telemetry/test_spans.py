@@ -15,6 +15,7 @@ from openai_sessions import (
     OpenAIConversationsSession,
     RequestTimeoutError,
     UnsettledWriteError,
+    copy_session,
 )
 from openai_sessions.emulator import Emulator, Fault
 from tests.servers import client_of
@@ -347,3 +348,17 @@ async def test_items_that_are_read_one_by_one(server, open_session):
         "openai_sessions.pages": 2,
         "openai_sessions.requests": 2,
     }
+
+
+async def test_each_request_of_a_copy_is_in_a_span(emulator, open_session):
+    async with open_session() as source:
+        await source.add_items(messages(150))
+        emulator.forget_requests()
+        with Recording() as recording:
+            async with open_session() as target:
+                await copy_session(source, target)
+            spans = recording.spans
+    made = sum(span.attributes.get("openai_sessions.requests", 0) for span in spans)
+    assert made == len(emulator.requests)
+    copied = [span for span in spans if span.attributes["openai_sessions.operation"] == "add_items"]
+    assert sum(span.attributes["openai_sessions.items.written"] for span in copied) == 150

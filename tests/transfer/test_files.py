@@ -108,7 +108,7 @@ async def test_every_kind_of_item_comes_back(tmp_path, hosted):
 
 
 async def test_a_file_is_a_header_and_an_item_a_line(tmp_path, hosted):
-    source = hosted(metadata={"user": "first"})
+    source = hosted(metadata={"user": "first", "openai_sessions.parent": "conv_1"})  # which is not told
     await source.add_items(turns(30))
     assert TransferReport(copied=120) == await export_session(source, tmp_path / "file.jsonl")
     header, *items = map(json.loads, (tmp_path / "file.jsonl").read_text().splitlines())
