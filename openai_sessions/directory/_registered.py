@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from openai_sessions.directory._checks import (
     checked_text,
 )
 from openai_sessions.directory._connected import Connected
+from openai_sessions.directory._database import Database
 from openai_sessions.directory._entries import Entries, Opened, Wanted
 from openai_sessions.directory._named_session import NamedSession
 from openai_sessions.directory._registration import Registration
@@ -82,14 +84,16 @@ class RegisteredConversations(Connected):
             await _check_is_free(entries, conversation_id)
             return await entries.register(opened, conversation_id)
 
-        for remaining in reversed(range(_ATTEMPTS)):
-            try:
-                opened = await self._database.write(register)
-                break
-            except IntegrityError:  # another transaction has registered it since that was checked
-                if not remaining:
-                    raise
+        opened = await _written(self._database, register)
         return self._session(Registration(self._database, opened), options)
+
+
+async def _written(database: Database, register: Callable[[AsyncConnection], Awaitable[Opened]]) -> Opened:
+    """Run the transaction; again where another one has registered the same since that was checked."""
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(IntegrityError):
+            return await database.write(register)
+    return await database.write(register)
 
 
 async def _check_is_free(entries: Entries, conversation_id: str) -> None:
