@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import agents
 import pytest
 
@@ -13,9 +15,19 @@ __all__ = ["quiet_loop", "stage", "world"]
 
 
 @pytest.fixture
-async def source():
+def local():
+    """Return a maker of SQLite sessions, which are closed after the test."""
+    with contextlib.ExitStack() as opened:
+
+        def make(name, *, cls=agents.SQLiteSession, **options):
+            return opened.enter_context(contextlib.closing(cls(name, **options)))
+
+        yield make
+
+
+@pytest.fixture
+async def source(local):
     """A session of 130 items: two pieces, seven requests."""
-    source = agents.SQLiteSession("source")
+    source = local("source")
     await source.add_items(users(130))
-    yield source
-    source.close()
+    return source

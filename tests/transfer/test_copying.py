@@ -161,8 +161,8 @@ async def test_a_session_without_async_is_refused(emulator, hosted):
     assert 1 == operations(emulator).count("create_conversation")
 
 
-async def test_progress_is_told_as_items_are_done(hosted):
-    source, target = agents.SQLiteSession("progress"), hosted()
+async def test_progress_is_told_as_items_are_done(hosted, local):
+    source, target = local("progress"), hosted()
     await source.add_items(users(250))
     told = []
     await copy_session(source, target, on_progress=lambda *done: told.append(done))
@@ -172,8 +172,8 @@ async def test_progress_is_told_as_items_are_done(hosted):
     assert [(100, None), (200, None), (250, None)] == told
 
 
-async def test_progress_that_raises_ends_the_copy_and_leaves_nothing(emulator, hosted):
-    source, target = agents.SQLiteSession("progress"), hosted()
+async def test_progress_that_raises_ends_the_copy_and_leaves_nothing(emulator, hosted, local):
+    source, target = local("progress"), hosted()
     await source.add_items(users(150))
 
     def stop(*_):
@@ -185,8 +185,8 @@ async def test_progress_that_raises_ends_the_copy_and_leaves_nothing(emulator, h
     assert () == emulator.conversations()
 
 
-async def test_reasoning_that_cannot_be_stored_is_left_out_and_counted(hosted):
-    source, target = agents.SQLiteSession("reasoning"), hosted()
+async def test_reasoning_that_cannot_be_stored_is_left_out_and_counted(hosted, local):
+    source, target = local("reasoning"), hosted()
     bare = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]}
     await source.add_items([*users(1), bare, *users(1, "then")])
     assert TransferReport(copied=2, skipped=1) == await copy_session(source, target)
@@ -194,17 +194,17 @@ async def test_reasoning_that_cannot_be_stored_is_left_out_and_counted(hosted):
     assert [*users(1), *users(1, "then")] == await target.get_items()
 
 
-async def test_reasoning_without_what_it_led_to_is_left_out_and_counted(hosted):
+async def test_reasoning_without_what_it_led_to_is_left_out_and_counted(hosted, local):
     """It could be stored, and would never be shown again."""
-    source, target = agents.SQLiteSession("alone"), hosted()
+    source, target = local("alone"), hosted()
     alone = {"id": "rs_" + 48 * "1", "type": "reasoning", "summary": []}
     await source.add_items([*users(1), alone])
     assert TransferReport(copied=1, skipped=1) == await copy_session(source, target)
     assert TransferReport(already_there=1, skipped=1) == await copy_session(source, target)
 
 
-async def test_an_item_that_can_never_be_stored_is_named_by_its_place(emulator, hosted):
-    source = agents.SQLiteSession("invalid")
+async def test_an_item_that_can_never_be_stored_is_named_by_its_place(emulator, hosted, local):
+    source = local("invalid")
     await source.add_items([*users(130), {"type": "message", "role": "user", "content": 7}])
     with pytest.raises(InvalidItemError) as caught:
         await copy_session(source, hosted())
@@ -274,8 +274,8 @@ class Forgetful(agents.SQLiteSession):
         await super().add_items([{**item, "content": item["content"][:6]} for item in items])
 
 
-async def test_a_target_that_does_not_keep_items_is_found_out_and_emptied(hosted):
-    source, target = hosted(), Forgetful("forgetful")
+async def test_a_target_that_does_not_keep_items_is_found_out_and_emptied(hosted, local):
+    source, target = hosted(), local("forgetful", cls=Forgetful)
     await source.add_items(users(30))
     with pytest.raises(TransferVerificationError, match="from its item 10 on"):
         await copy_session(source, target)
@@ -291,11 +291,11 @@ async def test_the_id_is_known_before_the_first_item_is_written(emulator, hosted
     assert [(target.session_id, 0)] == known
 
 
-async def test_a_limit_in_the_settings_of_either_session_does_not_hold(hosted):
+async def test_a_limit_in_the_settings_of_either_session_does_not_hold(hosted, local):
     limited = {"limit": 2}
-    source = agents.SQLiteSession("limited", session_settings=agents.SessionSettings(limit=2))
+    source = local("limited", session_settings=agents.SessionSettings(limit=2))
     await source.add_items(users(30))
     target = hosted(session_settings=limited)
     assert TransferReport(copied=30) == await copy_session(source, target)
-    back = agents.SQLiteSession("back", session_settings=agents.SessionSettings(limit=2))
+    back = local("back", session_settings=agents.SessionSettings(limit=2))
     assert TransferReport(copied=30) == await copy_session(target, back)

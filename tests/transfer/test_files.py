@@ -8,7 +8,6 @@ import os
 import stat
 import uuid
 
-import agents
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -365,14 +364,14 @@ async def test_progress_is_told(tmp_path):
     assert [(100, 250), (200, 250), (250, 250)] == told
 
 
-async def test_pydantic_objects_are_exported_as_json(tmp_path):
+async def test_pydantic_objects_are_exported_as_json(tmp_path, local):
     from openai.types.responses import ResponseOutputMessage, ResponseOutputText  # noqa: PLC0415
 
     text = ResponseOutputText(annotations=[], text="Hello", type="output_text")
     message = ResponseOutputMessage(
         id="msg_1", content=[text], role="assistant", status="completed", type="message"
     )
-    target = agents.SQLiteSession("objects")
+    target = local("objects")
     await export_session(InMemory(message), tmp_path / "file")
     await import_session(tmp_path / "file", target)
     assert [message.model_dump(exclude_unset=True)] == await target.get_items()
