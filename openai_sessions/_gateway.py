@@ -11,13 +11,13 @@ from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
 import openai
-from openai import AsyncOpenAI, NotFoundError, RequestOptions
+from openai import AsyncOpenAI, NotFoundError
 
 from openai_sessions._answers import Page, page_of
 from openai_sessions._arguments import is_conversation_id
 from openai_sessions._item_types import INCLUDE
 from openai_sessions._policy import Operation, Outcome
-from openai_sessions._requests import HTTP_LIBRARY, Requests
+from openai_sessions._requests import Requests
 from openai_sessions._retrying import Retrier
 from openai_sessions._types import Item
 from openai_sessions.errors import ConversationNotFoundError, InvalidResponseError
@@ -25,9 +25,6 @@ from openai_sessions.errors import ConversationNotFoundError, InvalidResponseErr
 __all__ = ["CONNECTIONS_KEPT", "Gateway", "NotFoundError", "Order", "open_client"]
 
 Order = Literal["asc", "desc"]
-
-_RESPONSE = HTTP_LIBRARY.Response
-"""What openai calls the answer as it came."""
 
 CONNECTIONS_KEPT = openai.DEFAULT_CONNECTION_LIMITS.max_keepalive_connections or 100
 """How many connections a client of openai keeps open for the next request."""
@@ -71,9 +68,7 @@ class Gateway(Requests):
         """Create an empty conversation in one request and return its id."""
         operation = "create conversation"
         given: dict[str, Any] = {} if metadata is None else {"metadata": dict(metadata)}
-        answer = await self._request(
-            operation, lambda: self._once.post("/conversations", body=given, cast_to=_RESPONSE)
-        )
+        answer = await self._request(operation, lambda: self._post("/conversations", given))
         if not is_conversation_id(answer.get("id")):
             raise InvalidResponseError(operation, "has no conversation id", None)
         return str(answer["id"])
@@ -83,7 +78,7 @@ class Gateway(Requests):
         answer = await self._repeated(
             Operation.READ,
             conversation_id,
-            lambda: self._once.get(_conversation_path(conversation_id), cast_to=_RESPONSE),
+            lambda: self._get(_conversation_path(conversation_id)),
             name="retrieve conversation",
         )
         metadata = answer.get("metadata") or {}
@@ -99,9 +94,7 @@ class Gateway(Requests):
         await self._repeated(
             Operation.REPLACE_METADATA,
             conversation_id,
-            lambda: self._once.post(
-                _conversation_path(conversation_id), body={"metadata": dict(metadata)}, cast_to=_RESPONSE
-            ),
+            lambda: self._post(_conversation_path(conversation_id), {"metadata": dict(metadata)}),
         )
 
     async def delete_conversation(self, conversation_id: str) -> None:
@@ -109,14 +102,14 @@ class Gateway(Requests):
         await self._repeated(
             Operation.DELETE_CONVERSATION,
             conversation_id,
-            lambda: self._once.delete(_conversation_path(conversation_id), cast_to=_RESPONSE),
+            lambda: self._delete(_conversation_path(conversation_id)),
         )
 
     async def create_items(self, conversation_id: str, items: Sequence[Item]) -> list[str]:
         """Append at most 20 items in one request and return their ids."""
         operation = "create items"
         path, body = _items_path(conversation_id), {"items": list(items)}
-        answer = await self._request(operation, lambda: self._once.post(path, body=body, cast_to=_RESPONSE))
+        answer = await self._request(operation, lambda: self._post(path, body))
         ids = [item.get("id") for item in page_of(operation, answer).items]
         if len(ids) != len(items) or not all(isinstance(item_id, str) for item_id in ids):
             raise InvalidResponseError(operation, "does not list each item with its id", None)
@@ -135,11 +128,11 @@ class Gateway(Requests):
         query: dict[str, object] = {"limit": limit, "order": order}
         if after is not None:
             query["after"] = after
-        url, options = self._with_query(_items_path(conversation_id), query)
+        url, params = self._with_query(_items_path(conversation_id), query)
         answer = await self._repeated(
             Operation.READ,
             conversation_id,
-            lambda: self._once.get(url, options=options, cast_to=_RESPONSE),
+            lambda: self._get(url, params),
             name="list items",
             exempt=exempt,
         )
@@ -177,7 +170,7 @@ class Gateway(Requests):
             await self._repeated(
                 Operation.DELETE_ITEM,
                 conversation_id,
-                lambda: self._once.delete(_item_path(conversation_id, item_id), cast_to=_RESPONSE),
+                lambda: self._delete(_item_path(conversation_id, item_id)),
                 exempt=exempt,
                 on_failure=note,
             )
@@ -189,7 +182,7 @@ class Gateway(Requests):
         """Tell whether a conversation holds an item."""
         return await self._is_found(
             conversation_id,
-            lambda: self._once.get(_item_path(conversation_id, item_id), cast_to=_RESPONSE),
+            lambda: self._get(_item_path(conversation_id, item_id)),
             name="retrieve item",
         )
 
@@ -206,20 +199,20 @@ class Gateway(Requests):
                 raise
             raise ConversationNotFoundError(conversation_id) from error
 
-    def _with_query(self, path: str, query: dict[str, object]) -> tuple[str, RequestOptions]:
-        """Return the URL and the options of a request for a page.
+    def _with_query(self, path: str, query: dict[str, object]) -> tuple[str, Mapping[str, object] | None]:
+        """Return the URL of a request for a page, and the query that is given apart.
 
         A whole URL takes a third less time than a path with a query given apart. Where the client adds
         a query of its own, as that of Azure does, it would lose what the URL says more than once.
         """
-        if self._once.default_query:
-            return path, {"params": {**query, "include": self._include}}
-        return f"{self._once.base_url}{path.lstrip('/')}?{urlencode(query)}&{self._include_query}", {}
+        if self._client.default_query:
+            return path, {**query, "include": self._include}
+        return f"{self.base_url}{path.lstrip('/')}?{urlencode(query)}&{self._include_query}", None
 
     async def _exists(self, conversation_id: str) -> bool:
         return await self._is_found(
             conversation_id,
-            lambda: self._once.get(_conversation_path(conversation_id), cast_to=_RESPONSE),
+            lambda: self._get(_conversation_path(conversation_id)),
             name="retrieve conversation",
         )
 

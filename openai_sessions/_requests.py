@@ -8,14 +8,14 @@ whether it was applied.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import anyio
 import openai
-from openai import AsyncOpenAI, NotFoundError
+from openai import AsyncOpenAI, NotFoundError, RequestOptions
 
 from openai_sessions._answers import decoded
 from openai_sessions._observing import timed
@@ -29,6 +29,13 @@ HTTP_LIBRARY: Any = importlib.import_module(
     openai.DefaultAsyncHttpxClient.__mro__[1].__module__.partition(".")[0]
 )
 """The HTTP library that the installed openai runs on: httpx, or its fork httpx2."""
+
+_RESPONSE = HTTP_LIBRARY.Response
+"""What openai calls the answer as it came."""
+
+_ONCE: RequestOptions = {"max_retries": 0}
+"""What each request tells the client. A copy of the client with this setting would cost each session a
+switch to a thread, in which openai finds out the platform, and would not follow a key that is changed."""
 
 
 class Requests:
@@ -47,7 +54,6 @@ class Requests:
         if isinstance(client, openai.OpenAI):
             raise TypeError("openai_client is a synchronous OpenAI client; give an AsyncOpenAI.")
         self._client = client
-        self._once = client.with_options(max_retries=0)
         self.timeout = timeout
         self.retrier = retrier
         self.slots: Slots | None = None
@@ -65,6 +71,16 @@ class Requests:
     async def aclose(self) -> None:
         """Close the client and its connections."""
         await self._client.close()
+
+    async def _get(self, path: str, params: Mapping[str, object] | None = None) -> Any:
+        options: RequestOptions = _ONCE if params is None else {**_ONCE, "params": params}
+        return await self._client.get(path, options=options, cast_to=_RESPONSE)
+
+    async def _post(self, path: str, body: object) -> Any:
+        return await self._client.post(path, body=body, options=_ONCE, cast_to=_RESPONSE)
+
+    async def _delete(self, path: str) -> Any:
+        return await self._client.delete(path, options=_ONCE, cast_to=_RESPONSE)
 
     async def _is_found(
         self, conversation_id: str, request: Callable[[], Awaitable[Any]], *, name: str

@@ -171,3 +171,28 @@ async def test_a_query_of_the_clients_own_goes_with_that_of_a_page(client, route
     }
     assert [set(call.request.url.params.multi_items()) for call in route.calls] == [expected, expected]
     assert len(INCLUDE) + 4 == len(route.calls.last.request.url.params.multi_items())
+
+
+async def test_a_key_that_is_changed_is_followed(client, router):
+    route = router.get(ITEMS).mock(return_value=response(*page()))
+    session = session_on(client)
+    await session.get_items()
+    client.api_key = "sk-rotated"
+    await session.get_items()
+    sent = [call.request.headers["authorization"] for call in route.calls]
+    assert sent == ["Bearer sk-gateway", "Bearer sk-rotated"]
+
+
+async def test_the_sessions_of_a_client_find_out_the_platform_once(client, router, monkeypatch):
+    """Finding it out takes a switch to a thread, which a worker with many sessions would pay for each."""
+    found_out = []
+
+    def get_platform():
+        found_out.append("Linux")
+        return "Linux"
+
+    monkeypatch.setattr("openai._base_client.get_platform", get_platform)
+    router.get(ITEMS).mock(return_value=response(*page()))
+    for _ in range(3):
+        await session_on(client).get_items()
+    assert found_out == ["Linux"]
