@@ -33,22 +33,26 @@ _STYLE = {
 
 
 def draw(results: Results, path: Path) -> None:
-    """Draw the reads at the greatest delay into an SVG file, always the same for the same results."""
+    """Draw the reads at the greatest delay into an SVG file, always the same for the same results.
+
+    Nothing is drawn where no cold read was measured.
+    """
     delay = max(results.delays())
     sizes = [
         name.removeprefix(_COLD)
         for name in results.scenarios()
         if name.startswith(_COLD) and results.find(name, OURS, delay)
     ]
+    if not sizes:
+        return
+    size = _MIDDLE if _MIDDLE in sizes else sizes[-1]
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(8.6, 3.4), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(3, 2))
         _reads(left, [_series(results, size, delay) for size in sizes], sizes)
         left.set_title(f"Reading a history, seconds, {delay:g} ms a request")
-        if sizes:
-            size = _MIDDLE if _MIDDLE in sizes else sizes[-1]
-            _cpu(right, _series(results, size, delay))
-            right.set_title(f"CPU to read {size} items, milliseconds")
+        _cpu(right, _series(results, size, delay))
+        right.set_title(f"CPU to read {size} items, milliseconds")
         figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
 

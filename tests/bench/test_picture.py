@@ -1,6 +1,7 @@
 """The picture."""
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 from docs.bench.picture import COLOURS, draw
 from docs.bench.results import FOLDER, JSON, PICTURE, load
@@ -30,6 +31,14 @@ def test_picture_is_the_same_for_the_same_results(tmp_path):
     draw(results(), tmp_path / "one.svg")
     draw(results(), tmp_path / "other.svg")
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "other.svg").read_bytes()
+
+
+def test_nothing_is_drawn_where_no_cold_read_was_measured(tmp_path):
+    measured = results()
+    others = [row for row in measured.rows if not row.scenario.startswith("cold read")]
+    assert others
+    draw(replace(measured, rows=others), tmp_path / "results.svg")
+    assert not (tmp_path / "results.svg").exists()
 
 
 def test_picture_in_the_repository_is_of_the_results_and_small(tmp_path):
