@@ -1,6 +1,6 @@
 """What happens inside an operation, told to whoever observes it.
 
-That is nobody, unless the application has imported OpenTelemetry, or has asked for an observer.
+That is nobody, unless the application has given OpenTelemetry a provider, or has asked for an observer.
 The operation that is under way is known by a context variable, so that it is the same in every task that
 it starts. What comes from a task that outlives its operation is told to nobody.
 """
@@ -240,8 +240,19 @@ def is_observed() -> bool:
 
 
 def _default() -> Observer | None:
-    """Return OpenTelemetry once the application has imported it."""
-    return _opentelemetry() if sys.modules.get("opentelemetry.trace") else None
+    """Return OpenTelemetry once the application has given it a provider of spans or of metrics."""
+    has_provider = _is_provided("opentelemetry.trace", "get_tracer_provider") or _is_provided(
+        "opentelemetry.metrics", "get_meter_provider"
+    )
+    return _opentelemetry() if has_provider else None
+
+
+def _is_provided(api: str, getter: str) -> bool:
+    """Tell whether an API is imported and has another provider than its own, which records nothing."""
+    get_provider = getattr(sys.modules.get(api), getter, None)
+    with suppress(Exception):  # OpenTelemetry has logged that the environment names no such provider
+        return get_provider is not None and not type(get_provider()).__module__.startswith(api)
+    return False
 
 
 @cache

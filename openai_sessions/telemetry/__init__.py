@@ -1,8 +1,8 @@
 """Spans and metrics of session operations, by the GenAI conventions of OpenTelemetry.
 
-There is nothing to call: once the application has imported OpenTelemetry, each operation of a session is
-a span of the global tracer provider and is counted by the global meter provider. Without a provider the
-API of OpenTelemetry does nothing. `use_providers` is for providers other than the global ones.
+There is nothing to call: once the application has set a global provider, each operation of a session is a
+span of the global tracer provider and is counted by the global meter provider. `use_providers` is for
+providers other than the global ones.
 """
 
 from __future__ import annotations

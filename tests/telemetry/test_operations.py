@@ -6,8 +6,9 @@ import sys
 from contextlib import contextmanager
 
 import pytest
+from opentelemetry import metrics, trace
 
-from openai_sessions._observing import Counted, _opentelemetry, observed_by
+from openai_sessions._observing import Counted, _opentelemetry, is_observed, observed_by
 from openai_sessions._operations import one_or_none, operation
 from openai_sessions.telemetry._observer import Telemetry, _version
 
@@ -84,13 +85,31 @@ async def test_arguments_that_the_method_refuses_are_refused_by_it():
     assert notes.told == []
 
 
-async def test_nobody_is_told_while_opentelemetry_is_not_imported(monkeypatch):
+class Provider(trace.NoOpTracerProvider):
+    """A provider that is not the API's own."""
+
+
+@pytest.fixture
+def no_providers(monkeypatch):
+    monkeypatch.setattr(trace, "get_tracer_provider", trace.ProxyTracerProvider)
+    monkeypatch.setattr(metrics, "get_meter_provider", metrics.NoOpMeterProvider)
+
+
+@pytest.mark.usefixtures("no_providers")
+def test_nobody_is_told_while_opentelemetry_has_no_provider():
+    assert not is_observed()
+
+
+def test_nobody_is_told_while_opentelemetry_is_not_imported(monkeypatch):
     monkeypatch.setitem(sys.modules, "opentelemetry.trace", None)
-    assert await Counter().listed(2) == [0, 1]
+    monkeypatch.setitem(sys.modules, "opentelemetry.metrics", None)
+    assert not is_observed()
 
 
-async def test_opentelemetry_is_told_by_default():
-    assert await Counter().listed(2) == [0, 1]
+@pytest.mark.usefixtures("no_providers")
+def test_opentelemetry_is_told_once_it_has_a_provider(monkeypatch):
+    monkeypatch.setattr(trace, "get_tracer_provider", Provider)
+    assert is_observed()
     assert isinstance(_opentelemetry(), Telemetry)
 
 

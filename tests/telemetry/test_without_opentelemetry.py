@@ -82,13 +82,56 @@ def test_without_providers_nothing_comes_of_it():
         import sys
         print("openai_sessions.telemetry" in sys.modules, "opentelemetry.sdk" in sys.modules)
     """
-    assert run(USE, program) == "True False\n"
+    assert run("from opentelemetry import metrics", USE, program) == "False False\n"
+
+
+def test_without_providers_the_agents_sdk_costs_nothing_of_it():
+    """The Agents SDK imports the API by itself."""
+    program = """
+        import agents
+        asyncio.run(use())
+        import sys
+        print("openai_sessions.telemetry" in sys.modules)
+    """
+    assert run(USE, program) == "False\n"
+
+
+def test_a_provider_of_metrics_alone_is_enough():
+    program = """
+        from opentelemetry import metrics
+        from opentelemetry.sdk.metrics import MeterProvider
+        from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+        reader = InMemoryMetricReader()
+        metrics.set_meter_provider(MeterProvider([reader]))
+        asyncio.run(use())
+        (metered,) = reader.get_metrics_data().resource_metrics[0].scope_metrics
+        print(metered.scope.name)
+    """
+    assert run(USE, program) == "openai_sessions\n"
+
+
+def test_an_environment_that_names_no_provider_harms_nothing():
+    program = """
+        import logging, os
+        logging.disable()
+        os.environ["OTEL_PYTHON_TRACER_PROVIDER"] = os.environ["OTEL_PYTHON_METER_PROVIDER"] = "none such"
+        from opentelemetry import metrics, trace
+        asyncio.run(use())
+        print("done")
+    """
+    assert run(USE, program) == "done\n"
 
 
 NO_METRICS = """
 import sys
 from opentelemetry import trace
 sys.modules["opentelemetry.metrics"] = None
+
+class Provider(trace.NoOpTracerProvider):
+    pass
+
+trace.set_tracer_provider(Provider())
 """
 
 NO_BOUNDARIES = """
@@ -99,6 +142,11 @@ class OldMeter:
         pass
 
 metrics.get_meter = lambda *_: OldMeter()
+
+class Provider(trace.NoOpTracerProvider):
+    pass
+
+trace.set_tracer_provider(Provider())
 """
 
 
