@@ -10,6 +10,24 @@ _MAX_METADATA_PAIRS = 16
 _MAX_METADATA_KEY = 64
 _MAX_METADATA_VALUE = 512
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+SESSION_METHODS = ("get_items", "add_items", "pop_item", "clear_session")
+"""What the Agents SDK calls on a session."""
+
+
+def missing_methods(value: object) -> list[str]:
+    """Return which methods of a session something has not."""
+    return [name for name in SESSION_METHODS if not callable(getattr(value, name, None))]
+
+
+def has_surrogate(text: str) -> bool:
+    """Tell whether a text holds half of a surrogate pair, which UTF-8 cannot encode.
+
+    Python puts it where it has read bytes that are no text.
+    """
+    return _SURROGATE.search(text) is not None
+
 
 def is_conversation_id(value: object) -> bool:
     """Tell whether a value is `conv_` and word characters, and so safe as a part of a path."""
@@ -55,7 +73,7 @@ def _check_metadata_pair(key: object, text: object) -> None:
         raise ValueError(f"the metadata key {key!r} has over {_MAX_METADATA_KEY} characters: shorten it")
     if len(text) > _MAX_METADATA_VALUE:
         raise ValueError(f"metadata[{key!r}] has over {_MAX_METADATA_VALUE} characters: shorten it")
-    if re.search("[\ud800-\udfff]", key + "\n" + text):
+    if has_surrogate(key + "\n" + text):
         raise ValueError(
             f"metadata[{key!r}] holds half of a surrogate pair, which UTF-8 has not: leave it out"
         )

@@ -221,22 +221,21 @@ def not_a_part() -> Iterator[None]:
         _under_way.reset(token)
 
 
-def begun(operation: SessionOperation) -> UnderWay | None:
-    """Begin to observe an operation; None when nobody does, or it is a part of one that is observed."""
-    observer = _chosen.get() or _default()
+def current_observer() -> Observer | None:
+    """Return whoever is told of operations that begin now, or None."""
+    return _chosen.get() or _default()
+
+
+def begun(observer: Observer, operation: SessionOperation) -> UnderWay | None:
+    """Begin to observe an operation; None when it is a part of one that is observed."""
     around = _under_way.get()
-    if observer is None or (around is not None and around.is_part_of(operation.subject)):
+    if around is not None and around.is_part_of(operation.subject):
         return None
     try:
         return UnderWay(operation.subject, observer.begin(operation))
     except Exception:
         logger.exception("an observer raised")
         return None
-
-
-def is_observed() -> bool:
-    """Tell whether an operation that begins now may be observed."""
-    return _chosen.get() is not None or _default() is not None
 
 
 def _default() -> Observer | None:

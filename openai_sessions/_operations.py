@@ -15,7 +15,7 @@ from openai_sessions._observing import (
     SessionOperation,
     UnderWay,
     begun,
-    is_observed,
+    current_observer,
 )
 
 T = TypeVar("T")
@@ -130,14 +130,15 @@ class Observed:
     def _begun(
         self, method: Callable[..., object], signature: inspect.Signature, args: Any, kwargs: Any
     ) -> UnderWay | None:
-        if not is_observed():
+        observer = current_observer()
+        if observer is None:
             return None
         try:
             given = signature.bind(*args, **kwargs).arguments
         except TypeError:  # the method refuses them too, and says why
             return None
         arguments = {name: given[name] for name in self._arguments if given.get(name) is not None}
-        under_way = begun(SessionOperation(method.__name__.lstrip("_"), args[0], arguments))
+        under_way = begun(observer, SessionOperation(method.__name__.lstrip("_"), args[0], arguments))
         taken = given.get(self._takes) if self._takes else None
         if under_way is not None and isinstance(taken, Sequence) and not isinstance(taken, str):
             under_way.tell(Handled(taken))

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from openai_sessions._clients import Clients
 from openai_sessions._closing import AsyncCloseable
-
-if TYPE_CHECKING:
-    pass
 
 
 class Resource(AsyncCloseable):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-from openai_sessions.cli._errors import CommandError, ExitCode
+from openai_sessions.cli._errors import CommandError, ExitCode, interruptible
 from openai_sessions.cli._escaping import escaped_line
 
 
@@ -35,23 +32,9 @@ def confirm(question: str) -> None:
     """
     sys.stderr.write(f"{escaped_line(question)} [y/N] ")
     sys.stderr.flush()
-    with _interrupting():
-        try:
-            answer = sys.stdin.readline()
-        except KeyboardInterrupt:
-            sys.stderr.write("\n")
-            raise CommandError("Interrupted; nothing was done.", exit_code=ExitCode.INTERRUPTED) from None
+    with interruptible():
+        answer = sys.stdin.readline()
     if not answer:
         sys.stderr.write("\n")
     if answer.strip().lower() not in ("y", "yes"):
         raise CommandError("Nothing was done.", exit_code=ExitCode.FAILED)
-
-
-@contextmanager
-def _interrupting() -> Iterator[None]:
-    """Let Ctrl-C interrupt reading, which the handler of an event loop would not."""
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)

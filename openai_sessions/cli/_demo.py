@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 
 from agents import Agent, OpenAIResponsesModel, RunConfig, Runner
 from agents.exceptions import AgentsException
@@ -14,7 +13,7 @@ from rich.console import Console
 from openai_sessions.cli._errors import CommandError
 from openai_sessions.cli._scripted import QUESTIONS, answer
 from openai_sessions.cli._transcript import Transcript
-from openai_sessions.cli._workspace import checked_key
+from openai_sessions.cli._workspace import key_of_environment
 from openai_sessions.emulator import Emulator
 from openai_sessions.errors import SessionError
 from openai_sessions.session import OpenAIConversationsSession
@@ -42,7 +41,7 @@ def run_live(model: str) -> None:
     Raises:
         CommandError: There is no key, or a request failed.
     """
-    key = checked_key(os.environ.get("OPENAI_API_KEY", "").strip())
+    key = key_of_environment()
     if not key:
         raise CommandError("--live needs an API key: set OPENAI_API_KEY.", exit_code=2)
     logging.getLogger("openai.agents").addHandler(logging.NullHandler())  # errors are explained below

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
@@ -60,3 +62,20 @@ def one_line_errors() -> Iterator[None]:
         if str(error):
             typer.echo(str(error), err=True)
         raise typer.Exit(error.exit_code) from None
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C interrupt what reads before anything is done, which the handler of an event loop would not.
+
+    Raises:
+        CommandError: It did.
+    """
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        raise CommandError("Interrupted; nothing was done.", exit_code=ExitCode.INTERRUPTED) from None
+    finally:
+        signal.signal(signal.SIGINT, handler)

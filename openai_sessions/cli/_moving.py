@@ -150,7 +150,7 @@ def _exists(file: str) -> bool:
 
 
 def _check_place(path: Path) -> None:
-    """Refuse what a file cannot be put in the place of, as it would be gone: a device, a pipe, a folder."""
+    """Refuse what is no file, such as a device, a pipe or a folder, and a folder that is not there."""
     if path.exists() and not path.is_file():
         raise CommandError(
             f"{path} is no file: name one, or write to standard output with -.", exit_code=ExitCode.USAGE

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from openai_sessions.cli._completion import Conversation, complete_conversation
-from openai_sessions.cli._errors import CommandError, ExitCode, one_line_errors
+from openai_sessions.cli._errors import interruptible, one_line_errors
 from openai_sessions.cli._settings import (
     BaseURL,
     DirectoryURL,
@@ -124,11 +124,7 @@ def _as_path(file: str) -> Iterator[str]:
         yield file
         return
     with tempfile.NamedTemporaryFile() as copied:
-        with one_line_errors():
-            try:
-                shutil.copyfileobj(sys.stdin.buffer, copied)
-            except KeyboardInterrupt:
-                message = "\nInterrupted; nothing was done."
-                raise CommandError(message, exit_code=ExitCode.INTERRUPTED) from None
+        with one_line_errors(), interruptible():
+            shutil.copyfileobj(sys.stdin.buffer, copied)
         copied.flush()
         yield copied.name

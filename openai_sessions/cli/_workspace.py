@@ -90,7 +90,7 @@ class Workspace:
             self._directory = SessionDirectory(
                 self.settings.directory,
                 tenant=self.settings.tenant,
-                openai_client=self.client if _key() else None,
+                openai_client=self.client if key_of_environment() else None,
                 session_options=self._session_options(),
             )
             self._stack.push_async_callback(self._directory.aclose)
@@ -234,7 +234,7 @@ def _check_file(url: str) -> None:
 def _open_client(settings: Settings) -> AsyncOpenAI:
     if settings.base_url:
         _check_base_url(settings.base_url)
-    key = _key()
+    key = key_of_environment()
     if not key:
         raise CommandError("There is no API key: set OPENAI_API_KEY.", exit_code=ExitCode.USAGE)
     return AsyncOpenAI(base_url=settings.base_url or _OPENAI, api_key=key)  # an empty variable is none
@@ -259,7 +259,12 @@ def _has_address(url: str) -> bool:
         return False
 
 
-def _key() -> str:
+def key_of_environment() -> str:
+    """Return the key in OPENAI_API_KEY, or nothing.
+
+    Raises:
+        CommandError: As `checked_key`.
+    """
     return checked_key(os.environ.get("OPENAI_API_KEY", "").strip())
 
 

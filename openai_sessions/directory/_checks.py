@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from openai_sessions._arguments import has_surrogate
 from openai_sessions.directory._tables import MAX_NAME
 from openai_sessions.session import OpenAIConversationsSession
 
@@ -45,7 +46,7 @@ def checked_text(value: object, what: str) -> str:
         raise ValueError(
             f"the {what} {value[:40]!r}… has {len(value)} characters, and at most {MAX_NAME} fit"
         )
-    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+    if "\0" in value or has_surrogate(value):
         raise ValueError(f"the {what} {value!r} has a NUL or a lone surrogate, which databases do not take")
     return value
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from openai import AsyncOpenAI
 
@@ -17,9 +17,6 @@ from openai_sessions.directory._leftovers import Leftovers
 from openai_sessions.directory._named_session import NamedSession
 from openai_sessions.directory._registration import Registration
 from openai_sessions.session import OpenAIConversationsSession
-
-if TYPE_CHECKING:
-    pass
 
 _FOR_DELETION = ("timeout", "retry_policy", "retry_budget", "on_retry", "lock", "include")
 """Options of a session that bear on the deletion of its conversation."""

@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from openai_sessions._arguments import checked_text, has_surrogate
+
 if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
 
@@ -15,9 +17,6 @@ _LEAST_BYTES = 16
 
 _LEAST_DIFFERENT = 5
 """A key of so few different bytes was typed, and not drawn at random."""
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
-"""Half a character, which UTF-8 cannot encode: Python puts it where it has read bytes that are no text."""
 
 _FERNET_KEY = re.compile(rb"[A-Za-z0-9_-]{43}=")
 """32 bytes in the form of `Fernet.generate_key()`."""
@@ -49,7 +48,7 @@ def checked_keys(value: object) -> list[bytes]:
 def _key(value: object, name: str) -> bytes:
     if not isinstance(value, (str, bytes)):
         raise TypeError(f"{name} is a string or bytes, not {type(value).__name__}")
-    if isinstance(value, str) and _SURROGATE.search(value):  # encoding it would raise an error that holds it
+    if isinstance(value, str) and has_surrogate(value):  # encoding it would raise an error that holds it
         raise ValueError(f"{name} holds a lone surrogate: give it as bytes, such as those of os.environb")
     raw = value.encode() if isinstance(value, str) else value
     if not raw:
@@ -71,13 +70,12 @@ def checked_session_id(value: object) -> str:
         TypeError: It is no string.
         ValueError: It is empty, or no text.
     """
-    if not isinstance(value, str):
-        raise TypeError(f"session_id is a string, not {type(value).__name__}")
-    if not value:
-        raise ValueError('session_id is empty: give the history a name, such as "user_123"')
-    if _SURROGATE.search(value):
-        raise ValueError(f"session_id {value!r} holds a lone surrogate, which is no character: leave it out")
-    return value
+    session_id = checked_text("session_id", value, wanted='the history a name, such as "user_123"')
+    if has_surrogate(session_id):
+        raise ValueError(
+            f"session_id {session_id!r} holds a lone surrogate, which is no character: leave it out"
+        )
+    return session_id
 
 
 def session_cipher(session_id: str, keys: Sequence[bytes]) -> MultiFernet:

@@ -8,12 +8,11 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, NoReturn
 
+from openai_sessions._arguments import missing_methods
 from openai_sessions._closing import AsyncCloseable
 from openai_sessions.encryption._taking import Taker
 
 logger = logging.getLogger("openai_sessions")
-
-_METHODS = ("get_items", "add_items", "pop_item", "clear_session")
 
 _OF_TOKENS = frozenset(
     {
@@ -33,7 +32,7 @@ def checked_underlying(session: Any) -> Any:
         TypeError: It has not the methods of a session, or it compacts histories, and would do so to tokens.
         ValueError: It shortens histories by turns, or by what a model counts, and would count tokens of ours.
     """
-    missing = [name for name in _METHODS if not callable(getattr(session, name, None))]
+    missing = missing_methods(session)
     if missing:
         raise TypeError(
             f"underlying_session is a session, and {type(session).__name__} has no {', '.join(missing)}"

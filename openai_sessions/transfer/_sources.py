@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from contextlib import aclosing
 from typing import Any, Protocol
 
+from openai_sessions._arguments import SESSION_METHODS, missing_methods
 from openai_sessions._plain_json import NotJSONError, plain_json
 from openai_sessions._streaming import whole_until
 from openai_sessions._types import Item
@@ -39,19 +40,16 @@ class AnySession(Protocol):
         ...
 
 
-_METHODS = ("get_items", "add_items", "pop_item", "clear_session")
-
-
 def check_session(name: str, value: object) -> None:
     """Do nothing for what has the methods of a session.
 
     Raises:
         TypeError: It has not.
     """
-    if isinstance(value, type) or not all(callable(getattr(value, method, None)) for method in _METHODS):
+    if isinstance(value, type) or missing_methods(value):
         raise TypeError(
-            f"{name} is a session, an object with {', '.join(_METHODS)}, not {value!r}. For a conversation, "
-            "give OpenAIConversationsSession(conversation_id=…)"
+            f"{name} is a session, an object with {', '.join(SESSION_METHODS)}, not {value!r}. "
+            "For a conversation, give OpenAIConversationsSession(conversation_id=…)"
         )
 
 

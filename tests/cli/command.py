@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 
 from typer.testing import CliRunner
@@ -72,3 +73,13 @@ def serving(*arguments, **variables):
     finally:
         process.kill()
         process.communicate()
+
+
+def eventually(condition):
+    """Tell whether a condition comes to hold within a minute."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False

@@ -6,7 +6,6 @@ import os
 import signal
 import stat
 import subprocess
-import time
 
 import pytest
 from agents import SQLiteSession
@@ -14,7 +13,7 @@ from agents.extensions.memory import SQLAlchemySession
 
 from openai_sessions.cli._stores import shown_store
 from openai_sessions.emulator import Fault
-from tests.cli.command import COMMAND, environment
+from tests.cli.command import COMMAND, environment, eventually
 from tests.cli.service import assistant, turns, user
 from tests.conformance.postgres_server import postgres_server
 from tests.processes.redis_server import redis_server
@@ -167,15 +166,6 @@ def test_copy_that_is_ended_leaves_no_conversation(service, number, exit_code):
 def copy_of(service):
     (copy,) = {*service.conversations()} - {"conv_1"}
     return copy
-
-
-def eventually(condition):
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def test_copy_goes_to_a_file_of_the_sdk_and_back(service, tmp_path):

@@ -2,11 +2,10 @@
 
 import json
 import re
-import time
 
 import pytest
 
-from tests.cli.command import serving
+from tests.cli.command import eventually, serving
 from tests.cli.directories import Directory
 from tests.cli.service import assistant, turns, user
 from tests.cli.terminal import terminal
@@ -132,14 +131,16 @@ def test_ctrl_c_says_what_it_waits_for(slow):
     assert exit_code == 130
 
 
-def test_ctrl_c_ends_an_import_that_waits_for_its_input(service, screen):
-    screen.run("import", "-")
-    screen.wait_for("import -\n?$")
-    screen.type("typed")
-    screen.wait_for("typed$")
-    time.sleep(2)  # the terminal shows what is typed before the program has loaded, of which nothing is seen
-    screen.press("C-c")
-    exit_code, shown = screen.finish()
+def test_ctrl_c_ends_an_import_that_waits_for_its_input(service, tmp_path):
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    with terminal(tmp_path, **service.variables, TMPDIR=str(copies)) as screen:
+        screen.run("import", "-")
+        assert eventually(lambda: list(copies.iterdir()))  # it has loaded, and copies its input
+        screen.type("typed")
+        screen.wait_for("typed$")
+        screen.press("C-c")
+        exit_code, shown = screen.finish()
     assert (exit_code, shown[-1]) == (130, "Interrupted; nothing was done.")
     assert service.emulator.requests == ()
 

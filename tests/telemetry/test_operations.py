@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from opentelemetry import metrics, trace
 
-from openai_sessions._observing import Counted, _opentelemetry, is_observed, observed_by
+from openai_sessions._observing import Counted, _opentelemetry, current_observer, observed_by
 from openai_sessions._operations import one_or_none, operation
 from openai_sessions.telemetry._observer import Telemetry, _version
 
@@ -97,20 +97,19 @@ def no_providers(monkeypatch):
 
 @pytest.mark.usefixtures("no_providers")
 def test_nobody_is_told_while_opentelemetry_has_no_provider():
-    assert not is_observed()
+    assert current_observer() is None
 
 
 def test_nobody_is_told_while_opentelemetry_is_not_imported(monkeypatch):
     monkeypatch.setitem(sys.modules, "opentelemetry.trace", None)
     monkeypatch.setitem(sys.modules, "opentelemetry.metrics", None)
-    assert not is_observed()
+    assert current_observer() is None
 
 
 @pytest.mark.usefixtures("no_providers")
 def test_opentelemetry_is_told_once_it_has_a_provider(monkeypatch):
     monkeypatch.setattr(trace, "get_tracer_provider", Provider)
-    assert is_observed()
-    assert isinstance(_opentelemetry(), Telemetry)
+    assert isinstance(current_observer(), Telemetry)
 
 
 def test_telemetry_that_cannot_be_imported_is_told_of(monkeypatch, caplog):
