@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from openai_sessions._item_texts import item_text
+from openai_sessions._items.text import item_text
 from openai_sessions.errors import VocabularyError
 
 __all__ = ["item_text", "tiktoken_counter"]

@@ -13,7 +13,7 @@ import jiter
 import openai
 
 from docs.bench.histories import batches
-from openai_sessions._item_types import INCLUDE
+from openai_sessions._items.types import INCLUDE
 
 KEY = "sk-bench"
 PAGE = 100

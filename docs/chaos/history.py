@@ -21,7 +21,7 @@ class Wrong(str, Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
+class RequestKind:
     """One call of a session that has ended.
 
     Attributes:
@@ -50,7 +50,7 @@ class Operation:
     limit: int | None = None
     seen: tuple[str, ...] | None = None
 
-    def may_bear_on(self, add: Operation) -> bool:
+    def may_bear_on(self, add: RequestKind) -> bool:
         """Tell whether it may have removed what an add has stored."""
         return self.ended > add.started and bool(self.conversations & add.conversations)
 
@@ -69,8 +69,8 @@ class Violation:
 
     wrong: Wrong
     text: str
-    add: Operation
-    read: Operation | None = None
+    add: RequestKind
+    read: RequestKind | None = None
     flaw: str = ""
 
 
@@ -78,7 +78,7 @@ Stored = Mapping[str, Sequence[str] | None]
 """The texts that each conversation holds, oldest first; None for one that is gone."""
 
 
-def judge(operations: Collection[Operation], stored: Stored) -> list[Violation]:
+def judge(operations: Collection[RequestKind], stored: Stored) -> list[Violation]:
     """Compare what a server holds with what it must hold.
 
     Args:
@@ -99,7 +99,7 @@ def judge(operations: Collection[Operation], stored: Stored) -> list[Violation]:
     return [*too_many, *_missing(adds, copies, operations, stored), *misplaced]
 
 
-def _too_many(add: Operation, copies: Counter[str]) -> Iterator[Violation]:
+def _too_many(add: RequestKind, copies: Counter[str]) -> Iterator[Violation]:
     wanted = 0 if add.error else 1
     wrong = Wrong.STORED_AFTER_ERROR if add.error else Wrong.DUPLICATED
     for text in add.added:
@@ -108,7 +108,7 @@ def _too_many(add: Operation, copies: Counter[str]) -> Iterator[Violation]:
 
 
 def _missing(
-    adds: Collection[Operation], copies: Counter[str], operations: Collection[Operation], stored: Stored
+    adds: Collection[RequestKind], copies: Counter[str], operations: Collection[RequestKind], stored: Stored
 ) -> Iterator[Violation]:
     """Yield what no call has returned or cleared; each pop without a value may have lost one of them."""
     clears = [operation for operation in operations if operation.name == "clear"]
@@ -124,7 +124,7 @@ def _missing(
             yield Violation(Wrong.LOST_ON_POP if losers else Wrong.LOST, text, add)
 
 
-def _has_cleared(clear: Operation, add: Operation, stored: Stored) -> bool:
+def _has_cleared(clear: RequestKind, add: RequestKind, stored: Stored) -> bool:
     """Tell whether a clear explains that items are missing.
 
     While a session object waits to clear a conversation, another task may clear it, too, and begin the next.
@@ -133,7 +133,7 @@ def _has_cleared(clear: Operation, add: Operation, stored: Stored) -> bool:
     return clear.may_bear_on(add) or (is_gone and clear.ended > add.started)
 
 
-def displaced(texts: Sequence[str], of_text: Mapping[str, Operation]) -> Iterator[Violation]:
+def displaced(texts: Sequence[str], of_text: Mapping[str, RequestKind]) -> Iterator[Violation]:
     """Yield the items at a wrong place.
 
     Args:

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from docs.chaos.history import Operation, Violation, Wrong, displaced
+from docs.chaos.history import RequestKind, Violation, Wrong, displaced
 
 Flaw = tuple[str, str]
 """The item, and what is wrong with it."""
 
 
 def judge_reads(
-    operations: Sequence[Operation], *, judged: int = 0, misled: Collection[int] = frozenset()
+    operations: Sequence[RequestKind], *, judged: int = 0, misled: Collection[int] = frozenset()
 ) -> list[Violation]:
     """Compare what reads have returned with what they must return.
 
@@ -51,15 +51,15 @@ class _Facts:
         proofs: The clears that have left nothing.
     """
 
-    adds: Sequence[Operation]
-    of_text: dict[str, Operation]
-    pops: dict[str, Operation]
-    failed_pops: Sequence[Operation]
-    clears: Sequence[Operation]
-    proofs: Sequence[Operation]
+    adds: Sequence[RequestKind]
+    of_text: dict[str, RequestKind]
+    pops: dict[str, RequestKind]
+    failed_pops: Sequence[RequestKind]
+    clears: Sequence[RequestKind]
+    proofs: Sequence[RequestKind]
 
     @classmethod
-    def of(cls, operations: Sequence[Operation], judged: int, misled: Collection[int]) -> _Facts:
+    def of(cls, operations: Sequence[RequestKind], judged: int, misled: Collection[int]) -> _Facts:
         adds = [operation for operation in operations if operation.name == "add"]
         clears = [operation for operation in operations if operation.name == "clear"]
         return cls(
@@ -76,7 +76,7 @@ def _first(flaws: Iterator[Flaw]) -> list[Flaw]:
     return [flaw for flaw in [next(flaws, None)] if flaw is not None]
 
 
-def _flaws(read: Operation, seen: Sequence[str], facts: _Facts) -> Iterator[Flaw]:
+def _flaws(read: RequestKind, seen: Sequence[str], facts: _Facts) -> Iterator[Flaw]:
     if strangers := set(seen) - facts.of_text.keys():
         raise ValueError(f"Nobody has added {sorted(strangers)}.")
     yield from ((text, "is shown twice") for text, copies in Counter(seen).items() if copies > 1)
@@ -88,7 +88,7 @@ def _flaws(read: Operation, seen: Sequence[str], facts: _Facts) -> Iterator[Flaw
         yield from _missing(read, seen, facts)
 
 
-def _gone(read: Operation, seen: Sequence[str], facts: _Facts) -> Iterator[Flaw]:
+def _gone(read: RequestKind, seen: Sequence[str], facts: _Facts) -> Iterator[Flaw]:
     """Yield what is shown although it must be gone by then."""
     for text in seen:
         add, pop = facts.of_text[text], facts.pops.get(text)
@@ -100,12 +100,12 @@ def _gone(read: Operation, seen: Sequence[str], facts: _Facts) -> Iterator[Flaw]
             yield text, "is shown although it was cleared"
 
 
-def _had_cleared(clear: Operation, add: Operation, read: Operation) -> bool:
+def _had_cleared(clear: RequestKind, add: RequestKind, read: RequestKind) -> bool:
     is_of_one = add.conversations == clear.conversations == read.conversations and len(add.conversations) == 1
     return is_of_one and add.ended < clear.started and clear.ended < read.started
 
 
-def _missing(read: Operation, seen: Sequence[str], facts: _Facts) -> Iterator[Flaw]:
+def _missing(read: RequestKind, seen: Sequence[str], facts: _Facts) -> Iterator[Flaw]:
     """Yield what is not shown although it was there all the time; each failed pop may have taken one."""
     shown = frozenset(seen)
     # Items that are surely behind one that is shown must be shown; when more were asked for, all must.
@@ -127,7 +127,7 @@ def _missing(read: Operation, seen: Sequence[str], facts: _Facts) -> Iterator[Fl
                 losers.remove(explanation)
 
 
-def _is_there(add: Operation, read: Operation, facts: _Facts) -> bool:
+def _is_there(add: RequestKind, read: RequestKind, facts: _Facts) -> bool:
     """Tell whether what was added was stored before a read, and no clear can have removed it."""
     is_stored = not add.error and add.ended < read.started and add.conversations == read.conversations
     return is_stored and not any(

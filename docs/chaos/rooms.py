@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import count
 
-from docs.chaos.history import Operation
+from docs.chaos.history import RequestKind
 from docs.chaos.worlds import Session, World
 
 
@@ -39,7 +39,7 @@ class Room:
 
     def begin_anew(self) -> None:
         """Forget all conversations so far."""
-        self.operations: list[Operation] = []
+        self.operations: list[RequestKind] = []
         self.judged = 0
         self.conversations: set[str] = set()
         self.renew()

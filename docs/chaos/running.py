@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from docs.chaos.history import Operation, Violation, judge
+from docs.chaos.history import RequestKind, Violation, judge
 from docs.chaos.planning import Draw, Plan
 from docs.chaos.reads import judge_reads
 from docs.chaos.rooms import Room, Seat, id_of
@@ -98,13 +98,13 @@ class Run:
             elif done.error:
                 self.result.errors[done.error] += 1
 
-    async def _do(self, seat: Seat, draw: Draw) -> Operation:
+    async def _do(self, seat: Seat, draw: Draw) -> RequestKind:
         """Make an operation, and note it when it has ended."""
         number, started = next(self._numbers), next(self._ticks)
         before = id_of(seat.session)
         added = tuple(f"{number}/{index}" for index in range(draw.size)) if draw.name == "add" else ()
         value, error, after = await self._end(number, draw, self._call(number, seat.session, draw, added))
-        operation = Operation(
+        operation = RequestKind(
             number=number,
             name=draw.name,
             session=seat.name,
@@ -198,10 +198,10 @@ class Run:
         """
         add, read = violation.add, violation.read
 
-        def is_of_it(operation: Operation) -> bool:
+        def is_of_it(operation: RequestKind) -> bool:
             return operation in (add, read) or operation.popped == violation.text
 
-        def may_explain(operation: Operation) -> bool:
+        def may_explain(operation: RequestKind) -> bool:
             went_wrong = operation.error or any("(" in met for met in self._met[operation.number])
             in_time = read is None or operation.started < read.ended
             return bool(went_wrong and in_time and operation.may_bear_on(add))
@@ -211,7 +211,7 @@ class Run:
         around = around[:RELATED] if read is None else around[-RELATED:]
         return [self._line(each) for each in told if is_of_it(each) or each in around]
 
-    def _line(self, operation: Operation) -> str:
+    def _line(self, operation: RequestKind) -> str:
         what = f"{operation.name} {len(operation.added) or ''}".strip()
         outcome = operation.error or operation.popped or _shown(operation) or "ok"
         requests = " ".join(self._met[operation.number])
@@ -221,7 +221,7 @@ class Run:
         )
 
 
-def _shown(operation: Operation) -> str:
+def _shown(operation: RequestKind) -> str:
     """Return how many items a get returned, and which at its ends."""
     seen = operation.seen
     if seen is None:

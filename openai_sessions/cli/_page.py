@@ -1,16 +1,20 @@
-"""The page for people at `/`: files as they stand in the folder `page`, and the data that they ask for.
-
-Everything else of the server is for programs. The data are made for a page that asks again and again: a small
-`state` that changes when anything has, and then only what is new.
-"""
+"""Where a server listens: one address, resolved once, and whether only this machine reaches it."""
 
 from __future__ import annotations
 
+import hmac
+import ipaddress
 import json
+import os
 import secrets
-from collections.abc import Mapping
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
@@ -21,15 +25,237 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from openai_sessions.cli._page_titles import Titles
-from openai_sessions.cli._recent import NumberedRequest, RecentRequests
-from openai_sessions.cli._viewers import Viewers
-from openai_sessions.emulator import Contents
+from openai_sessions.cli._errors import CommandError
+from openai_sessions.emulator import Contents, EmulatedRequest, Emulator, HeldConversation
+from openai_sessions.emulator._server import listening
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A numeric address of this machine."""
+
+    family: socket.AddressFamily
+    host: str
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only programs on this machine reach it."""
+        return is_loopback(self.host)
+
+    def url(self, port: int) -> str:
+        """Return the URL of the server, without a slash at its end."""
+        reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        host = f"[{reachable}]" if self.family == socket.AF_INET6 else reachable
+        return f"http://{host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is a numeric address of loopback."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def resolve(host: str) -> Address:
+    """Return the one address that is judged and then bound, so that a name cannot change in between.
+
+    Raises:
+        CommandError: The host has no address.
+    """
+    try:
+        found = socket.getaddrinfo(host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise CommandError(f"No address was found for {host}.", exit_code=2) from error
+    addresses = [Address(family, str(where[0])) for family, _, _, _, where in found]
+    return min(addresses, key=lambda address: address.family != socket.AF_INET)
+
+
+def listen(address: Address, port: int) -> socket.socket:
+    """Return a socket that listens there.
+
+    Raises:
+        CommandError: The port is taken, or the address is not this machine's.
+    """
+    try:
+        return listening(address.host, port)
+    except OSError as error:
+        reason = (os.strerror(error.errno) if error.errno else str(error)).lower()
+        raise CommandError(f"Port {port} of {address.host}: {reason}.", exit_code=1) from error
+
+
+KEPT = 200
+"""How many requests are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedRequest:
+    """A request, the how manieth it is, and when it was noted in seconds since the epoch."""
+
+    number: int
+    at: float
+    request: EmulatedRequest
+
+
+class RecentRequests:
+    """Take the requests that an emulator remembers out of it, tell of each, and keep the newest.
+
+    Args:
+        emulator: The emulator, which would remember every request for as long as it runs.
+        tell: Called with each request, once and in order.
+        clock: Gives the seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        emulator: Emulator,
+        tell: Callable[[EmulatedRequest], None],
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._emulator = emulator
+        self._tell = tell
+        self._clock = clock
+        self._number = 0
+        self._kept: deque[NumberedRequest] = deque(maxlen=KEPT)
+
+    def collect(self) -> None:
+        """Take over what the emulator has met since the last time."""
+        requests = self._emulator.requests
+        self._emulator.forget_requests()  # nothing can come in between: both run in one event loop
+        for request in requests:
+            self._number += 1
+            self._kept.append(NumberedRequest(self._number, self._clock(), request))
+            self._tell(request)
+
+    @property
+    def number(self) -> int:
+        """How many there were in all."""
+        return self._number
+
+    def after(self, number: int) -> list[NumberedRequest]:
+        """Return those kept that came after the request of this number, oldest first."""
+        return [kept for kept in self._kept if kept.number > number]
+
+
+LENGTH = 120
+
+_LOOKED_AT = 5
+"""How many of the first items are looked at."""
+
+_REMEMBERED = 2_000
+
+
+class Titles:
+    """Read titles from contents, and remember them: items never change, they only come and go."""
+
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
+        self._read_once = lru_cache(maxsize=_REMEMBERED)(self._read)
+
+    def of(self, conversation: HeldConversation) -> str | None:
+        """Return the beginning of the first message of a user, or of the first message; None without any."""
+        return self._read_once(
+            conversation.id, conversation.first_position, min(conversation.item_count, _LOOKED_AT)
+        )
+
+    def _read(self, conversation_id: str, first_position: int | None, count: int) -> str | None:  # noqa: ARG002 - what it depends on
+        items = [
+            json.loads(held.json)
+            for held in self._contents.items(conversation_id, max_items=count, max_characters=1_000_000)
+        ]
+        by_users = [item for item in items if item.get("role") == "user"]
+        for item in (*by_users, *items):
+            words = _text_of(item)[: 10 * LENGTH].split()
+            if words:
+                return " ".join(words)[:LENGTH]
+        return None
+
+
+def _text_of(item: dict[str, Any]) -> str:
+    content = item.get("content")
+    parts = content if isinstance(content, list) else []
+    texts = (part.get("text") for part in parts if isinstance(part, dict))
+    return " ".join(text for text in texts if isinstance(text, str))
+
+
+class Viewers(Protocol):
+    """Decide what a request for the page's data may see."""
+
+    shows_requests: bool
+    """Whether the requests of programs may be shown to all who see anything."""
+
+    def key_of(self, request: Request) -> str | None:
+        """Return the key whose conversations may be shown; None for those of all.
+
+        Raises:
+            HTTPException: Nothing may be shown.
+        """
+        ...
+
+
+class LocalViewers:
+    """Let everyone on this machine see everything.
+
+    A page of a foreign site that has its own name point to this machine is on this machine too: it is told
+    by the name in its `Host` header, which must be a numeric address of loopback or a name known.
+
+    Args:
+        names: The names beside `localhost` by which this server is asked for.
+    """
+
+    shows_requests = True
+
+    def __init__(self, names: Collection[str] = ()) -> None:
+        self._names = {"localhost", *(name.lower() for name in names)}
+
+    def key_of(self, request: Request) -> None:
+        """Return None, for all conversations."""
+        host = _without_port(request.headers.get("host", ""))
+        if host not in self._names and not is_loopback(host):
+            raise HTTPException(403, "Conversations are shown only to those who ask 127.0.0.1 or localhost.")
+
+
+class KeyViewers:
+    """Let those with a key see what this key sees.
+
+    Args:
+        api_keys: The keys.
+    """
+
+    def __init__(self, api_keys: Collection[str]) -> None:
+        self._api_keys = [key.strip() for key in api_keys]
+        self.shows_requests = len(set(self._api_keys)) == 1  # they are not told apart by key
+
+    def key_of(self, request: Request) -> str:
+        """Return the bearer key of the request."""
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            for known in self._api_keys:
+                if hmac.compare_digest(known.encode(), given.strip().encode()):
+                    return known
+        raise HTTPException(
+            401,
+            "Conversations are shown to those with an API key of this server.",
+            headers={"www-authenticate": "Bearer"},
+        )
+
+
+def _without_port(host: str) -> str:
+    name, colon, port = host.rpartition(":")
+    if colon and port.isdigit():
+        host = name
+    return host.strip("[]").lower()
+
 
 FILES = Path(__file__).parent / "page"
 
 MAX_CONVERSATIONS = 10_000
+
 MAX_ITEMS = 200
+
 MAX_CHARACTERS = 1_000_000
 """How much one answer holds at most; an item that is longer is an answer of its own."""
 

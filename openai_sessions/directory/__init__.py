@@ -11,7 +11,7 @@ except ImportError as error:
     ) from error
 
 from openai_sessions.directory._directory import SessionDirectory
-from openai_sessions.directory._named_session import NamedSession
+from openai_sessions.directory._session import NamedSession
 from openai_sessions.directory._values import (
     BranchEntry,
     LostCreation,

@@ -6,13 +6,11 @@ It can also fail like a network and a service, on purpose: see `Fault`, `Emulato
 `Emulator.inject_at_random`.
 """
 
-from openai_sessions.emulator._contents import Contents, HeldConversation, HeldItem
+from openai_sessions.emulator._app import EmulatedRequest
 from openai_sessions.emulator._emulator import Emulator
 from openai_sessions.emulator._faults import FAULT_KINDS, Fault, FaultKind, OperationName
-from openai_sessions.emulator._requests import EmulatedRequest
-from openai_sessions.emulator._responses._replies import Reply, ReplyOutput, ReplyStatus
-from openai_sessions.emulator._responses._request import ResponseRequest
-from openai_sessions.emulator._seeds import InvalidSeedError, Seeded
+from openai_sessions.emulator._responses._scripts import Reply, ReplyOutput, ReplyStatus, ResponseRequest
+from openai_sessions.emulator._store import Contents, HeldConversation, HeldItem, InvalidSeedError, Seeded
 
 __all__ = [
     "FAULT_KINDS",

@@ -1,8 +1,9 @@
-"""The ASGI application: routes, keys, and how an answer goes out."""
+"""What the emulator remembers of the requests that it has met."""
 
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Route
 
+from openai_sessions.emulator._conversations import Call, Operations
 from openai_sessions.emulator._errors import (
     ApiError,
     JsonObject,
@@ -24,23 +26,84 @@ from openai_sessions.emulator._errors import (
     unknown_url,
     wrong_key,
 )
-from openai_sessions.emulator._fault_transport import JsonResponse, NoResponse
-from openai_sessions.emulator._faults import Fault, FaultKind, FaultPlan, OperationName
-from openai_sessions.emulator._keys import owner_of
-from openai_sessions.emulator._late_commits import LateCommits
-from openai_sessions.emulator._misbehaving import COURSES, Outcome
-from openai_sessions.emulator._operations import Call, Operations
-from openai_sessions.emulator._requests import EmulatedRequest, RequestLog
-from openai_sessions.emulator._responses._operations import Responses, ResponseStream
-from openai_sessions.emulator._responses._schema import conversation_of, wants_stream
-from openai_sessions.emulator._responses._sse import STREAMED_FORMS, EventStream, TruncatedEventStream
-from openai_sessions.emulator._validation import parse_body
+from openai_sessions.emulator._faults import (
+    COURSES,
+    Fault,
+    FaultKind,
+    FaultPlan,
+    JsonResponse,
+    LateCommits,
+    NoResponse,
+    OperationName,
+    Outcome,
+)
+from openai_sessions.emulator._items import parse_body
+from openai_sessions.emulator._responses._events import STREAMED_FORMS, EventStream, TruncatedEventStream
+from openai_sessions.emulator._responses._operations import (
+    Responses,
+    ResponseStream,
+    conversation_of,
+    wants_stream,
+)
+from openai_sessions.emulator._store import owner_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+
+@dataclass(frozen=True, slots=True)
+class EmulatedRequest:
+    """One request, without its headers: no key is kept.
+
+    It is remembered before its answer goes out, and before its connection is cut.
+
+    Attributes:
+        method: The HTTP method.
+        path: The full path, `/v1/...`.
+        query: Every value of each query parameter, in order.
+        body: The parsed JSON body; None where there was none or it was not JSON.
+        status: The HTTP status answered; None where a fault left the request without an answer.
+        operation: Which of the API's operations it asked for, `create_items` for example; None for a URL or
+            a method that is none of theirs.
+        fault: The kind of the injected fault that it met, if any.
+    """
+
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    body: Any
+    status: int | None
+    operation: str | None
+    fault: str | None = None
+
+
+class RequestLog:
+    """Collect requests from any thread, in the order in which they were answered or met a fault."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._requests: list[EmulatedRequest] = []
+
+    def append(self, request: EmulatedRequest) -> None:
+        """Remember one more request."""
+        with self._mutex:
+            self._requests.append(request)
+
+    def snapshot(self) -> tuple[EmulatedRequest, ...]:
+        """Return all requests so far."""
+        with self._mutex:
+            return tuple(self._requests)
+
+    def clear(self) -> None:
+        """Forget all requests so far."""
+        with self._mutex:
+            self._requests.clear()
+
+
 Operation = Callable[[Call], JsonObject]
+
 StreamingOperation = Callable[[Call], ResponseStream]
+
 Done = TypeVar("Done")
 
 

@@ -6,18 +6,13 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
-from openai_sessions.emulator._app import Answering, build_app
-from openai_sessions.emulator._client import in_process_client
-from openai_sessions.emulator._contents import Contents, HeldConversation
-from openai_sessions.emulator._faults import Chance, Fault, FaultPlan, OperationName, Script
-from openai_sessions.emulator._late_commits import LateCommits
-from openai_sessions.emulator._operations import Operations
-from openai_sessions.emulator._requests import EmulatedRequest, RequestLog
+from openai_sessions.emulator._app import Answering, EmulatedRequest, RequestLog, build_app
+from openai_sessions.emulator._conversations import Operations
+from openai_sessions.emulator._faults import Chance, Fault, FaultPlan, LateCommits, OperationName, Script
 from openai_sessions.emulator._responses._operations import Responses
-from openai_sessions.emulator._responses._replies import Replies, Reply, ReplyStatus, ScriptedReply
-from openai_sessions.emulator._seeds import Seeded, Seeding
-from openai_sessions.emulator._server import serving
-from openai_sessions.emulator._store import Store
+from openai_sessions.emulator._responses._scripts import Replies, Reply, ReplyStatus, ScriptedReply
+from openai_sessions.emulator._server import in_process_client, serving
+from openai_sessions.emulator._store import Contents, HeldConversation, Seeded, Seeding, Store
 
 if TYPE_CHECKING:
     import os

@@ -1,12 +1,31 @@
-"""Which faults there are, what they fit, and which request meets one. How they look is told elsewhere."""
+"""Faults: which request meets which, and how each goes wrong."""
 
 from __future__ import annotations
 
+import json
 import random
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from starlette.responses import Response
+
+from openai_sessions.emulator._errors import (
+    ApiError,
+    JsonObject,
+    conversation_locked,
+    quota_exceeded,
+    rate_limited,
+    server_error,
+)
+from openai_sessions.emulator._server import http_family
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from openai_sessions.emulator._server import Connection
+
 
 FaultKind = Literal[
     "cut_before",
@@ -25,6 +44,7 @@ FaultKind = Literal[
     "stale_page",
     "cut_mid_stream",
 ]
+
 FAULT_KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
 """Every kind of fault, in the order in which `Fault` explains them."""
 
@@ -42,12 +62,15 @@ OperationName = Literal[
     "delete_response",
     "list_input_items",
 ]
+
 OPERATION_NAMES: tuple[OperationName, ...] = get_args(OperationName)
 
 _CONVERSATION_WRITES = frozenset(
     {"update_conversation", "delete_conversation", "create_items", "delete_item", "create_response"}
 )
+
 _WRITES = frozenset({"create_conversation", *_CONVERSATION_WRITES, "delete_response"})
+
 _FITTING: dict[str, frozenset[str]] = {
     "cut_after_commit": _WRITES,
     "late_commit": _WRITES,
@@ -237,3 +260,151 @@ def _check_operations(names: Collection[str]) -> None:
     for name in names:
         if name not in OPERATION_NAMES:
             raise ValueError(f"Unknown operation {name!r}; the operations are {', '.join(OPERATION_NAMES)}.")
+
+
+_PAGE = b"<!DOCTYPE html>\n<html><head><title>Welcome</title></head><body><h1>Welcome</h1></body></html>\n"
+
+
+class JsonResponse(Response):
+    """A whole answer in the layout of the API."""
+
+    media_type = "application/json"
+
+    def render(self, content: JsonObject) -> bytes:
+        """Return the body."""
+        return json.dumps(content, indent=2).encode()
+
+
+class HtmlResponse(Response):
+    """A page of HTML whatever the content, as from a proxy in between."""
+
+    media_type = "text/html"
+
+    def render(self, content: JsonObject) -> bytes:  # noqa: ARG002 - it is what gets lost
+        """Return the body."""
+        return _PAGE
+
+
+class TruncatedResponse(JsonResponse):
+    """Half of an answer. In process it is a `RemoteProtocolError`."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send half of the body under the length of the whole."""
+        connection = _connection(scope)
+        if connection is None:
+            raise http_family().RemoteProtocolError("the emulator ended the body too early")
+        half = self.body[: len(self.body) // 2]
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": half, "more_body": True})
+        connection.end()
+        await _disconnected(receive)
+
+
+class NoResponse(JsonResponse):
+    """No answer at all."""
+
+
+class ResetResponse(NoResponse):
+    """The connection is reset. In process it is a `ReadError`."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - see above
+        """Reset the connection."""
+        connection = _connection(scope)
+        if connection is None:
+            raise http_family().ReadError("the emulator cut the connection")
+        connection.reset()
+        await _disconnected(receive)
+
+
+class StalledResponse(NoResponse):
+    """The connection stays, and is silent. In process it is a `ReadTimeout` at once."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - see above
+        """Wait for the other side to leave."""
+        connection = _connection(scope)
+        if connection is None:
+            raise http_family().ReadTimeout("the emulator does not answer")
+        connection.stall()
+        await _disconnected(receive)
+
+
+def _connection(scope: Scope) -> Connection | None:
+    state: dict[str, Any] = scope.get("state", {})
+    return state.get("connection")
+
+
+async def _disconnected(receive: Receive) -> None:
+    # Returning before the server has noticed would make it send a 500 of its own. The request has been
+    # received whole, so that nothing but its end can come.
+    await receive()
+
+
+Outcome = JsonObject | ApiError
+"""What a request comes to: the body of an answer of success, or an error."""
+
+
+def _unchanged(_fault: Fault, outcome: Outcome) -> Outcome:
+    return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """The way that a request goes when it meets a fault.
+
+    Attributes:
+        response: The form of the answer.
+        performed: Whether the request is served; otherwise its outcome is an empty object.
+        answered: Makes the outcome that is told of the real one.
+    """
+
+    response: type[Response] = JsonResponse
+    performed: bool = False
+    answered: Callable[[Fault, Outcome], Outcome] = _unchanged
+
+
+def _emptied(_fault: Fault, outcome: Outcome) -> Outcome:
+    if isinstance(outcome, ApiError):
+        return outcome
+    return {"object": "list", "data": [], "first_id": None, "has_more": True, "last_id": None}
+
+
+COURSES: Mapping[FaultKind, Course] = {
+    "cut_before": Course(ResetResponse),
+    "cut_after_commit": Course(ResetResponse, performed=True),
+    "late_commit": Course(ResetResponse),
+    "error_500_before": Course(answered=lambda *_: server_error()),
+    "error_500_after_commit": Course(performed=True, answered=lambda *_: server_error()),
+    "throttled": Course(answered=lambda fault, _: rate_limited(retry_after=fault.retry_after)),
+    "quota": Course(answered=lambda *_: quota_exceeded()),
+    "locked": Course(answered=lambda *_: conversation_locked()),
+    "stall": Course(StalledResponse),
+    "stall_after_commit": Course(StalledResponse, performed=True),
+    "truncated_body": Course(TruncatedResponse, performed=True),
+    "not_json": Course(HtmlResponse, performed=True, answered=lambda *_: {}),
+    "empty_page": Course(performed=True, answered=_emptied),
+    "stale_page": Course(performed=True),
+    "cut_mid_stream": Course(ResetResponse),  # of a request whose answer is no stream
+}
+
+
+class LateCommits:
+    """Run writes later, each in a thread of its own: event loops may end before."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._pending: list[threading.Timer] = []
+
+    def schedule(self, commit: Callable[[], object], *, delay: float) -> None:
+        """Call `commit` after `delay` seconds."""
+        timer = threading.Timer(delay, commit)
+        with self._mutex:
+            self._pending = [pending for pending in self._pending if pending.is_alive()]
+            self._pending.append(timer)
+            timer.start()
+
+    def wait(self) -> None:
+        """Wait until all that were scheduled are done."""
+        with self._mutex:
+            pending = tuple(self._pending)
+        for timer in pending:
+            timer.join()

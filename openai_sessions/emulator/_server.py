@@ -1,18 +1,71 @@
-"""Serving an ASGI application on a socket from a background thread."""
+"""Ways to reach the emulator: in process, and on a socket."""
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import socket
+import struct
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import openai
 import uvicorn
-
-from openai_sessions.emulator._connection import Connection
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+IN_PROCESS_URL = "http://emulator/v1"
+
+
+def http_family() -> Any:
+    """Return the HTTP library under the installed openai: several may be installed."""
+    return importlib.import_module(openai.DefaultAsyncHttpxClient.__mro__[1].__module__.split(".")[0])
+
+
+def in_process_client(app: Any, *, api_key: str) -> openai.AsyncOpenAI:
+    """Return a client whose requests go to the ASGI application without a socket."""
+    http_client = openai.DefaultAsyncHttpxClient(transport=http_family().ASGITransport(app=app))
+    return openai.AsyncOpenAI(api_key=api_key, base_url=IN_PROCESS_URL, http_client=http_client)
+
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Connection(H11Protocol):
+    """One connection; the application finds it in the state of its requests as `connection`."""
+
+    _stalled = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Give the application a way to this connection."""
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "connection": self}
+
+    def reset(self) -> None:
+        """Close at once with a TCP reset."""
+        self.transport.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE
+        )
+        self.transport.abort()
+
+    def stall(self) -> None:
+        """Keep the connection until the client leaves or the server stops."""
+        self._stalled = True
+
+    def end(self) -> None:
+        """Close in good order once all that was written has gone out."""
+        self.transport.close()
+
+    def shutdown(self) -> None:
+        """Stop with the server: requests in flight may end, a stalled one would never."""
+        super().shutdown()
+        if self._stalled:
+            self.transport.abort()
+
 
 STOP_SECONDS = 1
 """How long requests in flight may take when the server stops."""

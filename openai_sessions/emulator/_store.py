@@ -1,30 +1,53 @@
-"""Conversations and their items in SQLite: one connection for all threads, one transaction a write."""
+"""Keys, of which only digests are kept: a digest is the owner of the conversations made with its key."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 import threading
+import time
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from openai_sessions.emulator._errors import (
+    ApiError,
     JsonObject,
     conversation_locked,
     conversation_not_found,
     duplicate_item,
     item_not_found,
+    missing_parameter,
 )
-from openai_sessions.emulator._keys import EVERY_KEY
+from openai_sessions.emulator._items import (
+    Addition,
+    check_metadata,
+    check_range,
+    new_id,
+    prepare_items,
+    well_formed_id,
+)
+from openai_sessions.emulator._schema import Value, conform, wrong_type
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
-    from openai_sessions.emulator._items import Addition
-    from openai_sessions.emulator._validation import PageRequest
+    from openai_sessions.emulator._items import Addition, PageRequest
+
+
+EVERY_KEY = ""
+"""The owner of conversations that every key sees: those an emulator began with."""
+
+
+def owner_of(api_key: str) -> str:
+    """Return the owner that the conversations of a bearer key are kept under."""
+    return hashlib.sha256(api_key.encode()).hexdigest()
+
 
 BUSY_SECONDS = 0.2
 """How long a write waits for another process's write to the same file before it is answered with a 400."""
@@ -297,3 +320,249 @@ def _index_after(item_id: str, items: list[JsonObject]) -> int:
         if item["id"] == item_id:
             return index + 1
     raise item_not_found(item_id)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldConversation:
+    """One conversation that an emulator holds.
+
+    Attributes:
+        id: Its id.
+        created_at: When it was created, in seconds since the epoch.
+        metadata: Its metadata.
+        item_count: How many items it has.
+        first_position: The `position` of its first item; None without items.
+    """
+
+    id: str
+    created_at: int
+    metadata: dict[str, str]
+    item_count: int
+    first_position: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldItem:
+    """One item that an emulator holds.
+
+    Attributes:
+        position: A number that is larger than that of every item added before, to whichever conversation,
+            and is never given again.
+        json: The item as it is stored, every field that an `include` opens among them.
+    """
+
+    position: int
+    json: str
+
+
+class Contents:
+    """Look into a store: all that it holds, or, with an `api_key`, what that key sees."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def version(self) -> str:
+        """Return a text that is another one once anything may have changed, by whichever process."""
+        with self._store.exclusive() as connection:
+            (by_others,) = connection.execute("PRAGMA data_version").fetchone()
+            return f"{by_others}-{connection.total_changes}"
+
+    def conversations(
+        self, *, api_key: str | None = None, limit: int | None = None
+    ) -> tuple[HeldConversation, ...]:
+        """Return the conversations, newest first, at most `limit` of them."""
+        owner = None if api_key is None else owner_of(api_key)
+        with self._store.exclusive() as connection:
+            rows = connection.execute(
+                "SELECT id, created_at, metadata,"
+                " (SELECT COUNT(*) FROM items WHERE conversation_id = conversations.id),"
+                " (SELECT MIN(position) FROM items WHERE conversation_id = conversations.id)"
+                " FROM conversations WHERE deleted = 0 AND (? IS NULL OR owner IN (?, ?))"
+                " ORDER BY created_at DESC, rowid DESC LIMIT ?",
+                (owner, owner, EVERY_KEY, -1 if limit is None else limit),
+            ).fetchall()
+        return tuple(
+            HeldConversation(conversation_id, created_at, json.loads(metadata), item_count, first_position)
+            for conversation_id, created_at, metadata, item_count, first_position in rows
+        )
+
+    def holds(self, conversation_id: str, *, api_key: str | None = None) -> bool:
+        """Tell whether the conversation is there."""
+        owner = None if api_key is None else owner_of(api_key)
+        with self._store.exclusive() as connection:
+            row = connection.execute(
+                "SELECT 1 FROM conversations WHERE id = ? AND deleted = 0 AND (? IS NULL OR owner IN (?, ?))",
+                (conversation_id, owner, owner, EVERY_KEY),
+            ).fetchone()
+        return row is not None
+
+    def items(
+        self, conversation_id: str, *, after: int = 0, max_items: int = -1, max_characters: int | None = None
+    ) -> tuple[HeldItem, ...]:
+        """Return items of a conversation, oldest first.
+
+        Args:
+            conversation_id: The conversation; one that is not there has no items.
+            after: Only those with a larger position.
+            max_items: At most so many; -1 for all.
+            max_characters: No more once they have so many characters of JSON in all, but at least one.
+        """
+        with self._store.exclusive() as connection:
+            rows = connection.execute(
+                "SELECT position, body FROM items"
+                " WHERE conversation_id = ? AND position > ? ORDER BY position LIMIT ?",
+                (conversation_id, after, max_items),
+            )
+            return tuple(_until(rows, max_characters))
+
+    def positions(self, conversation_id: str, *, to: int) -> tuple[int, ...]:
+        """Return the positions of a conversation's items, none larger than `to`, in order."""
+        with self._store.exclusive() as connection:
+            rows = connection.execute(
+                "SELECT position FROM items WHERE conversation_id = ? AND position <= ? ORDER BY position",
+                (conversation_id, to),
+            ).fetchall()
+        return tuple(position for (position,) in rows)
+
+
+def _until(rows: Iterator[tuple[int, str]], max_characters: int | None) -> Iterator[HeldItem]:
+    characters = 0
+    for position, body in rows:
+        yield HeldItem(position, body)
+        characters += len(body)
+        if max_characters is not None and characters >= max_characters:
+            return
+
+
+_FIELDS = ("id", "created_at", "metadata", "items")
+
+_SECOND = Value(("integer",))
+
+_LAST_SECOND = 0xFFFFFFFF
+"""The last one that the 8 digits of an id can tell."""
+
+
+class InvalidSeedError(ValueError):
+    """Tell that a conversation cannot be held as it is given.
+
+    Attributes:
+        index: Which of the conversations it is, counted from 0.
+        reason: What is wrong with it, naming the field.
+    """
+
+    def __init__(self, *, index: int, reason: str) -> None:
+        super().__init__(f"Conversation {index} cannot be held: {reason}")
+        self.index = index
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Seeded:
+    """What became of the conversations given.
+
+    Attributes:
+        conversations: How many were stored.
+        items: How many items these have.
+        known: How many were not, because the database had them before.
+    """
+
+    conversations: int = 0
+    items: int = 0
+    known: int = 0
+
+
+class Seeding:
+    """Store conversations for every key, all in one transaction; how is told by `Emulator.seed`."""
+
+    def __init__(self, store: Store, *, accept_unknown_types: bool) -> None:
+        self._store = store
+        self._accept_unknown_types = accept_unknown_types
+
+    def run(self, conversations: Iterable[Mapping[str, Any]]) -> Seeded:
+        """Store the conversations, or none of them."""
+        with self._store.transaction() as connection:
+            return self._store_all(conversations, connection)
+
+    def _store_all(
+        self, conversations: Iterable[Mapping[str, Any]], connection: sqlite3.Connection
+    ) -> Seeded:
+        given: set[str] = set()
+        unnamed: Counter[str] = Counter()
+        stored = items = 0
+        for index, fields in enumerate(conversations):
+            try:
+                conversation, addition = self._prepare(fields, unnamed)
+                if conversation.id in given:
+                    reason = f"the id {conversation.id!r} is that of a conversation before it."
+                    raise InvalidSeedError(index=index, reason=reason)
+                given.add(conversation.id)
+                if _insert(conversation, addition, connection):
+                    stored, items = stored + 1, items + len(addition.items)
+            except ApiError as error:
+                raise InvalidSeedError(index=index, reason=_reason(error)) from error
+        return Seeded(stored, items, len(given) - stored)
+
+    def _prepare(self, fields: Mapping[str, Any], unnamed: Counter[str]) -> tuple[Conversation, Addition]:
+        for name in fields:
+            if name not in _FIELDS:
+                raise ApiError(f"Unknown field '{name}'. The fields are {', '.join(_FIELDS)}.")
+        if "items" not in fields:
+            raise missing_parameter("items")
+        if not isinstance(fields["items"], list):
+            raise wrong_type(fields["items"], kinds=("array",), path="items")
+        second = _second(fields.get("created_at"))
+        addition = prepare_items(
+            fields["items"],
+            new_id=partial(new_id, second=second),
+            accept_unknown_types=self._accept_unknown_types,
+        )
+        if fields.get("id") is None:
+            conversation_id = _id_from(fields, unnamed)
+        else:
+            conversation_id = well_formed_id(fields["id"], prefix="conv_", path="id")
+        return Conversation(conversation_id, second, check_metadata(fields.get("metadata"))), addition
+
+
+def _reason(error: ApiError) -> str:
+    """Return the message of an error, which does not always name the field."""
+    if error.param is None or error.param in error.message:
+        return error.message
+    return f"{error.message} It stands at '{error.param}'."
+
+
+def _second(created_at: Any) -> int:
+    if created_at is None:
+        return int(time.time())
+    second = int(conform(created_at, to=_SECOND, path="created_at"))
+    check_range("created_at", second, minimum=0, maximum=_LAST_SECOND)
+    return second
+
+
+def _id_from(fields: Mapping[str, Any], unnamed: Counter[str]) -> str:
+    """Return an id made from the content, and from how many of the same content came before."""
+    content = json.dumps(dict(fields), sort_keys=True)
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    unnamed[digest] += 1
+    return "conv_" + hashlib.sha256(f"{digest} {unnamed[digest]}".encode()).hexdigest()[:48]
+
+
+def _insert(conversation: Conversation, addition: Addition, connection: sqlite3.Connection) -> bool:
+    """Store a conversation; tell whether it was new to the database."""
+    ids = Counter(item["id"] for item in addition.items)
+    for item_id, number in ids.items():
+        if number > 1:
+            raise duplicate_item(item_id)
+    for item_id in addition.referenced:
+        if item_id not in ids:
+            raise item_not_found(item_id)
+    cursor = connection.execute(
+        "INSERT OR IGNORE INTO conversations (id, owner, created_at, metadata) VALUES (?, ?, ?, ?)",
+        (conversation.id, EVERY_KEY, conversation.created_at, json.dumps(conversation.metadata)),
+    )
+    if not cursor.rowcount:
+        return False
+    connection.executemany(
+        "INSERT INTO items (conversation_id, id, body) VALUES (?, ?, ?)",
+        ((conversation.id, item["id"], json.dumps(item)) for item in addition.items),
+    )
+    return True

@@ -3,7 +3,7 @@
 Needs the package cryptography: `pip install "openai-sessions[encrypt]"`.
 """
 
+from openai_sessions.encryption._envelope import SkippedItems
 from openai_sessions.encryption._session import EncryptedSession
-from openai_sessions.encryption._skipped import SkippedItems
 
 __all__ = ["EncryptedSession", "SkippedItems"]

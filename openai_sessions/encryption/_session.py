@@ -1,24 +1,32 @@
-"""The session: any other one, of which the store sees tokens only."""
+"""Taking the newest item that can be read, without losing those above it that cannot."""
 
 from __future__ import annotations
 
+import inspect
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from openai_sessions import _agents
-from openai_sessions._arguments import checked_items, checked_limit
-from openai_sessions._items import checked_item, replay_form, to_replay
-from openai_sessions._types import Item
-from openai_sessions._unread import UnreadItems
-from openai_sessions.encryption._envelope import Sealer, checked_ttl
-from openai_sessions.encryption._keys import checked_keys, checked_session_id, session_cipher
-from openai_sessions.encryption._skipped import SkippedItems, Unreadable
-from openai_sessions.encryption._streaming import opened_items
-from openai_sessions.encryption._taking import Taker
-from openai_sessions.encryption._underlying import Underlying, checked_underlying, iterated
+from openai_sessions._agents import WrittenAsGiven
+from openai_sessions._api.clients import AsyncCloseable
+from openai_sessions._arguments import checked_items, checked_limit, missing_methods
+from openai_sessions._conversation.iterating import whole_until
+from openai_sessions._conversation.locks import FairLock
+from openai_sessions._conversation.shielding import Cancellation, OperationCancelledError, run_shielded
+from openai_sessions._items.forms import checked_item, replay_form, to_replay
+from openai_sessions._items.types import Item
+from openai_sessions.encryption._envelope import (
+    Sealer,
+    SkippedItems,
+    Unreadable,
+    checked_keys,
+    checked_session_id,
+    checked_ttl,
+    session_cipher,
+)
 from openai_sessions.errors import SessionError
 
 if TYPE_CHECKING:
@@ -26,7 +34,170 @@ if TYPE_CHECKING:
     from openai.types.responses import ResponseInputItemParam
     from pydantic import BaseModel
 
+
+class Taker:
+    """Pops envelopes of a session until one can be opened, and puts the others back.
+
+    Args:
+        session: The session that holds the envelopes.
+        sealer: Opens them.
+    """
+
+    __slots__ = ("_lock", "_out", "_sealer", "_session")
+
+    def __init__(self, session: Any, sealer: Sealer) -> None:
+        self._session = session
+        self._sealer = sealer
+        self._lock = FairLock()
+        self._out: list[Item] = []  # popped and not put back, oldest first
+
+    @property
+    def left(self) -> int:
+        """How many envelopes an earlier call has popped and could not put back."""
+        return len(self._out)
+
+    async def take(self) -> Item | None:
+        """Remove the newest item that can be opened and return it, and remove expired ones above it."""
+        async with self._lock.held():
+            taken = await run_shielded(self._take, undo=self._undo)
+        return None if taken is None else taken[1]
+
+    async def put_back(self) -> None:
+        """Put back what an earlier call has popped and could not put back."""
+        if self._out:
+            async with self._lock.held():
+                await self._append(self._out)
+                self._out.clear()
+
+    async def forget(self) -> None:
+        """Put nothing back: the history is to be deleted."""
+        if self._out:
+            async with self._lock.held():
+                self._out.clear()
+
+    async def _take(self, cancellation: Cancellation) -> tuple[Item, Item] | None:
+        """Return an envelope that was popped, and its item."""
+        cancellation.has_begun = True
+        await self._append(self._out)
+        self._out.clear()
+        while (envelope := await self._session.pop_item()) is not None:
+            opened = self._sealer.open(envelope)
+            if opened is Unreadable.EXPIRED:
+                continue
+            self._out.insert(0, envelope)
+            if cancellation.is_set():
+                break
+            if isinstance(opened, dict):
+                await self._append(self._out[1:])
+                self._out.clear()
+                return envelope, opened
+        await self._append(self._out)
+        self._out.clear()
+        if cancellation.is_set():
+            raise OperationCancelledError
+        return None
+
+    async def _undo(self, taken: tuple[Item, Item] | None) -> None:
+        """Undo a pop that had succeeded when its caller was cancelled."""
+        if taken is not None:
+            self._out.append(taken[0])
+            await self._append(self._out)
+            self._out.clear()
+
+    async def _append(self, envelopes: Sequence[Item]) -> None:
+        if envelopes:
+            await self._session.add_items(list(envelopes))
+
+
 logger = logging.getLogger("openai_sessions")
+
+_OF_TOKENS = frozenset(
+    {
+        *("find_turns", "fork", "get_turn_usage", "run_compaction", "turns"),
+        *("create_branch_from_content", "create_branch_from_turn", "find_turns_by_content"),
+        *("get_conversation_by_turns", "get_conversation_turns"),
+    }
+)
+"""What would hand out tokens for items, or take each for a message of the user, which begins a turn: of the
+sessions of this library, and of the Agents SDK's AdvancedSQLiteSession."""
+
+
+def checked_underlying(session: Any) -> Any:
+    """Return a session that can hold tokens.
+
+    Raises:
+        TypeError: It has not the methods of a session, or it compacts histories, and would do so to tokens.
+        ValueError: It shortens histories by turns, or by what a model counts, and would count tokens of ours.
+    """
+    missing = missing_methods(session)
+    if missing:
+        raise TypeError(
+            f"underlying_session is a session, and {type(session).__name__} has no {', '.join(missing)}"
+        )
+    if callable(getattr(session, "run_compaction", None)):
+        raise TypeError(
+            f"{type(session).__name__} would compact tokens. Put it around the encrypted session instead: "
+            f"{type(session).__name__}(…, underlying_session=EncryptedSession(…))"
+        )
+    limits = getattr(session, "_turn_limits", None)  # of the sessions of this library
+    if getattr(limits, "turns", None) is not None or getattr(limits, "tokens", None) is not None:
+        raise ValueError(
+            "underlying_session has max_turns or max_tokens, and would count what is encrypted. Make it "
+            "without, and limit items by session_settings"
+        )
+    return session
+
+
+async def iterated(session: Any, *, after: str | None) -> AsyncGenerator[Any, None]:
+    """Give what a session stores one by one, oldest first; read at once where it can give it only so.
+
+    Raises:
+        TypeError: It cannot read after an item.
+    """
+    if callable(getattr(session, "iterate_items", None)):
+        async with aclosing(session.iterate_items(after=after)) as items:
+            async for item in items:
+                yield item
+        return
+    if after is not None:
+        raise TypeError(f"{type(session).__name__} cannot give the items after one: leave after= out")
+    for item in await session.get_items():
+        yield item
+
+
+_AT_A_TIME = 100
+"""How many items are decrypted before they are given."""
+
+
+async def opened_items(
+    envelopes: AsyncGenerator[Any, None],
+    open_envelope: Callable[[object], Item | Unreadable],
+    on_skipped: Callable[[SkippedItems], object],
+) -> AsyncGenerator[ResponseInputItemParam, None]:
+    """Give the items in envelopes, in replay form, without those that cannot be opened.
+
+    Args:
+        envelopes: What the underlying session gives.
+        open_envelope: Returns the item in an envelope.
+        on_skipped: Called at the end with the numbers of those that were left out.
+    """
+    items: list[Item] = []
+    skipped = SkippedItems()
+    async with aclosing(envelopes):
+        async for envelope in envelopes:
+            opened = open_envelope(envelope)
+            if isinstance(opened, Unreadable):
+                skipped += SkippedItems.counted([opened])
+                continue
+            items.append(opened)
+            end = whole_until(items) if len(items) >= _AT_A_TIME else 0
+            for item in to_replay(items[:end]):
+                yield cast("ResponseInputItemParam", item)
+            del items[:end]
+    on_skipped(skipped)
+    for item in to_replay(items):
+        yield cast("ResponseInputItemParam", item)
+
 
 _LEAST_WINDOW = 20
 """How many items are read at least when those asked for first were not enough."""
@@ -37,7 +208,7 @@ _ALL = 2**31 - 1
 _NEVER_READ = (Unreadable.UNDECRYPTABLE, Unreadable.UNENCRYPTED)
 
 
-class EncryptedSession(Underlying):
+class EncryptedSession(AsyncCloseable):
     """Keep a history in any session so that its store cannot read it, and let items expire.
 
     Takes the arguments of the Agents SDK's class of this name. Each item travels as a message of the role
@@ -84,7 +255,7 @@ class EncryptedSession(Underlying):
         cipher = session_cipher(session_id, checked_keys(encryption_key))
         self._sealer = Sealer(cipher, ttl=self._ttl, clock=clock)
         self._taker = Taker(self.underlying_session, self._sealer)
-        self._unread = UnreadItems()
+        self._written = WrittenAsGiven()
         self._skipped = self._skipped_in_total = self._logged = SkippedItems()
 
     if TYPE_CHECKING:
@@ -140,7 +311,7 @@ class EncryptedSession(Underlying):
         Raises:
             Exception: What the underlying session raises.
         """
-        self._unread.forget()
+        self._written.forget()
         items, _ = await self._read(limit)
         return cast("list[ResponseInputItemParam]", to_replay(items))
 
@@ -189,7 +360,7 @@ class EncryptedSession(Underlying):
         await self._taker.put_back()
         if sealed:
             await self.underlying_session.add_items(sealed)
-            self._unread.add(given)
+            self._written.add(given)
 
     async def pop_item(self) -> ResponseInputItemParam | None:
         """Remove the newest item that can be read and return it as `get_items` would; None without one.
@@ -259,7 +430,7 @@ class EncryptedSession(Underlying):
     async def _read_compaction_items(self, limit: int | None) -> tuple[list[Item], bool]:
         """Return the history as the Agents SDK's compaction asks for it, and whether that is all of it."""
         items, is_all = await self._read(limit)
-        restored = self._unread.restored_in(to_replay(items))
+        restored = self._written.restored_in(to_replay(items))
         return restored, limit is not None and is_all and not self._skipped.unreadable
 
     async def _atomic_replace_items(self, items: Sequence[ResponseInputItemParam]) -> bool:
@@ -284,3 +455,41 @@ class EncryptedSession(Underlying):
                 "lost. Give the keys that they were encrypted with, or clear the session."
             )
         return False
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a public attribute of the underlying session, such as `conversation_id` or `settle`."""
+        if name.startswith("_") or name in _OF_TOKENS or name == "underlying_session":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.underlying_session, name)
+
+    async def aclose(self) -> None:
+        """Close the underlying session by its `aclose()` or `close()`, if it has one.
+
+        What a failed pop has left is put back first. What cannot be is logged, and put back when this object
+        is used again.
+        """
+        try:
+            await self._taker.put_back()
+        except Exception:
+            logger.exception(
+                "%r: %d item(s) of a pop that failed could not be put back",
+                self._session_id,
+                self._taker.left,
+            )
+        finally:
+            await self._close_underlying()
+
+    async def _close_underlying(self) -> None:
+        close = getattr(self.underlying_session, "aclose", None) or getattr(
+            self.underlying_session, "close", None
+        )
+        if close is not None:
+            closing = close()
+            if inspect.isawaitable(closing):
+                await closing
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__} cannot be pickled or copied, as that would show its keys. Make a new "
+            "one with the same session_id and encryption_key where it is needed."
+        )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import wait
 from typing import Any, Generic, TypeVar
 
-from openai_sessions._owned import GRACE
+from openai_sessions._conversation.shielding import GRACE
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from openai_sessions._observing import observed_by
+from openai_sessions._instrumentation import observed_by
 from openai_sessions.telemetry._observer import Telemetry
 
 if TYPE_CHECKING:

@@ -1,17 +1,22 @@
-"""Operations as spans and metrics."""
+"""The items themselves, recorded only where the application asks for it."""
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
 import time
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import urlsplit
 
 from opentelemetry import metrics, trace
+from opentelemetry.metrics import Meter
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
-from openai_sessions._observing import (
+from openai_sessions._instrumentation import (
     Counted,
     Event,
     Handled,
@@ -20,13 +25,107 @@ from openai_sessions._observing import (
     Retried,
     SessionOperation,
 )
+from openai_sessions._items.forms import NotJSONError, plain_json
 from openai_sessions.telemetry import _names
-from openai_sessions.telemetry._contents import as_records, is_captured
-from openai_sessions.telemetry._errors import description, error_type, status_code
-from openai_sessions.telemetry._instruments import Instruments
 
-Attributes = dict[str, str | int | float]
+CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+"""The variable by which the instrumentations of OpenTelemetry are asked for contents."""
 
+_ON_SPANS = frozenset({"true", "span_only", "span_and_event"})
+
+
+def is_captured(environ: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether contents are to be recorded on spans."""
+    return environ.get(CAPTURE, "").strip().lower() in _ON_SPANS
+
+
+def as_records(items: Iterable[object]) -> str:
+    """Return items as the convention has the records of a memory: JSON, each item the content of one."""
+    return json.dumps([{"content": _content(item)} for item in items], ensure_ascii=False)
+
+
+def _content(item: object) -> object:
+    try:
+        return plain_json(item)
+    except NotJSONError:  # the operation refuses it
+        return None
+
+
+CANCELLED = "cancelled"
+
+
+def error_type(error: BaseException) -> str:
+    """Return the canonical name of an error, such as "openai.RateLimitError", or that it was cancelled."""
+    if isinstance(error, asyncio.CancelledError):
+        return CANCELLED
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def description(error: BaseException) -> str | None:
+    """Return what is said of the status of a span: never the message, as that of the API may quote items."""
+    if isinstance(error, asyncio.CancelledError):
+        return CANCELLED
+    status = status_code(getattr(error, "response", None))
+    return None if status is None else f"HTTP {status}"
+
+
+def status_code(response: object) -> int | None:
+    """Return the status of an answer; None where there is none."""
+    status = getattr(response, "status_code", None)
+    return status if isinstance(status, int) else None
+
+
+Attributes = Mapping[str, str | int | float]
+
+
+class Instruments:
+    """What a meter counts and measures."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._duration = meter.create_histogram(
+            _names.DURATION_METRIC,
+            unit="s",
+            description="GenAI operation duration.",
+            explicit_bucket_boundaries_advisory=_names.DURATION_BUCKETS,
+        )
+        self._requests = meter.create_counter(
+            _names.REQUESTS, unit="{request}", description="Requests that have ended."
+        )
+        self._retries = meter.create_counter(
+            _names.RETRIES, unit="{retry}", description="Requests that were to be sent again."
+        )
+        self._reconciliations = meter.create_counter(
+            _names.RECONCILIATIONS,
+            unit="{reconciliation}",
+            description="Steps of looking for writes whose outcome was unknown, and of undoing writes.",
+        )
+        self._items = meter.create_counter(
+            _names.ITEMS, unit="{item}", description="Items that were read, written or deleted."
+        )
+
+    def operation(self, seconds: float, attributes: Attributes) -> None:
+        """Take up an operation that has ended."""
+        self._duration.record(seconds, attributes)
+
+    def request(self, attributes: Attributes) -> None:
+        """Count a request."""
+        self._requests.add(1, attributes)
+
+    def retry(self, attributes: Attributes) -> None:
+        """Count a retry."""
+        self._retries.add(1, attributes)
+
+    def reconciliation(self, attributes: Attributes) -> None:
+        """Count a step of a reconciliation."""
+        self._reconciliations.add(1, attributes)
+
+    def items(self, number: int, attributes: Attributes) -> None:
+        """Count items."""
+        self._items.add(number, attributes)
+
+
+Attributes_observer = dict[str, str | int | float]
 
 _ABOUT = ("read", "deleted")
 """What the count of records is, of an operation that neither takes nor returns items."""
@@ -75,7 +174,7 @@ class ObservedSpan:
         self._span = span
         self._instruments = instruments
         self._subject = operation.subject
-        self._common: Attributes = {_names.OPERATION_NAME: name, _names.PROVIDER_NAME: "openai"}
+        self._common: Attributes_observer = {_names.OPERATION_NAME: name, _names.PROVIDER_NAME: "openai"}
         self._had = operation.subject.conversation_id
         self._counts: Counter[str] = Counter()
         self._handled_items: int | None = None
@@ -141,7 +240,7 @@ class ObservedSpan:
         )
 
     def _retried(self, event: Retried) -> None:
-        attributes: Attributes = {
+        attributes: Attributes_observer = {
             _names.RETRY_REQUEST: event.operation,
             _names.RETRY_OUTCOME: event.outcome,
         }
@@ -153,7 +252,7 @@ class ObservedSpan:
         )
 
     def _reconciled(self, event: Reconciled) -> None:
-        attributes: Attributes = {_names.RECONCILIATION_RESULT: event.result}
+        attributes: Attributes_observer = {_names.RECONCILIATION_RESULT: event.result}
         self._counts[_names.RECONCILIATIONS] += 1
         self._instruments.reconciliation({**self._common, **attributes})
         self._span.add_event(
@@ -172,7 +271,7 @@ def _conversation(conversation_id: str | None) -> dict[str, str]:
     return {_names.CONVERSATION_ID: conversation_id, _names.STORE_ID: conversation_id}
 
 
-def _server(base_url: str) -> Attributes:
+def _server(base_url: str) -> Attributes_observer:
     url = urlsplit(base_url)
     return {
         _names.SERVER_ADDRESS: url.hostname or "",
@@ -180,9 +279,9 @@ def _server(base_url: str) -> Attributes:
     }
 
 
-def _request(event: Requested, response: object) -> Attributes:
+def _request(event: Requested, response: object) -> Attributes_observer:
     """Return what both the event and the metric say of a request."""
-    attributes: Attributes = {}
+    attributes: Attributes_observer = {}
     if event.name in _names.ROUTES:
         method, path = _names.ROUTES[event.name]
         attributes[_names.REQUEST_METHOD] = method

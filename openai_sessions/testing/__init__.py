@@ -9,9 +9,8 @@ Example:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from openai_sessions._lazy_names import importing
+import importlib
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from openai_sessions.testing._checks import CHECKS
@@ -41,7 +40,12 @@ _MODULES = {
 """Where each name comes from."""
 
 if not TYPE_CHECKING:  # type checkers know the names above, and none besides
-    __getattr__ = importing(__name__, _MODULES)
+
+    def __getattr__(name: str) -> Any:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+        return globals()[name]
 
 
 def __dir__() -> list[str]:

@@ -6,9 +6,7 @@ import inspect
 from itertools import islice
 
 from openai_sessions.testing._checks import CHECKS
-from openai_sessions.testing._report import CheckResult, ConformanceReport
-from openai_sessions.testing._sessions import Make, Reopen
-from openai_sessions.testing._trial import try_check
+from openai_sessions.testing._report import CheckResult, ConformanceReport, Make, Reopen, try_check
 
 _HUNG = 3
 """So many checks in a row that end in a time-out are taken for a session that will never answer."""

@@ -17,7 +17,7 @@ import respx
 from respx.mocks import AbstractRequestMocker, HTTPCoreMocker
 from respx.models import AllMockedAssertionError
 
-from openai_sessions._requests import HTTP_LIBRARY
+from openai_sessions._api.client import HTTP_LIBRARY
 
 _RESPXS: Any = importlib.import_module(respx.MockResponse.__mro__[1].__module__.partition(".")[0])
 """The HTTP library of respx, which is httpx."""

@@ -17,26 +17,29 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 try:
-    import vcr as vcrpy  # type: ignore[import-untyped]
+    import vcr as vcrpy
 except ModuleNotFoundError as error:
     raise ImportError("Cassettes need vcrpy: pip install 'openai-sessions[testing]'", name="vcr") from error
 
-from vcr.persisters.filesystem import FilesystemPersister  # type: ignore[import-untyped]
-from vcr.record_mode import RecordMode  # type: ignore[import-untyped]
+from vcr.persisters.filesystem import FilesystemPersister
+from vcr.record_mode import RecordMode
 
-from openai_sessions.testing._cassettes._context import CassetteContext
-from openai_sessions.testing._cassettes._errors import (
+from openai_sessions.testing._cassettes._files import (
     CassetteDamagedError,
     CassetteError,
     CassetteMissError,
     CassetteNotSavedError,
+    JsonSerializer,
     UnusedExchangesError,
+    YamlSerializer,
 )
-from openai_sessions.testing._cassettes._matching import json_body
-from openai_sessions.testing._cassettes._persister import CassettePersister
-from openai_sessions.testing._cassettes._playback import ConversationCassette
+from openai_sessions.testing._cassettes._playback import (
+    CassetteContext,
+    CassettePersister,
+    ConversationCassette,
+    json_body,
+)
 from openai_sessions.testing._cassettes._scrubbing import Scrubber
-from openai_sessions.testing._cassettes._serializers import JsonSerializer, YamlSerializer
 
 __all__ = [
     "CassetteContext",

@@ -12,20 +12,27 @@ from typing import Any
 
 import pytest
 
-from openai_sessions.testing._plugin._faults import ConversationFaults, as_written, use_marked
 from openai_sessions.testing._plugin._fixtures import (
     FIXTURES,
+    ConversationFaults,
     _isolated_test,
+    as_written,
     conversation_cassette,
     conversation_faults,
     conversation_session,
     conversations,
     openai_client,
     openai_environment,
+    use_marked,
 )
-from openai_sessions.testing._plugin._isolation import is_live, isolated
-from openai_sessions.testing._plugin._network import refusal
-from openai_sessions.testing._plugin._state import report_sections, running, unused
+from openai_sessions.testing._plugin._isolation import (
+    is_live,
+    isolated,
+    refusal,
+    report_sections,
+    running,
+    unused,
+)
 
 __all__ = [
     "ConversationFaults",

@@ -17,26 +17,29 @@ from contextlib import aclosing
 
 import anyio
 
-from openai_sessions._owned import Interruption, run_owned
-from openai_sessions._same_item import same_item
-from openai_sessions._types import Item
-from openai_sessions.errors import InvalidItemError, SessionError
-from openai_sessions.errors.transfer import (
+from openai_sessions._conversation.shielding import Cancellation, run_shielded
+from openai_sessions._items.forms import same_item
+from openai_sessions._items.types import Item
+from openai_sessions.errors import (
+    InvalidItemError,
+    SessionError,
     TransferConflictError,
     TransferVerificationError,
     UnsettledTransferError,
 )
 from openai_sessions.session import OpenAIConversationsSession
-from openai_sessions.transfer._report import Progress, TransferReport
-from openai_sessions.transfer._sources import (
+from openai_sessions.transfer._sessions import (
     AnySession,
+    Progress,
     SessionSource,
     Source,
+    Target,
+    TransferReport,
     check_session,
     in_pieces,
     innermost,
+    target_of,
 )
-from openai_sessions.transfer._targets import Target, target_of
 
 logger = logging.getLogger("openai_sessions")
 
@@ -202,15 +205,15 @@ class Transfer:
         """
         is_undone = False
 
-        async def undo(interruption: Interruption) -> None:
+        async def undo(cancellation: Cancellation) -> None:
             nonlocal is_undone
-            interruption.has_begun = True
+            cancellation.has_begun = True
             await self._target.undo()
             is_undone = True
 
         try:
             with anyio.CancelScope(shield=True):
-                await run_owned(undo)
+                await run_shielded(undo)
         except asyncio.CancelledError:
             if not is_undone:
                 self._warn()

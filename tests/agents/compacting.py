@@ -6,7 +6,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from openai_sessions.emulator._client import in_process_client
+from openai_sessions.emulator._server import in_process_client
 
 USAGE = {
     "input_tokens": 3,

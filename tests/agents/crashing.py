@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from openai_sessions import _owned
+from openai_sessions._conversation import shielding as _owned
 
 
 class DeafApp:

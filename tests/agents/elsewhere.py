@@ -97,8 +97,8 @@ async def one_turn(runner, session, order):
 
 async def approved(agent, serialised):
     state = await RunState.from_string(agent, serialised)
-    for interruption in state.get_interruptions():
-        state.approve(interruption)
+    for cancellation in state.get_interruptions():
+        state.approve(cancellation)
     return state
 
 

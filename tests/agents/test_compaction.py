@@ -11,7 +11,7 @@ from openai import BadRequestError
 
 from openai_sessions import OpenAIConversationsSession
 from openai_sessions.emulator import Emulator
-from openai_sessions.emulator._client import in_process_client
+from openai_sessions.emulator._server import in_process_client
 from tests.wire import FAST
 
 from .compacting import CompactingService, compacted, said_by_the_user

@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_sessions.testing._cassettes._serializers import JsonSerializer, YamlSerializer
+from openai_sessions.testing._cassettes._files import JsonSerializer, YamlSerializer
 from openai_sessions.testing.cassettes import use_cassette
 from tests.cassettes.exchanges import (
     NOWHERE,

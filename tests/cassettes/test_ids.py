@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from openai_sessions import OpenAIConversationsSession
-from openai_sessions.testing._cassettes._ids import BoundIds, StableIds, ids_in
+from openai_sessions.testing._cassettes._playback import BoundIds, StableIds, ids_in
 from openai_sessions.testing.cassettes import CassetteMissError, use_cassette
 from tests.cassettes.exchanges import (
     ITEMS,

@@ -7,7 +7,7 @@ import subprocess
 import openai
 import pytest
 
-from openai_sessions.testing._cassettes._secrets import is_secret_header
+from openai_sessions.testing._cassettes._scrubbing import is_secret_header
 from openai_sessions.testing.cassettes import CassetteMissError, use_cassette
 from tests.cassettes.exchanges import KEY, answering, raw, sync_client
 

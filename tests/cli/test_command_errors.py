@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from openai_sessions.cli._app import Settings
 from openai_sessions.cli._errors import CommandError
-from openai_sessions.cli._explaining import explained
-from openai_sessions.cli._settings import Settings
-from openai_sessions.cli._workspace import Workspace, checked_key
+from openai_sessions.cli._running import Workspace, checked_key, explained
 from openai_sessions.emulator import Fault
 from tests.cli.command import COMMAND, environment, run_here
 from tests.cli.service import turns

@@ -2,8 +2,7 @@
 
 import pytest
 
-from openai_sessions.cli._scripted import QUESTIONS, answer
-from openai_sessions.cli._transcript import SentRequest, shortened
+from openai_sessions.cli._demo import QUESTIONS, SentRequest, answer, shortened
 from tests.cli.command import run, run_here
 from tests.examples.stand_in import API_KEY, stand_in
 

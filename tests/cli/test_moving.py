@@ -11,7 +11,7 @@ import pytest
 from agents import SQLiteSession
 from agents.extensions.memory import SQLAlchemySession
 
-from openai_sessions.cli._stores import shown_store
+from openai_sessions.cli._moving import shown_store
 from openai_sessions.emulator import Fault
 from tests.cli.command import COMMAND, environment, eventually
 from tests.cli.service import assistant, turns, user

@@ -7,10 +7,9 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from openai_sessions import OpenAIConversationsSession, Usage
-from openai_sessions.cli._fork import _register
+from openai_sessions.cli._conversations import _register
 from openai_sessions.emulator import Fault
-from openai_sessions.errors.directory import NameTakenError
-from openai_sessions.errors.forking import UnfinishedForkError
+from openai_sessions.errors import NameTakenError, UnfinishedForkError
 from tests.cli.directories import Directory
 from tests.cli.service import turns
 

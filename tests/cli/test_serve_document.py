@@ -8,8 +8,7 @@ import pytest
 
 from docs import screenshot
 from openai_sessions.cli._app import app
-from openai_sessions.cli._fault_file import inject_from
-from openai_sessions.cli._seeding import seed_from
+from openai_sessions.cli._serve import inject_from, seed_from
 from openai_sessions.emulator import Seeded
 from tests.cli.command import serving
 from tests.cli.page import CHROMIUM

@@ -7,7 +7,7 @@ import pytest
 
 from openai_sessions import OpenAIConversationsSession
 from openai_sessions.cli._errors import CommandError
-from openai_sessions.cli._fault_file import inject_from
+from openai_sessions.cli._serve import inject_from
 from openai_sessions.emulator import FAULT_KINDS, Emulator
 from tests.cli.command import serving
 from tests.cli.test_serve import HELLO, end, invoke

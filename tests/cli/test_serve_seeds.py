@@ -7,7 +7,7 @@ import pytest
 
 from openai_sessions import OpenAIConversationsSession
 from openai_sessions.cli._errors import CommandError
-from openai_sessions.cli._seeding import seed_from
+from openai_sessions.cli._serve import seed_from
 from openai_sessions.emulator import Emulator, Seeded
 from tests.cli.command import serving
 from tests.cli.test_serve import HELLO, end, invoke

@@ -5,9 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from openai_sessions.cli._announcement import Announcement, print_request
-from openai_sessions.cli._recent import KEPT, RecentRequests
-from openai_sessions.cli._traffic import Traffic
+from openai_sessions.cli._page import KEPT, RecentRequests
+from openai_sessions.cli._serve import Announcement, Traffic, print_request
 from openai_sessions.emulator import EmulatedRequest, Fault, Seeded
 from tests.emulator.wire import Wire
 

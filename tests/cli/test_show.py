@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from openai_sessions.cli._escaping import escaped
+from openai_sessions.cli._output import escaped
 from tests.cli.command import COMMAND, environment
 from tests.cli.service import assistant, turns, user
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from openai_sessions import RetryBudget, RetryEvent, RetryPolicy
-from openai_sessions._policy import Failure, Operation, Outcome
-from openai_sessions._retrying import Retrier
+from openai_sessions import RetryBudget, RetryPolicy
+from openai_sessions._api.retries import Failure, Outcome, RequestKind, Retrier
+from openai_sessions.session import RetryEvent
 
 
 class FailedError(Exception):
@@ -68,7 +68,7 @@ class Bench:
 
         return look
 
-    async def run(self, operation: Operation = Operation.READ, **options: Any) -> Any:
+    async def run(self, operation: RequestKind = RequestKind.READ, **options: Any) -> Any:
         retrier = Retrier(
             classify=lambda error: getattr(error, "failure", None),
             policy=self.policy,
@@ -80,7 +80,7 @@ class Bench:
         )
         return await retrier.run(operation, self.request, **options)
 
-    async def fails(self, operation: Operation = Operation.READ, **options: Any) -> Failure:
+    async def fails(self, operation: RequestKind = RequestKind.READ, **options: Any) -> Failure:
         with pytest.raises(FailedError) as caught:
             await self.run(operation, **options)
         return caught.value.failure

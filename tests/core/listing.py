@@ -23,7 +23,7 @@ class Asked:
     ended: int = 0
 
 
-class Listing:
+class ItemList:
     """A conversation of messages m0, m1, … on a server of its own.
 
     Args:

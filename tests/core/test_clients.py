@@ -11,8 +11,9 @@ import warnings
 import openai
 import pytest
 
-from openai_sessions import ClientLoopError, OpenAIConversationsSession, start_openai_conversations_session
+from openai_sessions import OpenAIConversationsSession, start_openai_conversations_session
 from openai_sessions.emulator import Emulator
+from openai_sessions.errors import ClientLoopError
 from tests.wire import HTTP_FAMILY
 
 HELLO = {"role": "user", "content": "Hello"}
@@ -109,7 +110,7 @@ def test_aclose_closes_the_client_of_another_thread_in_its_own_loop():
 
     async def stay() -> None:
         await session.add_items([HELLO])
-        client = (await session._clients.gateway())._client
+        client = (await session._clients.client())._client
         ready.set()
         await asyncio.to_thread(finish.wait)
         closed.append(client.is_closed())
@@ -129,7 +130,7 @@ def test_the_own_client_of_a_loop_is_closed_as_the_loop_shuts_down():
 
     async def use() -> None:
         await session.add_items([HELLO])
-        clients.append((await session._clients.gateway())._client)
+        clients.append((await session._clients.client())._client)
 
     asyncio.run(use())
     assert [client.is_closed() for client in clients] == [True]
@@ -139,7 +140,7 @@ def test_the_own_client_of_a_loop_is_closed_as_the_loop_shuts_down():
 async def test_aclose_closes_the_own_client_and_the_session_may_be_used_again():
     session = OpenAIConversationsSession()
     await session.add_items([HELLO])
-    client = (await session._clients.gateway())._client
+    client = (await session._clients.client())._client
     await session.aclose()
     await session.aclose()
     assert client.is_closed()
@@ -150,7 +151,7 @@ async def test_aclose_closes_the_own_client_and_the_session_may_be_used_again():
 async def test_async_with_closes_the_own_client():
     async with OpenAIConversationsSession() as session:
         await session.add_items([HELLO])
-        client = (await session._clients.gateway())._client
+        client = (await session._clients.client())._client
     assert client.is_closed()
 
 

@@ -7,15 +7,16 @@ import weakref
 
 import pytest
 
-from openai_sessions._conversation import (
+from openai_sessions._conversation.state import (
     Conversation,
-    Doubt,
-    KnownTail,
-    TakenItem,
+    InDoubtWrite,
+    Receipt,
+    SentItems,
+    TailCache,
+    UnconfirmedPop,
     rest,
     shared_conversation,
 )
-from openai_sessions._receipts import Receipt, SentItems
 
 BASE_URL = "https://conversation.test/v1/"
 
@@ -28,14 +29,14 @@ def numbered(start: int, stop: int) -> list[str]:
     return [f"m{number}" for number in range(start, stop)]
 
 
-def tail_of(*ids: str, is_whole: bool = False) -> KnownTail:
-    tail = KnownTail()
+def tail_of(*ids: str, is_whole: bool = False) -> TailCache:
+    tail = TailCache()
     tail.learn(items(*ids), is_whole=is_whole)
     return tail
 
 
 def test_a_new_tail_is_not_known():
-    tail = KnownTail()
+    tail = TailCache()
     assert ((), False) == (tail.ids, tail.is_known)
 
 
@@ -84,7 +85,7 @@ def test_what_was_read_is_known_in_order():
 
 
 def test_items_without_ids_are_passed_over():
-    tail = KnownTail()
+    tail = TailCache()
     tail.learn([{}, *items("m1", None, 7)], is_whole=False)
     assert ("m1",) == tail.ids
 
@@ -154,8 +155,10 @@ SENT = SentItems(({"role": "user", "content": "Hi"},), (), sends=1)
 UNSETTLED = {
     "unwanted": lambda conversation: conversation.unwanted.add("m7"),
     "unsettled": lambda conversation: conversation.unsettled.append(Receipt("conv_1")),
-    "doubts": lambda conversation: conversation.doubts.append(Doubt(SENT, until=1.0, is_whole=False)),
-    "taken": lambda conversation: conversation.taken.append(TakenItem({"id": "m1"}, is_gone=False)),
+    "doubts": lambda conversation: conversation.in_doubt.append(
+        InDoubtWrite(SENT, until=1.0, is_whole=False)
+    ),
+    "taken": lambda conversation: conversation.taken.append(UnconfirmedPop({"id": "m1"}, is_gone=False)),
 }
 
 
@@ -178,11 +181,11 @@ def test_a_conversation_lives_while_something_is_unsettled(leave):
     reference = weakref.ref(conversation)
     del conversation
     gc.collect()
-    held = shared_conversation(BASE_URL, "conv_held")
-    assert held is reference()
-    held.forget()
-    rest(held)
-    del held
+    locked = shared_conversation(BASE_URL, "conv_held")
+    assert locked is reference()
+    locked.forget()
+    rest(locked)
+    del locked
     gc.collect()
     assert reference() is None
 
@@ -199,27 +202,27 @@ def test_when_all_items_are_gone_only_doubts_and_the_tail_stay():
     conversation = full()
     conversation.settle_everything()
     assert (set(), [], []) == (conversation.unwanted, conversation.unsettled, conversation.taken)
-    assert (1, ("m1",)) == (len(conversation.doubts), conversation.tail.ids)
+    assert (1, ("m1",)) == (len(conversation.in_doubt), conversation.tail.ids)
 
 
 def test_when_the_conversation_is_gone_nothing_stays():
     conversation = full()
     conversation.forget()
     assert (set(), [], []) == (conversation.unwanted, conversation.unsettled, conversation.taken)
-    assert not conversation.doubts
+    assert not conversation.in_doubt
     assert not conversation.tail.is_known
 
 
-def in_doubt(*anchors: str, is_whole: bool) -> Doubt:
-    return Doubt(SentItems(SENT.items, anchors, sends=1), until=1.0, is_whole=is_whole)
+def in_doubt(*anchors: str, is_whole: bool) -> InDoubtWrite:
+    return InDoubtWrite(SentItems(SENT.items, anchors, sends=1), until=1.0, is_whole=is_whole)
 
 
 @pytest.mark.parametrize(("is_whole", "anchors"), [(True, ()), (False, ("m1",))])
 def test_a_doubt_keeps_its_last_anchor_unless_nothing_was_there_before(is_whole, anchors):
-    conversation = Conversation(doubts=[in_doubt("m1", "m2", is_whole=is_whole)])
+    conversation = Conversation(in_doubt=[in_doubt("m1", "m2", is_whole=is_whole)])
     conversation.remove(["m2"])
     conversation.remove(["m1"])
-    assert anchors == conversation.doubts[0].sent.anchors
+    assert anchors == conversation.in_doubt[0].sent.anchors
 
 
 def test_an_unwanted_copy_is_part_of_the_receipts_until_it_is_deleted():

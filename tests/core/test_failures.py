@@ -12,16 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_sessions import (
-    ClientLoopError,
-    ConversationNotFoundError,
-    CursorError,
-    InvalidItemError,
-    InvalidResponseError,
-    RequestTimeoutError,
-)
-from openai_sessions._failures import classify
-from openai_sessions._policy import Failure, Outcome
+from openai_sessions import ConversationNotFoundError, InvalidItemError, RequestTimeoutError
+from openai_sessions._api.retries import Failure, Outcome, classify
+from openai_sessions.errors import ClientLoopError, CursorError, InvalidResponseError
 from tests.wire import HTTP_FAMILY
 
 CLIENT = openai.AsyncOpenAI(api_key="sk-x")

@@ -9,11 +9,11 @@ import openai
 import pytest
 from respx import MockResponse
 
-from openai_sessions import InvalidResponseError, OpenAIConversationsSession, RequestTimeoutError
-from openai_sessions._failures import classify
-from openai_sessions._gateway import Gateway
-from openai_sessions._item_types import INCLUDE
-from openai_sessions._retrying import Retrier
+from openai_sessions import OpenAIConversationsSession, RequestTimeoutError
+from openai_sessions._api.client import ConversationsClient
+from openai_sessions._api.retries import Retrier, classify
+from openai_sessions._items.types import INCLUDE
+from openai_sessions.errors import InvalidResponseError
 from openai_sessions.testing import respx_router
 from tests.wire import FAST, HTTP_FAMILY, error, page
 
@@ -132,7 +132,7 @@ async def test_no_error_shows_a_key_or_an_item(client, router):
 
 def test_a_synchronous_client_is_refused():
     with pytest.raises(TypeError, match="give an AsyncOpenAI"):
-        Gateway(openai.OpenAI(api_key="sk-x"), timeout=1, retrier=Retrier(classify=classify))
+        ConversationsClient(openai.OpenAI(api_key="sk-x"), timeout=1, retrier=Retrier(classify=classify))
 
 
 @pytest.mark.parametrize("base_url", ["http://gateway.test/v1", "http://gateway.test/proxy/v1/"])
@@ -140,7 +140,7 @@ async def test_a_page_is_asked_for_below_the_base_url_to_the_letter(client, base
     client = client.with_options(base_url=base_url)
     with respx_router(base_url=base_url) as router:
         route = router.get(ITEMS).mock(return_value=response(*page()))
-        await Gateway(client, timeout=None, retrier=Retrier(classify=classify)).list_items(
+        await ConversationsClient(client, timeout=None, retrier=Retrier(classify=classify)).list_items(
             "conv_1", limit=100, order="asc", after="msg_1"
         )
         await client.conversations.items.list(
@@ -160,8 +160,8 @@ async def test_a_query_of_the_clients_own_goes_with_that_of_a_page(client, route
     )
     route = router.get(path__regex=f".*{ITEMS}$").mock(return_value=response(*page()))
     for each in (azure, client.with_options(default_query={"api-version": "2026-01-01"})):
-        gateway = Gateway(each, timeout=None, retrier=Retrier(classify=classify))
-        await gateway.list_items("conv_1", limit=100, order="asc", after="msg_1")
+        client = ConversationsClient(each, timeout=None, retrier=Retrier(classify=classify))
+        await client.list_items("conv_1", limit=100, order="asc", after="msg_1")
     expected = {
         ("api-version", "2026-01-01"),
         ("limit", "100"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from openai_sessions._history import KnownHistory, copied
+from openai_sessions._conversation.reading import HistoryCache, copied
 
 
 def items(*numbers: int) -> list[dict]:
@@ -15,14 +15,14 @@ def span(start: int, stop: int) -> list[dict]:
     return items(*range(start, stop))
 
 
-def knowing(known: list[dict]) -> KnownHistory:
-    history = KnownHistory()
+def knowing(known: list[dict]) -> HistoryCache:
+    history = HistoryCache()
     history.learn("conv_1", known)
     return history
 
 
 def test_a_history_is_not_known_before_it_is_learned():
-    history = KnownHistory()
+    history = HistoryCache()
     assert not history.is_of("conv_1")
     assert history.joined(span(0, 100), is_all=False) is None
     history.learn("conv_1", span(0, 1))

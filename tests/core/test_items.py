@@ -15,8 +15,7 @@ from openai.types.responses import (
 )
 
 from openai_sessions import InvalidItemError
-from openai_sessions._items import replay_form, to_replay, to_stored
-from openai_sessions._same_item import same_item
+from openai_sessions._items.forms import replay_form, same_item, to_replay, to_stored
 from tests.fixtures.samples import SAMPLE_NAMES, sample
 from tests.strategies import REQUIRES_ID, histories, stored_items, unknown_items, written_items
 

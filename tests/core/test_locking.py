@@ -9,7 +9,7 @@ import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
-from openai_sessions._locking import FairLock
+from openai_sessions._conversation.locks import FairLock
 
 
 async def turn(lock: FairLock, log: list, name: object) -> None:

@@ -12,7 +12,7 @@ import openai
 import pytest
 
 from openai_sessions import OpenAIConversationsSession
-from openai_sessions._owned import Interruption, _running, run_owned
+from openai_sessions._conversation.shielding import Cancellation, _running, run_shielded
 from tests.wire import FAST, HTTP_FAMILY
 
 HOUR = 3600.0
@@ -93,13 +93,13 @@ class Work:
         self.may_end = asyncio.Event()
         self.log: list[str] = []
 
-    async def __call__(self, interruption: Interruption) -> str:
-        interruption.has_begun = self.begins
+    async def __call__(self, cancellation: Cancellation) -> str:
+        cancellation.has_begun = self.begins
         self.started.set()
         try:
             if self.heeds:
-                await interruption.cut_short(asyncio.sleep(HOUR))
-                self.log.append(f"told: {interruption.is_set()}")
+                await cancellation.cut_short(asyncio.sleep(HOUR))
+                self.log.append(f"told: {cancellation.is_set()}")
             await self.may_end.wait()
         except asyncio.CancelledError:
             self.log.append("cut")
@@ -109,43 +109,43 @@ class Work:
 
 
 async def test_a_result_is_returned():
-    async def work(interruption):
+    async def work(cancellation):
         await asyncio.sleep(0)
-        return interruption.is_set(), interruption.has_begun
+        return cancellation.is_set(), cancellation.has_begun
 
-    assert await run_owned(work) == (False, False)
+    assert await run_shielded(work) == (False, False)
 
 
 async def test_an_error_comes_out():
     error = ZeroDivisionError()
 
-    async def work(interruption):
+    async def work(cancellation):
         raise error
 
     with pytest.raises(ZeroDivisionError) as caught:
-        await run_owned(work)
+        await run_shielded(work)
     assert caught.value is error
 
 
 async def test_work_that_is_cancelled_from_within_is_cancelled():
-    async def work(interruption):
+    async def work(cancellation):
         raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        await run_owned(work)
+        await run_shielded(work)
 
 
 async def test_work_runs_in_a_task_of_its_own():
-    async def work(interruption):
+    async def work(cancellation):
         return asyncio.current_task()
 
-    assert await run_owned(work) is not asyncio.current_task()
+    assert await run_shielded(work) is not asyncio.current_task()
 
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_work_that_has_not_begun_is_cancelled_at_once(way):
     work = Work(begins=False)
-    caller = Caller(lambda: run_owned(work, grace=HOUR), way)
+    caller = Caller(lambda: run_shielded(work, grace=HOUR), way)
     await work.started.wait()
     caller.stop()
     assert await caller.was_cancelled
@@ -155,7 +155,7 @@ async def test_work_that_has_not_begun_is_cancelled_at_once(way):
 @pytest.mark.parametrize("way", WAYS)
 async def test_work_that_has_begun_is_told_and_ends_before_its_caller(way):
     work = Work()
-    caller = Caller(lambda: run_owned(work, grace=HOUR), way)
+    caller = Caller(lambda: run_shielded(work, grace=HOUR), way)
     await work.started.wait()
     caller.stop()
     await some_turns()
@@ -168,7 +168,7 @@ async def test_work_that_has_begun_is_told_and_ends_before_its_caller(way):
 @pytest.mark.parametrize("way", WAYS)
 async def test_work_that_does_not_end_is_cut_after_the_grace(way):
     work = Work(heeds=False)
-    caller = Caller(lambda: run_owned(work, grace=0.01), way)
+    caller = Caller(lambda: run_shielded(work, grace=0.01), way)
     await work.started.wait()
     caller.stop()
     assert await caller.was_cancelled
@@ -178,7 +178,7 @@ async def test_work_that_does_not_end_is_cut_after_the_grace(way):
 @pytest.mark.parametrize("way", ["task", "anyio"])
 async def test_repeated_cancellation_is_absorbed_until_the_work_has_ended(way):
     work = Work()
-    caller = Caller(lambda: run_owned(work, grace=HOUR), way)
+    caller = Caller(lambda: run_shielded(work, grace=HOUR), way)
     await work.started.wait()
     for _ in range(5):
         caller.stop()
@@ -202,7 +202,7 @@ async def test_an_inner_and_an_outer_scope_may_both_be_cancelled():
                     work.may_end.set()
 
                 tasks.start_soon(stop)
-                await run_owned(work, grace=HOUR)
+                await run_shielded(work, grace=HOUR)
     assert outer.cancelled_caught
     assert ["told: True", "ended"] == work.log
 
@@ -210,23 +210,23 @@ async def test_an_inner_and_an_outer_scope_may_both_be_cancelled():
 async def test_an_error_of_work_whose_caller_was_cancelled_gives_way_to_the_cancellation():
     started = asyncio.Event()
 
-    async def work(interruption):
-        interruption.has_begun = True
+    async def work(cancellation):
+        cancellation.has_begun = True
         started.set()
-        await interruption.cut_short(asyncio.sleep(HOUR))
+        await cancellation.cut_short(asyncio.sleep(HOUR))
         raise ZeroDivisionError
 
-    caller = Caller(lambda: run_owned(work))
+    caller = Caller(lambda: run_shielded(work))
     await started.wait()
     caller.stop()
     assert await caller.was_cancelled
 
 
 async def test_a_sleep_that_is_not_cut_short_lasts():
-    interruption, may_end, log = Interruption(), asyncio.Event(), []
+    cancellation, may_end, log = Cancellation(), asyncio.Event(), []
 
     async def work() -> None:
-        await interruption.cut_short(may_end.wait())
+        await cancellation.cut_short(may_end.wait())
         log.append("woke")
 
     task = asyncio.ensure_future(work())
@@ -238,7 +238,7 @@ async def test_a_sleep_that_is_not_cut_short_lasts():
 
 
 async def test_a_sleep_that_is_cut_short_is_cancelled():
-    interruption, log = Interruption(), []
+    cancellation, log = Cancellation(), []
 
     async def sleep() -> None:
         try:
@@ -246,9 +246,9 @@ async def test_a_sleep_that_is_cut_short_is_cancelled():
         finally:
             log.append("left")
 
-    task = asyncio.ensure_future(interruption.cut_short(sleep()))
+    task = asyncio.ensure_future(cancellation.cut_short(sleep()))
     await some_turns()
-    interruption.set()
+    cancellation.set()
     await task
     await some_turns()
     assert ["left"] == log
@@ -265,15 +265,15 @@ async def test_a_result_is_either_returned_or_undone(turns):
     def stop(remaining: int) -> None:
         loop.call_soon(stop, remaining - 1) if remaining else caller.stop()
 
-    async def work(interruption):
-        interruption.has_begun = True
+    async def work(cancellation):
+        cancellation.has_begun = True
         stop(turns)
         return "done"
 
     async def undo(result):
         undone.append(result)
 
-    caller = Caller(lambda: run_owned(work, undo=undo))
+    caller = Caller(lambda: run_shielded(work, undo=undo))
     assert (["done"] if await caller.was_cancelled else []) == undone
 
 
@@ -285,7 +285,7 @@ async def test_work_that_failed_or_was_cut_is_not_undone():
 
     for begins, grace in ((False, HOUR), (True, 0.01)):
         work = Work(begins=begins, heeds=False)
-        caller = Caller(lambda work=work, grace=grace: run_owned(work, undo=undo, grace=grace))
+        caller = Caller(lambda work=work, grace=grace: run_shielded(work, undo=undo, grace=grace))
         await work.started.wait()
         caller.stop()
         assert await caller.was_cancelled
@@ -302,7 +302,7 @@ async def test_undoing_is_shielded_and_its_error_gives_way_to_the_cancellation()
         log.append(f"undone: {result}")
         raise ZeroDivisionError
 
-    caller = Caller(lambda: run_owned(work, undo=undo))
+    caller = Caller(lambda: run_shielded(work, undo=undo))
     await work.started.wait()
     caller.stop()
     await undoing.wait()

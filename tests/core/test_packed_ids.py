@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_sessions._packed_ids import PackedIds
+from openai_sessions._conversation.state import PackedIds
 
 
 @given(st.dictionaries(st.text(), st.lists(st.text()), max_size=3), st.booleans())

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_sessions._planning import batches
+from openai_sessions._items.turns import batches
 
 
 def users(count: int) -> list[dict]:

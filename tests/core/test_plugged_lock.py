@@ -11,9 +11,9 @@ import openai
 import pytest
 
 from openai_sessions import OpenAIConversationsSession
-from openai_sessions._lazy_conversation import Hooks
-from openai_sessions._owned import Interruption, _running, run_owned
-from openai_sessions._plugged_lock import holding
+from openai_sessions._conversation.lazy import Hooks
+from openai_sessions._conversation.locks import holding
+from openai_sessions._conversation.shielding import Cancellation, _running, run_shielded
 from tests.wire import FAST, Call, Wire, error, page
 
 USER = {"role": "user", "content": "Hi"}
@@ -149,7 +149,7 @@ async def test_a_cancellation_leaves_the_lock():
     entered = asyncio.Event()
 
     async def hold() -> None:
-        async with holding(Lock(log), "conv_1", Interruption()):
+        async with holding(Lock(log), "conv_1", Cancellation()):
             entered.set()
             await asyncio.Event().wait()
 
@@ -231,18 +231,18 @@ async def test_a_lock_that_is_had_after_its_taker_was_cancelled_is_left(times):
     lock.is_free.set()
     with pytest.raises(asyncio.CancelledError):
         await reading
-    assert ["lock conv_1", "enter", "leave InterruptedOperationError"] == log
+    assert ["lock conv_1", "enter", "leave OperationCancelledError"] == log
 
 
 async def test_a_cancelled_taker_does_not_wait_long_for_a_lock_that_is_not_free():
     log: list[str] = []
     lock = SlowLock(log)
 
-    async def work(interruption: Interruption) -> None:
-        async with holding(lock, "conv_1", interruption):
+    async def work(cancellation: Cancellation) -> None:
+        async with holding(lock, "conv_1", cancellation):
             log.append("work")
 
-    taking = asyncio.ensure_future(run_owned(work, patience=0.01))
+    taking = asyncio.ensure_future(run_shielded(work, patience=0.01))
     await lock.is_awaited.wait()
     taking.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -251,4 +251,4 @@ async def test_a_cancelled_taker_does_not_wait_long_for_a_lock_that_is_not_free(
     (acquiring,) = _running
     lock.is_free.set()
     await asyncio.wait({acquiring})
-    assert ["lock conv_1", "enter", "leave InterruptedOperationError"] == log
+    assert ["lock conv_1", "enter", "leave OperationCancelledError"] == log

@@ -10,24 +10,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openai_sessions import RetryPolicy
-from openai_sessions._policy import Decision, Failure, Operation, Outcome, decide, may_send_again
+from openai_sessions._api.retries import Decision, Failure, Outcome, RequestKind, decide, may_send_again
 
 RETRY, LOOK, RAISE = Decision.RETRY, Decision.LOOK, Decision.RAISE
 
 EXPECTED = {
-    Outcome.REFUSED: dict.fromkeys(Operation, RAISE),
-    Outcome.NOT_FOUND: dict.fromkeys(Operation, RAISE),
-    Outcome.THROTTLED: dict.fromkeys(Operation, RETRY),
-    Outcome.LOCKED: dict.fromkeys(Operation, RETRY),
-    Outcome.UNREACHABLE: dict.fromkeys(Operation, RETRY),
-    Outcome.UNKNOWN: dict.fromkeys(Operation, RETRY) | {Operation.APPEND: LOOK},
+    Outcome.REFUSED: dict.fromkeys(RequestKind, RAISE),
+    Outcome.NOT_FOUND: dict.fromkeys(RequestKind, RAISE),
+    Outcome.THROTTLED: dict.fromkeys(RequestKind, RETRY),
+    Outcome.LOCKED: dict.fromkeys(RequestKind, RETRY),
+    Outcome.UNREACHABLE: dict.fromkeys(RequestKind, RETRY),
+    Outcome.UNKNOWN: dict.fromkeys(RequestKind, RETRY) | {RequestKind.APPEND: LOOK},
 }
 """What follows each outcome when the server gives no hint and nothing is in doubt."""
 
 HINTED = {True: RETRY, False: RAISE}
 
 every_pair = pytest.mark.parametrize(
-    ("operation", "outcome"), [(operation, outcome) for outcome in Outcome for operation in Operation]
+    ("operation", "outcome"), [(operation, outcome) for outcome in Outcome for operation in RequestKind]
 )
 
 
@@ -42,7 +42,7 @@ def test_decide_without_a_hint(operation, outcome):
 
 @every_pair
 def test_decide_in_doubt_looks_after_every_failure_of_an_append(operation, outcome):
-    expected = LOOK if operation is Operation.APPEND else EXPECTED[outcome][operation]
+    expected = LOOK if operation is RequestKind.APPEND else EXPECTED[outcome][operation]
     assert expected is decide(operation, Failure(outcome), in_doubt=True)
 
 
@@ -50,7 +50,7 @@ def test_decide_in_doubt_looks_after_every_failure_of_an_append(operation, outco
 @pytest.mark.parametrize("hint", [True, False])
 @every_pair
 def test_decide_obeys_the_server_but_never_skips_a_look(operation, outcome, hint, in_doubt):
-    looks = operation is Operation.APPEND and (in_doubt or outcome is Outcome.UNKNOWN)
+    looks = operation is RequestKind.APPEND and (in_doubt or outcome is Outcome.UNKNOWN)
     expected = LOOK if looks else HINTED[hint]
     assert expected is decide(operation, Failure(outcome, should_retry=hint), in_doubt=in_doubt)
 

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from openai_sessions import (
-    ConversationNotFoundError,
-    CursorError,
-    InvalidResponseError,
-    OpenAIConversationsSession,
-)
+from openai_sessions import ConversationNotFoundError, OpenAIConversationsSession
+from openai_sessions.errors import CursorError, InvalidResponseError
 from tests.wire import Call, Wire, error, not_found, page
 
 ID = "conv_1"

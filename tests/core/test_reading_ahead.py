@@ -6,14 +6,14 @@ import asyncio
 
 import pytest
 
-from openai_sessions._reading import page_ends
+from openai_sessions._conversation.reading import page_ends
 from tests.wire import error
 
-from .listing import Listing, texts
+from .listing import ItemList, texts
 
 
-async def warm(count: int, **options) -> tuple[Listing, object]:
-    listing = Listing(count, **options)
+async def warm(count: int, **options) -> tuple[ItemList, object]:
+    listing = ItemList(count, **options)
     session = listing.session()
     assert texts(await session.get_items()) == listing.ids
     listing.forget()

@@ -9,11 +9,11 @@ import pytest
 from openai_sessions import OpenAIConversationsSession
 from tests.wire import error
 
-from .listing import Asked, Listing, texts
+from .listing import Asked, ItemList, texts
 
 
 async def test_the_requests_of_a_history_of_450():
-    listing = Listing(450)
+    listing = ItemList(450)
     assert texts(await listing.session().get_items()) == listing.ids
     assert listing.cursors == [
         ("asc", None),
@@ -39,7 +39,7 @@ async def test_the_requests_of_a_history_of_450():
     ],
 )
 async def test_how_many_requests_and_round_trips(count, requests, depth):
-    listing = Listing(count)
+    listing = ItemList(count)
     assert texts(await listing.session().get_items()) == listing.ids
     assert (len(listing.asked), listing.depth) == (requests, depth)
     assert len(listing.asked) <= math.ceil(count / 100) + 2
@@ -61,7 +61,7 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 @pytest.mark.parametrize("moment", range(5))
 async def test_items_that_are_there_throughout_appear_once_and_in_order(change, moment, silent):
-    listing = Listing(450, silent=silent)
+    listing = ItemList(450, silent=silent)
     before = list(listing.ids)
 
     def change_once(asked: Asked) -> None:
@@ -78,7 +78,7 @@ async def test_items_that_are_there_throughout_appear_once_and_in_order(change, 
 
 async def test_an_item_deleted_between_the_two_pages_that_hold_it_is_not_put_in_a_wrong_place():
     """The newest pages still show it, the oldest no longer: it lies before the item where they meet."""
-    listing = Listing(250)
+    listing = ItemList(250)
 
     def delete(asked: Asked) -> None:
         if asked.order == "asc" and asked.after is not None and "m180" in listing.ids:
@@ -90,7 +90,7 @@ async def test_an_item_deleted_between_the_two_pages_that_hold_it_is_not_put_in_
 
 
 async def test_when_the_newest_items_are_being_taken_the_oldest_are_read_on_alone():
-    listing = Listing(950)
+    listing = ItemList(950)
 
     def pop(asked: Asked) -> None:
         if asked.order == "desc":
@@ -103,7 +103,7 @@ async def test_when_the_newest_items_are_being_taken_the_oldest_are_read_on_alon
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
 async def test_an_error_of_one_end_comes_out(order):
-    listing = Listing(450)
+    listing = ItemList(450)
     answer = listing.wire._answer
 
     def fail(call):
@@ -121,7 +121,7 @@ async def test_items_without_ids_are_read_from_one_end():
         data = [{"type": "hologram", "number": start + number} for number in range(100)]
         return 200, {"data": data, "has_more": start < 200, "last_id": str(start + 100)}
 
-    listing = Listing(0)
+    listing = ItemList(0)
     listing.wire._answer = pages
     session: OpenAIConversationsSession = listing.session()
     assert [item["number"] for item in await session.get_items()] == list(range(300))

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from openai_sessions._items import replay_form, to_stored
-from openai_sessions._receipts import CannotTellError, Receipt, SentItems
+from openai_sessions._conversation.state import CannotTellError, Receipt, SentItems
+from openai_sessions._items.forms import replay_form, to_stored
 from tests.strategies import stored_items, texts, written_items
 
 

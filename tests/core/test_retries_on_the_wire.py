@@ -10,7 +10,8 @@ from typing import Any
 import openai
 import pytest
 
-from openai_sessions import OpenAIConversationsSession, RetryEvent, RetryPolicy
+from openai_sessions import OpenAIConversationsSession, RetryPolicy
+from openai_sessions.session import RetryEvent
 from tests.wire import FAST, HTTP_FAMILY, Call, Wire, error, not_found, page
 
 USER = {"role": "user", "content": "Hi"}

@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from openai_sessions import OpenAIConversationsSession, RetryBudget
-from openai_sessions._policy import Failure, Outcome
+from openai_sessions._api.retries import Failure, Outcome
 from tests.wire import FAST, Wire, error
 
 from .attempts import TRANSIENT, Bench

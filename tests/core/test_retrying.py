@@ -8,8 +8,9 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from openai_sessions import RetryEvent, RetryPolicy
-from openai_sessions._policy import Failure, Operation, Outcome
+from openai_sessions import RetryPolicy
+from openai_sessions._api.retries import Failure, Outcome, RequestKind
+from openai_sessions.session import RetryEvent
 
 from .attempts import LASTING, TRANSIENT, Bench
 
@@ -57,7 +58,7 @@ async def test_the_policy_says_how_often(attempts):
 async def test_an_error_that_is_of_no_request_comes_out_at_once(failure):
     bench = Bench([failure])
     with pytest.raises(type(failure)):
-        await bench.run(Operation.APPEND, look=bench.looking("found"))
+        await bench.run(RequestKind.APPEND, look=bench.looking("found"))
     assert bench.log == ["request"]
 
 
@@ -129,7 +130,7 @@ async def test_a_retry_after_within_the_deadline_is_waited_for():
 async def test_on_retry_is_told_before_each_wait():
     bench = Bench([Outcome.LOCKED, Outcome.UNREACHABLE, "done"])
     bench.on_retry = bench.log.append
-    await bench.run(Operation.DELETE_ITEM, conversation_id="conv_1")
+    await bench.run(RequestKind.DELETE_ITEM, conversation_id="conv_1")
     assert bench.log == [
         "request",
         RetryEvent("delete item", 1, "locked", 1.0, "conv_1"),

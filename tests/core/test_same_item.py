@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 
-from openai_sessions._same_item import same_item
+from openai_sessions._items.forms import same_item
 from tests.strategies import written_items
 
 CALL = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}

@@ -17,8 +17,7 @@ from openai_sessions import (
     OpenAIConversationsSession,
     start_openai_conversations_session,
 )
-from openai_sessions._items import to_stored
-from openai_sessions._same_item import same_item
+from openai_sessions._items.forms import same_item, to_stored
 from openai_sessions.emulator import Emulator
 from tests.fixtures.values import UNKNOWN_FIELDS
 from tests.strategies import written_items

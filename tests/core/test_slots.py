@@ -8,13 +8,13 @@ import openai
 import pytest
 
 from openai_sessions import OpenAIConversationsSession
-from openai_sessions._slots import Slots
+from openai_sessions._api.client import RequestLimiter
 from tests.wire import HTTP_FAMILY
 
 HOUR = 3600.0
 
 
-async def held(slots: Slots, log: list, release: asyncio.Event) -> None:
+async def held(slots: RequestLimiter, log: list, release: asyncio.Event) -> None:
     async with slots.one():
         log.append("under way")
         await release.wait()
@@ -26,7 +26,7 @@ async def turns() -> None:
 
 
 async def test_as_many_as_there_are_slots_are_under_way_and_the_others_follow():
-    slots, log, release = Slots(3, patience=HOUR), [], asyncio.Event()
+    slots, log, release = RequestLimiter(3, patience=HOUR), [], asyncio.Event()
     tasks = [asyncio.ensure_future(held(slots, log, release)) for _ in range(5)]
     await turns()
     assert 3 == len(log)
@@ -36,7 +36,7 @@ async def test_as_many_as_there_are_slots_are_under_way_and_the_others_follow():
 
 
 async def test_who_has_waited_long_enough_goes_without_a_slot_and_gives_none_back():
-    slots, log, release = Slots(1, patience=0.01), [], asyncio.Event()
+    slots, log, release = RequestLimiter(1, patience=0.01), [], asyncio.Event()
     tasks = [asyncio.ensure_future(held(slots, log, release)) for _ in range(3)]
     while len(log) < 3:  # noqa: ASYNC110 -- time passes
         await asyncio.sleep(0.001)
@@ -46,7 +46,7 @@ async def test_who_has_waited_long_enough_goes_without_a_slot_and_gives_none_bac
 
 
 async def test_a_waiter_that_is_cancelled_leaves_its_place_to_the_next():
-    slots, log, release = Slots(1, patience=HOUR), [], asyncio.Event()
+    slots, log, release = RequestLimiter(1, patience=HOUR), [], asyncio.Event()
     tasks = [asyncio.ensure_future(held(slots, log, release)) for _ in range(3)]
     await turns()
     tasks[1].cancel()
@@ -63,10 +63,10 @@ def test_the_sessions_of_a_client_share_as_many_slots_as_it_keeps_connections(op
         api_key="sk-slots", http_client=openai.DefaultAsyncHttpxClient(verify=False, **given)
     )
     one, other = (OpenAIConversationsSession(openai_client=client) for _ in range(2))
-    slots = one._clients._gateway.slots
-    assert slots is other._clients._gateway.slots
+    slots = one._clients._gateway.limiter
+    assert slots is other._clients._gateway.limiter
     assert count == slots._semaphore._value
 
 
 def test_a_client_without_connections_needs_no_slots(client):
-    assert OpenAIConversationsSession(openai_client=client)._clients._gateway.slots is None
+    assert OpenAIConversationsSession(openai_client=client)._clients._gateway.limiter is None

@@ -11,15 +11,12 @@ import openai
 import pytest
 
 from openai_sessions import UnsettledWriteError
-from openai_sessions._conversation import Conversation
-from openai_sessions._failures import classify
-from openai_sessions._gateway import Gateway
-from openai_sessions._holding import Held
-from openai_sessions._owned import InterruptedOperationError, Interruption
-from openai_sessions._policy import RetryPolicy
-from openai_sessions._receipts import Receipt, SentItems
-from openai_sessions._retrying import Retrier
-from openai_sessions._writing import append_items, delete_appended
+from openai_sessions._api.client import ConversationsClient
+from openai_sessions._api.retries import Retrier, RetryPolicy, classify
+from openai_sessions._conversation.locked import LockedConversation
+from openai_sessions._conversation.shielding import Cancellation, OperationCancelledError
+from openai_sessions._conversation.state import Conversation, Receipt, SentItems
+from openai_sessions._conversation.writing import append_items, delete_appended
 from tests.wire import HTTP_FAMILY, Call, Wire, error, page
 
 POLICY = RetryPolicy(attempts=2, initial_wait=0.25, settle_after=0.125)
@@ -63,18 +60,20 @@ class Server:
             classify=classify, policy=policy, sleep=self._sleep, clock=lambda: 0.0, random=lambda: 0.0
         )
         self.wire = Wire(self._answer)
-        self.held = Held(Gateway(self.wire.client, timeout=None, retrier=retrier), "conv_1", Conversation())
+        self.held = LockedConversation(
+            ConversationsClient(self.wire.client, timeout=None, retrier=retrier), "conv_1", Conversation()
+        )
         self.interrupts_at = ""
 
     async def _sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         if self.interrupts_at == "sleep":
-            self.held.interruption.set()
+            self.held.cancellation.set()
             await asyncio.Event().wait()
 
     async def _answer(self, call: Call) -> Any:
         if call.method == self.interrupts_at:
-            self.held.interruption.set()
+            self.held.cancellation.set()
         steps = self._script.get(call.method.lower(), [])
         step = steps.pop(0) if steps else "well"
         if step in FAILURES:
@@ -111,9 +110,9 @@ class Server:
         return await append_items(self.held, users(*texts))
 
     @property
-    def doubts(self) -> list[tuple[str, int]]:
+    def in_doubt(self) -> list[tuple[str, int]]:
         """The first text of each request in doubt, and how often it was sent."""
-        return [(doubt.sent.items[0]["content"], doubt.sent.sends) for doubt in self.held.known.doubts]
+        return [(doubt.sent.items[0]["content"], doubt.sent.sends) for doubt in self.held.known.in_doubt]
 
     @property
     def unsettled(self) -> Receipt:
@@ -131,46 +130,46 @@ async def test_the_pauses_are_those_of_the_policy():
 async def test_a_request_that_is_found_is_in_no_doubt():
     server = Server(post="lost")
     assert await server.append("a") == ["a.0"]
-    assert (["x", "a"], []) == (server.texts, server.doubts)
+    assert (["x", "a"], []) == (server.texts, server.in_doubt)
 
 
 async def test_a_request_that_was_sent_again_is_in_doubt_once():
     server = Server(post="cut")
     await server.append("a")
-    assert [("a", 1)] == server.doubts
+    assert [("a", 1)] == server.in_doubt
 
 
 async def test_a_copy_that_was_found_is_no_longer_in_doubt_and_the_other_is():
     server = Server(post="cut lost")
     assert await server.append("a") == ["a.0"]
-    assert [("a", 1)] == server.doubts
+    assert [("a", 1)] == server.in_doubt
 
 
 async def test_all_sends_that_were_not_found_are_one_doubt():
     server = Server(post="cut cut")
     with pytest.raises(openai.APIConnectionError):
         await server.append("a")
-    assert [("a", 2)] == server.doubts
+    assert [("a", 2)] == server.in_doubt
     assert not server.held.known.unsettled
 
 
 async def test_each_request_of_a_write_has_a_doubt_of_its_own():
     server = Server(post="cut well cut")
     await server.append(*TWENTY, "b")
-    assert [("a0", 1), ("b", 1)] == server.doubts
+    assert [("a0", 1), ("b", 1)] == server.in_doubt
 
 
 async def test_of_two_copies_the_first_stays():
     server = Server(post="cut twice")
     assert await server.append("a") == ["a.0"]
-    assert (["x", "a"], []) == (server.texts, server.doubts)
+    assert (["x", "a"], []) == (server.texts, server.in_doubt)
 
 
 async def test_a_write_whose_look_fails_is_looked_for_once_more_before_it_is_undone():
     server = Server(post="cut", get="well refused")
     with pytest.raises(openai.PermissionDeniedError):
         await server.append("a")
-    assert [("a", 1)] == server.doubts
+    assert [("a", 1)] == server.in_doubt
     assert not server.held.known.unsettled
 
 
@@ -178,7 +177,7 @@ async def test_what_that_look_finds_is_deleted():
     server = Server(post="lost", get="well refused")
     with pytest.raises(openai.PermissionDeniedError):
         await server.append("a")
-    assert (["x"], []) == (server.texts, server.doubts)
+    assert (["x"], []) == (server.texts, server.in_doubt)
 
 
 def request_of(*texts: str, sends: int, after: tuple[str, ...] = ("x.0",)) -> SentItems:
@@ -234,7 +233,7 @@ async def test_a_write_that_is_cut_by_others_than_its_caller_is_undone():
 
 async def test_undoing_a_write_that_was_cut_by_others_does_not_take_longer_than_the_grace():
     server = Server(post="well stall", delete="stall")
-    server.held = replace(server.held, interruption=Interruption(grace=0.01))
+    server.held = replace(server.held, cancellation=Cancellation(grace=0.01))
     task = asyncio.ensure_future(server.append(*TWENTY, "b"))
     await server.stalled.wait()
     task.cancel()
@@ -246,7 +245,7 @@ async def test_undoing_a_write_that_was_cut_by_others_does_not_take_longer_than_
 
 async def test_undoing_a_write_that_failed_by_itself_may_take_longer_than_the_grace():
     server = Server(post="well refused")
-    server.held = replace(server.held, interruption=Interruption(grace=0.0))
+    server.held = replace(server.held, cancellation=Cancellation(grace=0.0))
     with pytest.raises(openai.PermissionDeniedError):
         await server.append(*TWENTY, "b")
     assert ["x"] == server.texts
@@ -256,7 +255,7 @@ async def test_a_write_whose_time_is_over_is_left_unknown(caplog):
     server = Server(post="well stall")
     task = asyncio.ensure_future(server.append(*TWENTY, "b"))
     await server.stalled.wait()
-    server.held.interruption.is_over = True
+    server.held.cancellation.is_over = True
     task.cancel()
     with caplog.at_level(logging.WARNING, "openai_sessions"):
         await asyncio.wait({task})
@@ -315,7 +314,7 @@ ITEMS = "/conversations/conv_1/items"
 async def test_a_write_that_is_interrupted_before_its_first_request_makes_none():
     server = Server()
     server.interrupts_at = "GET"
-    with pytest.raises(InterruptedOperationError):
+    with pytest.raises(OperationCancelledError):
         await server.append("a")
     assert [f"GET {ITEMS}"] == str(server.wire).split("\n")
 
@@ -323,7 +322,7 @@ async def test_a_write_that_is_interrupted_before_its_first_request_makes_none()
 async def test_a_write_that_is_interrupted_between_two_requests_deletes_without_a_look():
     server = Server()
     server.interrupts_at = "POST"
-    with pytest.raises(InterruptedOperationError):
+    with pytest.raises(OperationCancelledError):
         await server.append(*TWENTY, "b")
     methods = [call.method for call in server.wire.calls]
     assert ["GET", "POST", *["DELETE"] * 20] == methods
@@ -340,7 +339,7 @@ async def test_a_write_that_is_interrupted_is_not_tried_again():
 async def test_a_wait_ends_when_the_write_is_interrupted():
     server = Server(post="locked")
     server.interrupts_at = "sleep"
-    with pytest.raises(InterruptedOperationError):
+    with pytest.raises(OperationCancelledError):
         await asyncio.wait_for(server.append("a"), 5)
     assert [0.5] == server.slept
 

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Engine
 
 from openai_sessions import RetryPolicy
 from openai_sessions.directory import SessionDirectory
-from openai_sessions.errors.directory import NameNotFoundError, NameTakenError
+from openai_sessions.errors import NameNotFoundError, NameTakenError
 
 POLICY = RetryPolicy(attempts=8, initial_wait=0.001, max_wait=0.02, settle_after=0.002)
 LONG_AGO = timedelta(days=1)

@@ -5,16 +5,11 @@ import logging
 import openai
 import pytest
 
-from openai_sessions import (
-    ConversationNotCreatedError,
-    ForkPointError,
-    NameNotFoundError,
-    NameTakenError,
-    UnfinishedForkError,
-)
+from openai_sessions import ConversationNotCreatedError
 from openai_sessions.directory import BranchEntry, NamedSession
-from openai_sessions.directory._tables import leftovers
+from openai_sessions.directory._database import leftovers
 from openai_sessions.emulator import Fault
+from openai_sessions.errors import ForkPointError, NameNotFoundError, NameTakenError, UnfinishedForkError
 
 from .stage import held, hooked_client, in_tables, rows, user
 

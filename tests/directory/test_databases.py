@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import text, update
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from openai_sessions import DirectorySchemaError
 from openai_sessions.directory import SessionDirectory
-from openai_sessions.directory._tables import schema
+from openai_sessions.directory._database import schema
+from openai_sessions.errors import DirectorySchemaError
 from tests.examples.stand_in import ROOT
 
 from .stage import rows, user

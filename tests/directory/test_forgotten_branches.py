@@ -3,9 +3,10 @@
 import openai
 import pytest
 
-from openai_sessions import CurrentBranchError, NameNotFoundError, Usage
-from openai_sessions.directory._tables import usage
+from openai_sessions import Usage
+from openai_sessions.directory._database import usage
 from openai_sessions.emulator import Fault
+from openai_sessions.errors import CurrentBranchError, NameNotFoundError
 
 from .stage import CREATE, held, hooked_client, in_tables, made, rows, user
 

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from openai_sessions.directory._tables import branches, creations, leftovers
+from openai_sessions.directory._database import branches, creations, leftovers
 
 from .deeds import assert_whole, batch
 from .stage import held, rows

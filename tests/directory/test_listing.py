@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openai_sessions import NameNotFoundError, NameTakenError
 from openai_sessions.directory import SessionDirectory, SessionEntry
+from openai_sessions.errors import NameNotFoundError, NameTakenError
 
 from .stage import held, in_tables, user
 

@@ -46,7 +46,7 @@ async def test_loser_whose_deletion_fails_is_swept(racing, emulator, url, caplog
     emulator.inject(Fault("error_500_before"), operation="delete_conversation", times=6)
     with caplog.at_level(logging.WARNING, "openai_sessions"):
         first, _ = await begin_at_once(racing)
-    from openai_sessions.directory._tables import leftovers  # noqa: PLC0415 - read below
+    from openai_sessions.directory._database import leftovers  # noqa: PLC0415 - read below
 
     (left,) = await rows(url, leftovers)
     assert ("user_1", "lost a race") == (left["name"], left["reason"])

@@ -4,15 +4,10 @@ import asyncio
 
 import pytest
 
-from openai_sessions import (
-    ConversationNotFoundError,
-    ConversationRegisteredError,
-    DeletionPendingError,
-    NameTakenError,
-    OpenAIConversationsSession,
-)
+from openai_sessions import ConversationNotFoundError, OpenAIConversationsSession
 from openai_sessions.directory import NamedSession
 from openai_sessions.emulator import Fault
+from openai_sessions.errors import ConversationRegisteredError, DeletionPendingError, NameTakenError
 
 from .stage import CREATE, held, hooked_client, in_tables, made, user
 

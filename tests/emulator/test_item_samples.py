@@ -8,8 +8,8 @@ from openai.types.conversations.conversation_item import McpCall
 from pydantic import TypeAdapter
 
 from openai_sessions.emulator import Emulator
-from openai_sessions.emulator._item_schema import ITEM_TYPES
-from openai_sessions.emulator._validation import INCLUDABLE
+from openai_sessions.emulator._items import INCLUDABLE
+from openai_sessions.emulator._schema import ITEM_TYPES
 from tests.fixtures.documents import listed_validators
 from tests.fixtures.samples import SAMPLE_NAMES, sample
 

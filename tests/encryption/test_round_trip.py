@@ -5,10 +5,9 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_sessions._items import checked_item, to_replay, to_stored
+from openai_sessions._items.forms import checked_item, to_replay, to_stored
 from openai_sessions.encryption import EncryptedSession
-from openai_sessions.encryption._envelope import Sealer
-from openai_sessions.encryption._keys import checked_keys, session_cipher
+from openai_sessions.encryption._envelope import Sealer, checked_keys, session_cipher
 from tests.strategies import json_values, written_items
 
 from .stores import KEY, ListSession

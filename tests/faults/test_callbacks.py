@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from openai_sessions import RetryEvent
+from openai_sessions.session import RetryEvent
 
 from .stage import Gate, cut_after_commit
 from .world import FAILURES, Spot, texts, users

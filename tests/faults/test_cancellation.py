@@ -70,8 +70,8 @@ def rollback_that_looks(world, stage, session, gate):
 
 def sleep_at(session, gate):
     """Let the session come to the gate in the place of its waits."""
-    gateway = session._clients._gateway
-    gateway.retrier = replace(gateway.retrier, sleep=gate.pause)
+    client = session._clients._gateway
+    client.retrier = replace(client.retrier, sleep=gate.pause)
 
 
 PHASES = {

@@ -110,11 +110,11 @@ async def test_an_operation_during_doubt_lists_once(world, stage, session, opera
 def later(session):
     """Return a function that lets time pass, in timeouts."""
     now = [0.0]
-    gateway = session._clients._gateway
-    gateway.retrier = replace(gateway.retrier, clock=lambda: now[0])
+    client = session._clients._gateway
+    client.retrier = replace(client.retrier, clock=lambda: now[0])
 
     def pass_by(timeouts):
-        now[0] += timeouts * gateway.timeout
+        now[0] += timeouts * client.timeout
 
     pass_by.session = session
     return pass_by
@@ -275,7 +275,7 @@ async def test_a_conversation_deleted_before_the_look_is_not_found_and_leaves_no
     with pytest.raises(asyncio.CancelledError if cancelled else ConversationNotFoundError):
         await writing
     assert session.unsettled == ()
-    assert session._conversation.known.doubts == []
+    assert session._conversation.known.in_doubt == []
 
 
 async def test_a_listing_that_is_not_found_although_the_conversation_is_there_leaves_a_receipt(

@@ -10,7 +10,8 @@ import warnings
 import openai
 import pytest
 
-from openai_sessions import Settlement, UnsettledWarning, UnsettledWriteError
+from openai_sessions import UnsettledWarning, UnsettledWriteError
+from openai_sessions.session import Settlement
 
 from .world import ALWAYS, Spot, texts, users
 

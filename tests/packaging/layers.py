@@ -5,85 +5,27 @@ from __future__ import annotations
 import ast
 from pathlib import PurePath
 
-CORE = (
-    "_lazy_names",
-    "errors",
-    "_types",
-    "_closing",
-    "_observing",
-    "_operations",
-    "_plain_json",
-    "_item_types",
-    "_items",
-    "_item_texts",
-    "_pairing",
-    "_turns",
-    "_turn_limits",
-    "_fork_points",
-    "tokens",
-    "_same_item",
-    "_planning",
-    "_usage",
-    "_arguments",
-    "_policy",
-    "_retrying",
-    "_failures",
-    "_answers",
-    "_slots",
-    "_requests",
-    "_gateway",
-    "_locking",
-    "_owned",
-    "_plugged_lock",
-    "_per_loop",
-    "_clients",
-    "_receipts",
-    "_packed_ids",
-    "_conversation",
-    "_counting",
-    "_pages",
-    "_reading",
-    "_history",
-    "_holding",
-    "_settling",
-    "_writing",
-    "_removing",
-    "_agents",
-    "_lazy_conversation",
-    "_unread",
-    "_resource",
-    "_identity",
-    "_metadata",
-    "_usage_keeping",
-    "_compactable",
-    "_turn_reading",
-    "_forking",
-    "_streaming",
-    "session",
-    "_starting",
+LAYERS = (
+    ("errors", "_instrumentation"),
+    ("_items", "_arguments"),
+    ("_api", "_agents", "tokens"),
+    ("_conversation",),
+    ("session",),
+    ("encryption", "directory", "transfer", "sync", "telemetry"),
+    ("testing",),
+    ("cli",),
 )
-"""Each module or package imports only from those before it."""
+"""Each part of the package imports from its own layer and from those before it, without cycles."""
 
-PACKAGES = {
-    "telemetry": CORE,
-    "encryption": CORE,
-    "directory": CORE,
-    "sync": CORE,
-    "transfer": CORE,
-    "emulator": (),
-    "testing": (*CORE, "emulator"),
-    "cli": (*CORE, "directory", "transfer", "emulator", "testing"),
-}
-"""Which parts of the package each of these may import, beside itself."""
+APART = "emulator"
+"""Imports nothing of the others; `testing` and `cli` import it."""
 
-ONLY_IMPORTERS = {
-    "openai": ("_requests", "_gateway", "_failures"),
-    "tenacity": ("_retrying",),
-    "tiktoken": ("tokens",),
-}
-"""Which modules of the core alone import these at run time."""
+ONLY_IMPORTERS = {"openai": "_api", "tenacity": "_api", "tiktoken": "tokens"}
+"""Which part of the core alone imports these at run time."""
 
 ROOT = "openai_sessions"
+
+CORE = {part for layer in LAYERS[:5] for part in layer}
 
 
 def imported(source, path):
@@ -107,7 +49,7 @@ def imported(source, path):
 
 
 def run_time_nodes(tree):
-    """Yield all nodes but those under `if TYPE_CHECKING:`."""
+    """Yield all nodes except those under `if TYPE_CHECKING:`."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             for otherwise in node.orelse:
@@ -120,24 +62,46 @@ def run_time_nodes(tree):
 
 def broken(source, path):
     """Return the imports of a file that its layer forbids."""
-    return [name for name in imported(source, path) if not allowed(name, layer_of(path))]
+    part = part_of(path)
+    return [name for name in imported(source, path) if not allowed(name, part)]
 
 
-def layer_of(path):
-    """Return the module of the core or the subpackage that a file belongs to."""
+def part_of(path):
+    """Return the part of the package that a file belongs to: a package or module of its root."""
     return PurePath(path).parts[1].removesuffix(".py")
 
 
-def allowed(name, layer):
-    """Tell whether a layer may import a module."""
+def allowed(name, part):
+    """Return whether a part of the package may import a module."""
     top, _, inside = name.partition(".")
     if top == ROOT:
-        return inside.partition(".")[0] in above(layer)
-    return layer not in CORE or layer in ONLY_IMPORTERS.get(top, (layer,))
+        return inside.partition(".")[0] in importable_from(part)
+    return part not in CORE or ONLY_IMPORTERS.get(top, part) == part
 
 
-def above(layer):
-    """Return the parts of the package that a layer may import."""
-    if layer in PACKAGES:
-        return (*PACKAGES[layer], layer)
-    return CORE[: CORE.index(layer) + 1]  # a package imports from itself
+def importable_from(part):
+    """Return the parts of the package that one part may import."""
+    if part == APART:
+        return {APART}
+    above = next(index for index, layer in enumerate(LAYERS) if part in layer)
+    parts = {each for layer in LAYERS[: above + 1] for each in layer}
+    return parts | {APART} if part in ("testing", "cli") else parts
+
+
+def cycles(imports):
+    """Return the parts that import each other, directly or through others.
+
+    Args:
+        imports: The parts that each part imports.
+    """
+
+    def reached(part):
+        seen, waiting = set(), [part]
+        while waiting:
+            for other in imports.get(waiting.pop(), ()):
+                if other not in seen:
+                    seen.add(other)
+                    waiting.append(other)
+        return seen
+
+    return {part for part in imports if part in reached(part)}

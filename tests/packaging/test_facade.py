@@ -1,5 +1,6 @@
 """What the root of the package offers, and what its distribution says."""
 
+import importlib
 import re
 
 import pytest
@@ -10,51 +11,17 @@ from tests.examples.stand_in import ROOT
 PYPROJECT = (ROOT / "pyproject.toml").read_text()
 
 
-def test_root_exports_exactly_what_is_documented():
-    assert openai_sessions.__all__ == [
-        "ClientLoopError",
-        "ConversationNotCreatedError",
-        "ConversationNotFoundError",
-        "ConversationRegisteredError",
-        "CurrentBranchError",
-        "CursorError",
-        "DeletionPendingError",
-        "DirectorySchemaError",
-        "EncryptedSession",
-        "ForkParent",
-        "ForkPointError",
-        "ForkVerificationError",
-        "InvalidItemError",
-        "InvalidResponseError",
-        "InvalidUsageError",
-        "MetadataFullError",
-        "NameNotFoundError",
-        "NameTakenError",
-        "OpenAIConversationsSession",
-        "PossibleOrphan",
-        "RequestTimeoutError",
-        "RetryBudget",
-        "RetryEvent",
-        "RetryPolicy",
-        "SessionError",
-        "Settlement",
-        "SkippedItems",
-        "TransferConflictError",
-        "TransferFileError",
-        "TransferReport",
-        "TransferVerificationError",
-        "Turn",
-        "UnfinishedForkError",
-        "UnsettledTransferError",
-        "UnsettledWarning",
-        "UnsettledWriteError",
-        "Usage",
-        "VocabularyError",
-        "copy_session",
-        "export_session",
-        "import_session",
-        "start_openai_conversations_session",
-    ]
+def test_root_exports_at_most_twenty_names():
+    assert len(openai_sessions.__all__) <= 20
+
+
+def test_stub_lists_the_names_of_the_root():
+    """Type checkers read the stub; at run time the table of the root counts."""
+    stub = (ROOT / "openai_sessions/__init__.pyi").read_text()
+    listed = re.findall(r"^from (openai_sessions\.\w+) import (\w+) as \2$", stub, re.MULTILINE)
+    assert openai_sessions.__all__ == sorted(name for _, name in listed)
+    for module, name in listed:
+        assert getattr(importlib.import_module(module), name) is getattr(openai_sessions, name)
 
 
 def test_every_export_is_there_and_documented():

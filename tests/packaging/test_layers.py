@@ -1,10 +1,9 @@
-"""Each module imports only from the layers above its own."""
+"""Each part of the package imports only from its own layer and from those before it."""
 
 import pytest
 
-from tests.docs.markdown import table_after
 from tests.examples.stand_in import ROOT
-from tests.packaging.layers import CORE, PACKAGES, broken, imported
+from tests.packaging.layers import APART, LAYERS, broken, cycles, imported, part_of
 
 MODULES = sorted(
     str(path.relative_to(ROOT))
@@ -12,56 +11,64 @@ MODULES = sorted(
     if path != ROOT / "openai_sessions/__init__.py"
 )
 
+LOADED_LATE = ("_instrumentation", "telemetry")
+"""The exception: `_instrumentation` loads `telemetry` once the application has set a provider."""
+
 
 @pytest.mark.parametrize("path", MODULES)
 def test_module_keeps_to_its_layer(path):
     assert broken((ROOT / path).read_text(), path) == []
 
 
-@pytest.mark.parametrize("path", [*MODULES, "openai_sessions/__init__.py"])
-def test_module_is_under_300_lines(path):
-    assert len((ROOT / path).read_text().splitlines()) < 300
+def test_every_part_has_one_layer():
+    parts = [*(part for layer in LAYERS for part in layer), APART]
+    assert sorted({part_of(path) for path in MODULES}) == sorted(parts)
 
 
-def test_every_module_has_a_layer():
-    parts = {path.split("/")[1].removesuffix(".py") for path in MODULES}
-    assert parts == {*CORE, *PACKAGES}
+def test_no_parts_import_each_other():
+    imports = {}
+    for path in MODULES:
+        part = part_of(path)
+        others = {
+            name.split(".")[1]
+            for name in imported((ROOT / path).read_text(), path)
+            if name.startswith("openai_sessions.")
+        }
+        imports.setdefault(part, set()).update(others - {part})
+    assert cycles(imports) == set()
 
 
-def test_layers_are_those_of_the_documents():
-    rows = table_after((ROOT / "CONTRIBUTING.md").read_text(), "## Layers")
-    documented = [row[0].strip("`/").removesuffix(".py") for row in rows]
-    assert documented == [*CORE, *PACKAGES]
+def test_cycles_are_found():
+    assert cycles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == {"b", "c"}
 
 
 @pytest.mark.parametrize(
-    ("layer", "source", "expected"),
+    ("module", "source", "expected"),
     [
-        ("_reading", "from openai_sessions._writing import append", ["openai_sessions._writing"]),
-        ("_reading", "from ._writing import append", ["openai_sessions._writing"]),
-        ("_reading", "from openai_sessions import _writing", ["openai_sessions._writing"]),
-        ("_reading", "import openai_sessions", ["openai_sessions"]),
-        ("_reading", "from . import session", ["openai_sessions.session"]),
-        ("_reading", "from openai_sessions import SessionError", ["openai_sessions.SessionError"]),
-        ("_reading", "def f():\n    import tenacity", ["tenacity"]),
-        ("_reading", "from openai.types import Model", ["openai.types"]),
-        ("_reading", "if TYPE_CHECKING:\n    import openai\nelse:\n    import tenacity", ["tenacity"]),
-        ("_reading", "from openai_sessions._gateway import Gateway\nimport json", []),
-        ("_gateway", "import openai", []),
+        ("_api/client", "from openai_sessions.session import append", ["openai_sessions.session"]),
+        ("_api/client", "from ..session import append", ["openai_sessions.session"]),
+        ("_api/client", "from openai_sessions import session", ["openai_sessions.session"]),
+        ("_api/client", "import openai_sessions", ["openai_sessions"]),
+        ("_api/client", "from openai_sessions import SessionError", ["openai_sessions.SessionError"]),
+        ("_items/forms", "def f():\n    import tenacity", ["tenacity"]),
+        ("_items/forms", "from openai.types import Model", ["openai.types"]),
+        ("session", "if TYPE_CHECKING:\n    import openai\nelse:\n    import tenacity", ["tenacity"]),
+        ("_conversation/reading", "from openai_sessions._api.client import Page\nimport json", []),
+        ("_api/client", "import openai", []),
         ("emulator/_app", "from openai_sessions.errors import SessionError", ["openai_sessions.errors"]),
         ("emulator/_app", "from ._store import Store\nimport openai", []),
-        ("emulator/_app", "from ..session import Session", ["openai_sessions.session"]),
         ("cli/_demo", "from openai_sessions.emulator import Emulator", []),
+        ("transfer/_copying", "from openai_sessions.emulator import Emulator", ["openai_sessions.emulator"]),
     ],
 )
-def test_broken_imports_are_found(layer, source, expected):
-    assert broken(source, f"openai_sessions/{layer}.py") == expected
+def test_broken_imports_are_found(module, source, expected):
+    assert broken(source, f"openai_sessions/{module}.py") == expected
 
 
 def test_relative_imports_are_made_absolute():
-    source = "from .._types import Item\nfrom ._a import b\nfrom . import c"
+    source = "from .._items import types\nfrom ._a import b\nfrom . import c"
     assert imported(source, "openai_sessions/testing/_checks.py") == [
-        "openai_sessions._types",
+        "openai_sessions._items",
         "openai_sessions.testing._a",
         "openai_sessions.testing",
     ]

@@ -8,7 +8,7 @@ import pytest
 
 from openai_sessions import OpenAIConversationsSession
 from openai_sessions.emulator import Emulator
-from tests.core.listing import Listing, texts
+from tests.core.listing import ItemList, texts
 from tests.faults.stage import Stage, cut_after_commit
 from tests.wire import FAST, Wire
 
@@ -17,22 +17,22 @@ from .shelves import EmulatorShelf, stored
 NEWEST = ("desc", None)
 
 
-async def known(count: int, **options) -> tuple[Listing, OpenAIConversationsSession]:
-    listing = Listing(count, **options)
+async def known(count: int, **options) -> tuple[ItemList, OpenAIConversationsSession]:
+    listing = ItemList(count, **options)
     session = listing.session(history="incremental")
     assert texts(await session.get_items()) == listing.ids
     listing.forget()
     return listing, session
 
 
-async def requests_of_a_read(listing: Listing, session: OpenAIConversationsSession) -> list:
+async def requests_of_a_read(listing: ItemList, session: OpenAIConversationsSession) -> list:
     listing.forget()
     assert texts(await session.get_items()) == listing.ids
     return listing.cursors
 
 
 async def test_the_first_read_is_a_full_one():
-    listing = Listing(450)
+    listing = ItemList(450)
     session = listing.session(history="incremental")
     assert texts(await session.get_items()) == listing.ids
     assert len(listing.asked) == 5
@@ -106,7 +106,7 @@ async def test_a_limited_read_takes_its_pages_and_forgets_nothing():
 
 
 async def test_a_limited_read_makes_no_history_known():
-    listing = Listing(450)
+    listing = ItemList(450)
     session = listing.session(history="incremental")
     assert texts(await session.get_items(limit=450)) == listing.ids
     assert len(await requests_of_a_read(listing, session)) == 5

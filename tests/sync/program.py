@@ -80,7 +80,7 @@ def forks_with_a_client_of_its_own(conversation_id):
     """Use a session in a child process whose client the parent has used."""
     from openai import AsyncOpenAI  # noqa: PLC0415 -- only here
 
-    from openai_sessions import ClientLoopError  # noqa: PLC0415
+    from openai_sessions.errors import ClientLoopError  # noqa: PLC0415
 
     session = OpenAIConversationsSession(conversation_id=conversation_id, openai_client=AsyncOpenAI())
     session.get_items()

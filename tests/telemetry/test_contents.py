@@ -10,7 +10,7 @@ import pytest
 
 from openai_sessions import OpenAIConversationsSession
 from openai_sessions.emulator import Fault
-from openai_sessions.telemetry._contents import CAPTURE, as_records, is_captured
+from openai_sessions.telemetry._observer import CAPTURE, as_records, is_captured
 from tests.wire import FAST, Wire, error
 
 from .recording import Recording

@@ -199,7 +199,7 @@ NO_OPERATIONS = {"aclose"}
 @pytest.mark.parametrize("kind", [OpenAIConversationsSession, NamedSession])
 def test_every_public_coroutine_method_of_a_session_is_an_operation(kind):
     def is_observed(method):
-        return method.__code__.co_filename.endswith("_operations.py")
+        return method.__code__.co_filename.endswith("_instrumentation.py")
 
     methods = {
         name: method

@@ -8,8 +8,14 @@ from contextlib import contextmanager
 import pytest
 from opentelemetry import metrics, trace
 
-from openai_sessions._observing import Counted, _opentelemetry, current_observer, observed_by
-from openai_sessions._operations import one_or_none, operation
+from openai_sessions._instrumentation import (
+    Counted,
+    _opentelemetry,
+    current_observer,
+    observed_by,
+    one_or_none,
+    operation,
+)
 from openai_sessions.telemetry._observer import Telemetry, _version
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from openai_sessions._items import to_replay
+from openai_sessions._items.forms import to_replay
 from tests.fixtures.samples import SAMPLE_NAMES, sample
 
 _LISTED_ONLY = "message_listed_only_parts"

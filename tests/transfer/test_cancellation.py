@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from openai_sessions import OpenAIConversationsSession, TransferReport, copy_session
+from openai_sessions import OpenAIConversationsSession, copy_session
+from openai_sessions.transfer import TransferReport
 from tests.faults.cancelling import WAYS, task_cancel
 from tests.faults.stage import Gate
 from tests.faults.world import texts

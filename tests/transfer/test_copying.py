@@ -7,15 +7,9 @@ import pytest
 from cryptography.fernet import Fernet
 
 import openai_sessions.sync
-from openai_sessions import (
-    EncryptedSession,
-    InvalidItemError,
-    OpenAIConversationsSession,
-    TransferConflictError,
-    TransferReport,
-    TransferVerificationError,
-    copy_session,
-)
+from openai_sessions import EncryptedSession, InvalidItemError, OpenAIConversationsSession, copy_session
+from openai_sessions.errors import TransferConflictError, TransferVerificationError
+from openai_sessions.transfer import TransferReport
 
 from .items import every_kind, turns, users
 

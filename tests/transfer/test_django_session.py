@@ -7,15 +7,10 @@ from uuid import uuid4
 
 import pytest
 
-from openai_sessions import (
-    OpenAIConversationsSession,
-    TransferConflictError,
-    TransferReport,
-    copy_session,
-    export_session,
-    import_session,
-)
+from openai_sessions import OpenAIConversationsSession, copy_session, export_session, import_session
+from openai_sessions.errors import TransferConflictError
 from openai_sessions.testing import CHECKS, check_session
+from openai_sessions.transfer import TransferReport
 from tests.examples.stand_in import ROOT
 
 from .items import every_kind, turns, users

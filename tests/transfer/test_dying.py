@@ -10,14 +10,9 @@ from contextlib import contextmanager
 import agents
 import pytest
 
-from openai_sessions import (
-    OpenAIConversationsSession,
-    TransferReport,
-    copy_session,
-    export_session,
-    import_session,
-)
+from openai_sessions import OpenAIConversationsSession, copy_session, export_session, import_session
 from openai_sessions.emulator import Fault
+from openai_sessions.transfer import TransferReport
 from tests.examples.stand_in import ROOT, environment
 from tests.processes.staff import SECONDS
 from tests.processes.test_dying import reached

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from openai_sessions import TransferReport, UnsettledTransferError, copy_session
+from openai_sessions import copy_session
+from openai_sessions.errors import UnsettledTransferError
+from openai_sessions.transfer import TransferReport
 from tests.faults.on_the_wire import POLICY
 from tests.faults.world import ALWAYS, FAILURES, Spot, spots, texts
 

@@ -13,18 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import openai_sessions.transfer as public
-from openai_sessions import (
-    InvalidItemError,
-    OpenAIConversationsSession,
-    TransferConflictError,
-    TransferFileError,
-    TransferReport,
-    export_session,
-    import_session,
-)
-from openai_sessions.transfer import read_header
-from openai_sessions.transfer._journal import Journal
-from openai_sessions.transfer._lines import from_line, to_line
+from openai_sessions import InvalidItemError, OpenAIConversationsSession, export_session, import_session
+from openai_sessions.errors import TransferConflictError, TransferFileError
+from openai_sessions.transfer import TransferReport, read_header
+from openai_sessions.transfer._files import from_line, to_line
+from openai_sessions.transfer._sessions import Journal
 from tests.reading.changes import some
 
 from .items import every_kind, turns, users

@@ -8,15 +8,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from openai_sessions import (
-    ConversationNotCreatedError,
-    ConversationNotFoundError,
-    CursorError,
-    OpenAIConversationsSession,
-)
-from openai_sessions._items import to_replay
-from openai_sessions._streaming import whole_until
+from openai_sessions import ConversationNotCreatedError, ConversationNotFoundError, OpenAIConversationsSession
+from openai_sessions._conversation.iterating import whole_until
+from openai_sessions._items.forms import to_replay
 from openai_sessions.emulator import Fault
+from openai_sessions.errors import CursorError
 from tests.fixtures.samples import SAMPLE_NAMES, sample
 from tests.reading.changes import ORDERS, Change, moments, sizes, some
 from tests.reading.sequential import is_fair

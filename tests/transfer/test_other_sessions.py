@@ -9,15 +9,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from openai_sessions import (
-    OpenAIConversationsSession,
-    TransferConflictError,
-    TransferReport,
-    copy_session,
-    export_session,
-    import_session,
-)
+from openai_sessions import OpenAIConversationsSession, copy_session, export_session, import_session
 from openai_sessions.emulator import Emulator
+from openai_sessions.errors import TransferConflictError
+from openai_sessions.transfer import TransferReport
 from tests.conformance.agents_sessions import SESSIONS
 from tests.servers import client_of, smg_server
 

@@ -6,7 +6,7 @@ import itertools
 
 from hypothesis import strategies as st
 
-from openai_sessions._pairing import answer_keys, call_keys
+from openai_sessions._items.turns import answer_keys, call_keys
 
 PAIRS = {
     "apply_patch_call": ("apply_patch_call_output", "call_id", "call_id"),

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pytest
 
-from openai_sessions import UnfinishedForkError
 from openai_sessions.emulator import Emulator
+from openai_sessions.errors import UnfinishedForkError
 from tests.faults.on_the_wire import POLICY
 from tests.faults.world import ALWAYS, FAILURES, LIES, LOST, Spot, spots, texts, users
 from tests.servers import client_of

@@ -8,15 +8,14 @@ from hypothesis import HealthCheck, given, settings
 from openai_sessions import (
     ConversationNotCreatedError,
     ConversationNotFoundError,
-    ForkParent,
-    ForkPointError,
-    ForkVerificationError,
     OpenAIConversationsSession,
     RetryBudget,
     RetryPolicy,
 )
-from openai_sessions._items import to_stored
+from openai_sessions._items.forms import to_stored
 from openai_sessions.emulator import Emulator
+from openai_sessions.errors import ForkPointError, ForkVerificationError
+from openai_sessions.session import ForkParent
 from tests.faults.stage import Stage, after
 from tests.strategies import written_items
 from tests.wire import FAST
@@ -261,8 +260,8 @@ async def test_a_fork_has_the_settings_of_the_session(world):
         "conversation_id": fork.session_id,
         "session_settings": fork.session_settings,
     }
-    gateway = await fork._clients.gateway()
-    assert (gateway.timeout, gateway.retrier.policy.attempts) == (7, 1)
+    client = await fork._clients.client()
+    assert (client.timeout, client.retrier.policy.attempts) == (7, 1)
     assert await fork.get_items() == ITEMS[-2:]
     fork.session_settings.limit = 1
     assert session.session_settings.limit == 3

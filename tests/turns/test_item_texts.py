@@ -7,8 +7,8 @@ import json
 import pytest
 from hypothesis import given
 
-from openai_sessions._item_texts import item_texts, message_text
-from openai_sessions._items import replay_form
+from openai_sessions._items.forms import replay_form
+from openai_sessions._items.text import item_texts, message_text
 from openai_sessions.tokens import item_text
 from tests.strategies import stored_items
 

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_sessions._item_texts import item_text
-from openai_sessions._turn_limits import TurnLimits
-from openai_sessions._turns import turn_spans
+from openai_sessions._items.text import item_text
+from openai_sessions._items.turns import TurnLimits, turn_spans
 
 from .histories import assistant, call, interleaved, message, output, user
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from openai_sessions._pairing import answered_calls, partners
+from openai_sessions._items.turns import answered_calls, partners
 
 from .histories import PAIRS, assistant, call, output, reasoning, user
 

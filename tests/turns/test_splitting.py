@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 
-from openai_sessions._items import to_replay
-from openai_sessions._turns import is_user_message, safe_cuts, split_turns, turn_spans
+from openai_sessions._items.forms import to_replay
+from openai_sessions._items.turns import is_user_message, safe_cuts, split_turns, turn_spans
 from tests.strategies import histories
 
 from .histories import PAIRS, assistant, call, ids, interleaved, message, output, reasoning, torn, user

@@ -22,7 +22,8 @@ pytest.importorskip("tiktoken", reason="tiktoken is not installed")
 ROOT = Path(__file__).parents[2]
 
 FETCHING = """
-from openai_sessions import OpenAIConversationsSession, VocabularyError
+from openai_sessions import OpenAIConversationsSession
+from openai_sessions.errors import VocabularyError
 try:
     OpenAIConversationsSession(max_tokens=1000)
 except VocabularyError as error:

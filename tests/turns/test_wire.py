@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from openai_sessions import ForkParent, OpenAIConversationsSession
+from openai_sessions import OpenAIConversationsSession
+from openai_sessions.session import ForkParent
 from tests.wire import FAST, Wire, page
 
 from .histories import assistant, call, output, user

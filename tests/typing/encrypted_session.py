@@ -5,7 +5,8 @@ from __future__ import annotations
 from agents import Agent, Runner, Session, SQLiteSession
 from openai.types.responses import ResponseInputItemParam
 
-from openai_sessions import EncryptedSession, OpenAIConversationsSession, SkippedItems
+from openai_sessions import EncryptedSession, OpenAIConversationsSession
+from openai_sessions.encryption import SkippedItems
 
 
 def takes_a_session(session: Session) -> str:

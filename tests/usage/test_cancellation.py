@@ -5,7 +5,7 @@ import re
 import openai
 import pytest
 
-from openai_sessions._usage import USAGE_KEY, UsageRecord
+from openai_sessions._conversation.usage import USAGE_KEY, UsageRecord
 from tests.faults.cancelling import WAYS, asyncio_wait_for
 from tests.faults.stage import Gate
 from tests.wire import HTTP_FAMILY

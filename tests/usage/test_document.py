@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from openai_sessions._usage import UsageRecord
+from openai_sessions._conversation.usage import UsageRecord
 from tests.docs.markdown import code_blocks
 from tests.examples.stand_in import ROOT, run_python
 

@@ -7,7 +7,7 @@ from copy import copy
 import pytest
 from agents import ModelResponse
 
-from openai_sessions._usage import USAGE_KEY, UsageRecord
+from openai_sessions._conversation.usage import USAGE_KEY, UsageRecord
 from tests.faults.on_the_wire import POLICY
 from tests.faults.world import ALWAYS, FAILURES, Spot, spots
 

@@ -4,12 +4,8 @@ import asyncio
 
 import pytest
 
-from openai_sessions import (
-    ConversationNotFoundError,
-    InvalidResponseError,
-    MetadataFullError,
-    OpenAIConversationsSession,
-)
+from openai_sessions import ConversationNotFoundError, OpenAIConversationsSession
+from openai_sessions.errors import InvalidResponseError, MetadataFullError
 from tests.wire import Wire
 
 from .results import ONE, result_of

@@ -2,7 +2,7 @@
 
 import pytest
 
-from openai_sessions._usage import USAGE_KEY, WINDOW, UsageRecord
+from openai_sessions._conversation.usage import USAGE_KEY, WINDOW, UsageRecord
 from openai_sessions.emulator import Fault
 from tests.faults.on_the_wire import POLICY
 

@@ -8,12 +8,11 @@ from agents import Agent, OpenAIResponsesModel, Runner, function_tool
 from openai_sessions import (
     ConversationNotCreatedError,
     ConversationNotFoundError,
-    InvalidUsageError,
-    MetadataFullError,
     OpenAIConversationsSession,
     Usage,
 )
-from openai_sessions._usage import USAGE_KEY, UsageRecord
+from openai_sessions._conversation.usage import USAGE_KEY, UsageRecord
+from openai_sessions.errors import InvalidUsageError, MetadataFullError
 
 from .results import ONE, result_of, times
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openai_sessions import Usage
-from openai_sessions._usage import WINDOW, UsageRecord
+from openai_sessions._conversation.usage import WINDOW, UsageRecord
 
 from .results import ONE, result_of, times
 

@@ -8,7 +8,7 @@ from types import MappingProxyType, ModuleType
 from typing import Any
 
 from openai_sessions.testing._checks import _concurrency, _history, _limits, _round_trip, _sharing
-from openai_sessions.testing._sessions import Sessions
+from openai_sessions.testing._report import Sessions
 
 Check = Callable[[Sessions], Coroutine[Any, Any, None]]
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from openai_sessions.testing._checks._samples import message, messages, numbered
-from openai_sessions.testing._expectations import expect, expect_texts, text_of
-from openai_sessions.testing._sessions import Session, Sessions, together
+from openai_sessions.testing._report import Session, Sessions, expect, expect_texts, text_of, together
 
 _CALLS = 8
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from openai_sessions.testing._checks._samples import message, messages, numbered
-from openai_sessions.testing._expectations import expect, expect_texts, text_of
+from openai_sessions.testing._report import expect, expect_texts, text_of
 
 if TYPE_CHECKING:
-    from openai_sessions.testing._sessions import Sessions
+    from openai_sessions.testing._report import Sessions
 
 
 async def empty_history_reads_as_empty_list(sessions: Sessions) -> None:

@@ -6,10 +6,10 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from openai_sessions.testing._checks._samples import messages, numbered
-from openai_sessions.testing._expectations import CheckSkippedError, expect_texts
+from openai_sessions.testing._report import CheckSkippedError, expect_texts
 
 if TYPE_CHECKING:
-    from openai_sessions.testing._sessions import Session, Sessions
+    from openai_sessions.testing._report import Session, Sessions
 
 
 async def limit_none_gives_all(sessions: Sessions) -> None:

@@ -6,16 +6,10 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from openai_sessions.testing._checks._samples import answer, call, message, messages, output, turn
-from openai_sessions.testing._expectations import (
-    CheckFailedError,
-    counted,
-    expect,
-    expect_items,
-    expect_texts,
-)
+from openai_sessions.testing._report import CheckFailedError, counted, expect, expect_items, expect_texts
 
 if TYPE_CHECKING:
-    from openai_sessions.testing._sessions import Sessions
+    from openai_sessions.testing._report import Sessions
 
 _PICTURE = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
 

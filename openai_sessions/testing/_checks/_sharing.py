@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from openai_sessions.testing._checks._samples import message, messages, numbered
-from openai_sessions.testing._expectations import CheckSkippedError, expect, expect_texts, text_of
-from openai_sessions.testing._sessions import id_of
+from openai_sessions.testing._report import CheckSkippedError, expect, expect_texts, id_of, text_of
 
 if TYPE_CHECKING:
-    from openai_sessions.testing._sessions import Sessions
+    from openai_sessions.testing._report import Sessions
 
 
 async def sessions_do_not_share_items(sessions: Sessions) -> None:

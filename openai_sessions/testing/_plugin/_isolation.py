@@ -1,15 +1,285 @@
-"""What a test of this plugin is kept away from: the network, and the traces of the Agents SDK."""
+"""A test apart from the network, and from the settings of the machine."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import importlib
+import importlib.metadata
+import ipaddress
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from openai_sessions.testing._plugin._environment import without_traces
-from openai_sessions.testing._plugin._network import network_guard
-from openai_sessions.testing._plugin._state import running
+if TYPE_CHECKING:
+    from openai_sessions.emulator import EmulatedRequest, Emulator
+    from openai_sessions.testing._plugin._clients import Connections
+    from openai_sessions.testing._plugin._fixtures import ConversationFaults
+
+
+_REMEDY = (
+    "and the network is closed to this test but for loopback. A program that makes its own clients is "
+    "pointed to the emulator by the fixture openai_environment; a test that may use the network is marked "
+    "@pytest.mark.conversation_network."
+)
+
+
+class NetworkGuard:
+    """Refuse what would leave this machine, while a block is in force in this process.
+
+    Unix sockets, loopback, unspecified addresses and this machine's own name are let through. Not seen are
+    subprocesses, and libraries that open sockets in C, such as uvloop, grpcio and libpq.
+    """
+
+    def __init__(self) -> None:
+        self._refused: list[str] | None = None
+
+    @contextmanager
+    def closed(self) -> Iterator[list[str]]:
+        """Refuse what leaves this machine inside the block; give the list that its destinations are added to.
+
+        What is refused raises the exception of `pytest.fail`: no program takes it for a failed connection
+        that is worth a retry.
+        """
+        outer, self._refused = self._refused, []
+        try:
+            yield self._refused
+        finally:
+            self._refused = outer
+
+    def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Raise when a block is in force and the event is one of leaving this machine.
+
+        https://docs.python.org/3/library/audit_events.html
+        """
+        __tracebackhide__ = True
+        if self._refused is None or event not in _DESTINATIONS:
+            return
+        destination = _DESTINATIONS[event](*arguments)
+        if destination is not None:
+            self._refused.append(destination)
+            if event == "socket.connect":
+                arguments[0].close()  # callers close it for an OSError only
+            raise pytest.fail.Exception(refusal([destination]))
+
+
+def refusal(destinations: list[str]) -> str:
+    """Return the message of a test that tried to reach these destinations."""
+    return f"The test tried to reach {', '.join(dict.fromkeys(destinations))}, {_REMEDY}"
+
+
+_guards: list[NetworkGuard] = []
+"""The registry of the process: its one guard, once it is needed. An audit hook cannot be removed."""
+
+
+def network_guard() -> NetworkGuard:
+    """Return the guard of this process."""
+    if not _guards:
+        _guards.append(NetworkGuard())
+        sys.addaudithook(_guards[0].audit)
+    return _guards[0]
+
+
+def _of_connection(opened: socket.socket, address: Any) -> str | None:
+    if opened.family not in (socket.AF_INET, socket.AF_INET6) or not isinstance(address, tuple):
+        return None
+    return None if _is_local(address[0]) else _with_port(address[0], address[1])
+
+
+def _of_lookup(host: Any, port: Any = None, *_: Any) -> str | None:
+    return None if _address(host) or _is_local(host) else _with_port(host, port)
+
+
+_DESTINATIONS: dict[str, Callable[..., str | None]] = {
+    "socket.connect": _of_connection,
+    "socket.sendto": _of_connection,
+    "socket.sendmsg": _of_connection,
+    "socket.getaddrinfo": _of_lookup,
+    "socket.gethostbyname": _of_lookup,
+    "socket.gethostbyaddr": _of_lookup,
+}
+"""What each event says of where it leads; None when it stays on this machine."""
+
+
+def _is_local(host: Any) -> bool:
+    address = _address(host)
+    if address is not None:
+        return address.is_loopback or address.is_unspecified
+    name = _text(host).rstrip(".").lower()
+    return name in ("", "localhost", socket.gethostname().lower()) or name.endswith(".localhost")
+
+
+def _address(host: Any) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the address that a host is written as; None for a name."""
+    try:
+        address = ipaddress.ip_address(_text(host).partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _text(host: Any) -> str:
+    return bytes(host).decode("ascii", "replace") if isinstance(host, (bytes, bytearray)) else str(host or "")
+
+
+def _with_port(host: Any, port: Any) -> str:
+    return f"{_text(host)}:{_text(port)}" if port else _text(host)
+
+
+_STAND_IN_KEY = "sk-stand-in"
+"""The key of programs that talk to the emulator or to a cassette."""
+
+_OTHER_SETTINGS = (
+    "OPENAI_ADMIN_KEY",
+    "OPENAI_CUSTOM_HEADERS",
+    "OPENAI_ORG_ID",
+    "OPENAI_PROJECT_ID",
+    "OPENAI_WEBSOCKET_BASE_URL",
+)
+"""What openai reads besides the key and the base URL, and would send to a stand-in."""
+
+_TRACING = "agents.tracing.setup"
+
+_PROVIDER = "agents.models.openai_provider"
+
+_SHARED = "agents.models._openai_shared"
+
+
+@contextmanager
+def stand_in_credentials(base_url: str | None) -> Iterator[None]:
+    """Let clients that are made inside the block talk to an address, with a key that is none.
+
+    Args:
+        base_url: The address; None leaves it as it is. Proxies are not asked for loopback.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in _OTHER_SETTINGS:
+            patch.delenv(name, raising=False)
+        patch.setenv("OPENAI_API_KEY", _STAND_IN_KEY)
+        if base_url is not None:
+            patch.setenv("OPENAI_BASE_URL", base_url)
+        for name in ("NO_PROXY", "no_proxy"):
+            patch.setenv(name, "127.0.0.1,localhost,::1")
+        yield
+
+
+@contextmanager
+def without_traces() -> Iterator[None]:
+    """Let the Agents SDK send no traces inside the block.
+
+    It would send them to OpenAI from a thread of its own, with any key that it finds.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENAI_AGENTS_DISABLE_TRACING", "1")
+        # Its provider reads the variable once. A new one is made at the next trace.
+        _unset(patch, _TRACING, "GLOBAL_TRACE_PROVIDER")
+        known = _TRACING in sys.modules
+        yield
+        if not known and _TRACING in sys.modules:
+            vars(sys.modules[_TRACING])["GLOBAL_TRACE_PROVIDER"] = None
+
+
+@contextmanager
+def fresh_agents_sdk(*, forget_defaults: bool) -> Iterator[None]:
+    """Give the Agents SDK, where it is installed, an HTTP client of its own inside the block.
+
+    The one that its clients share has connections of event loops that have ended.
+
+    Args:
+        forget_defaults: Whether the default client and key that a program has set are forgotten meanwhile.
+    """
+    with suppress(importlib.metadata.PackageNotFoundError, ImportError):
+        importlib.metadata.version("openai-agents")
+        importlib.import_module(_PROVIDER)
+    if _PROVIDER not in sys.modules:
+        yield
+        return
+    from openai import DefaultAsyncHttpxClient  # noqa: PLC0415 -- loaded by tests that use it
+
+    from openai_sessions.testing._plugin._clients import Connections  # noqa: PLC0415 -- loads asyncio
+
+    http_client = DefaultAsyncHttpxClient()
+    connections = Connections(http_client)
+    with pytest.MonkeyPatch.context() as patch:
+        if forget_defaults:
+            _unset(patch, _SHARED, "_default_openai_client")
+            _unset(patch, _SHARED, "_default_openai_key")
+        patch.setattr(sys.modules[_PROVIDER], "_http_client", http_client, raising=False)
+        yield
+    connections.close()
+
+
+def _unset(patch: pytest.MonkeyPatch, module: str, name: str) -> None:
+    if module in sys.modules:
+        patch.setattr(sys.modules[module], name, None, raising=False)
+
+
+_MOST_REQUESTS = 50
+"""How many of the last requests a report shows."""
+
+
+@dataclass(slots=True)
+class RunningTest:
+    """What the fixtures and hooks of one test share.
+
+    Attributes:
+        isolated: Whether the network is closed to it, where it must be, and traces are off.
+        refused: The destinations beyond this machine that it has tried to reach.
+        emulator: The emulator that it talks to.
+        faults: The faults that it has injected.
+        connections: The connections of the client that it talks through.
+        error: What it has raised.
+    """
+
+    isolated: bool = False
+    refused: list[str] = field(default_factory=list)
+    emulator: Emulator | None = None
+    faults: ConversationFaults | None = None
+    connections: Connections | None = None
+    error: BaseException | None = None
+
+    def begin(self) -> None:
+        """Forget an earlier run of the same test."""
+        self.refused.clear()
+        self.emulator = self.faults = self.connections = self.error = None
+
+
+_RUNNING = pytest.StashKey[RunningTest]()
+
+
+def running(item: pytest.Item) -> RunningTest:
+    """Return what is known of a test."""
+    return item.stash.setdefault(_RUNNING, RunningTest())
+
+
+def report_sections(test: RunningTest) -> Iterator[tuple[str, str]]:
+    """Yield the titles and texts that the report of a failure needs."""
+    if test.refused:
+        yield "Refused by the closed network", "\n".join(test.refused)
+    if test.emulator is not None:
+        yield "Requests to the emulator", "\n".join(_request_lines(test.emulator.requests))
+
+
+def unused(replies: int) -> str:
+    """Return why a test with scripted replies that were not asked for has not passed."""
+    return (
+        f"The test passed, but the model was asked less often than planned: {replies} of the scripted "
+        "replies were not used. Leave them out, give times=None, or call conversations.clear_replies()."
+    )
+
+
+def _request_lines(requests: tuple[EmulatedRequest, ...]) -> Iterator[str]:
+    """Yield a line for each request: no body, no query, no header."""
+    if not requests:
+        yield "none"
+    if len(requests) > _MOST_REQUESTS:
+        yield f"... {len(requests) - _MOST_REQUESTS} before these"
+    for request in requests[-_MOST_REQUESTS:]:
+        answer = "no answer" if request.status is None else request.status
+        yield f"{request.method} {request.path} {answer}" + (f" ({request.fault})" if request.fault else "")
 
 
 def is_live(item: pytest.Item) -> bool:

@@ -1,0 +1,19 @@
+from openai_sessions.encryption import EncryptedSession as EncryptedSession
+from openai_sessions.errors import ConversationNotCreatedError as ConversationNotCreatedError
+from openai_sessions.errors import ConversationNotFoundError as ConversationNotFoundError
+from openai_sessions.errors import InvalidItemError as InvalidItemError
+from openai_sessions.errors import RequestTimeoutError as RequestTimeoutError
+from openai_sessions.errors import SessionError as SessionError
+from openai_sessions.errors import UnsettledWarning as UnsettledWarning
+from openai_sessions.errors import UnsettledWriteError as UnsettledWriteError
+from openai_sessions.session import OpenAIConversationsSession as OpenAIConversationsSession
+from openai_sessions.session import RetryBudget as RetryBudget
+from openai_sessions.session import RetryPolicy as RetryPolicy
+from openai_sessions.session import Turn as Turn
+from openai_sessions.session import Usage as Usage
+from openai_sessions.session import start_openai_conversations_session as start_openai_conversations_session
+from openai_sessions.transfer import copy_session as copy_session
+from openai_sessions.transfer import export_session as export_session
+from openai_sessions.transfer import import_session as import_session
+
+__version__: str

@@ -1,0 +1,527 @@
+"""What items of a request must look like, and how they are stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from openai_sessions.emulator._errors import (
+    ApiError,
+    JsonObject,
+    empty_string,
+    invalid_choice,
+    invalid_type,
+    missing_parameter,
+    string_too_long,
+    unknown_parameter,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+_KINDS: tuple[tuple[type, str], ...] = (
+    (bool, "boolean"),
+    (int, "integer"),
+    (float, "number"),
+    (str, "string"),
+    (list, "array"),
+    (dict, "object"),
+)
+
+_ARTICLED = {
+    "boolean": "a boolean",
+    "integer": "an integer",
+    "number": "a decimal",
+    "string": "a string",
+    "array": "an array",
+    "object": "an object",
+    "null": "null",
+}
+
+
+class Null(Enum):
+    """What a null given for a field means."""
+
+    REFUSED = "refused"  # the request schema knows no null here
+    KEPT = "kept"  # listed items may say null, so it is stored
+    ABSENT = "absent"  # listed items may not: as if the field had not been sent
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One JSON value: its kinds, and what the kinds hold. Without a shape an object is free-form."""
+
+    kinds: tuple[str, ...]
+    null: Null = Null.REFUSED
+    choices: tuple[str, ...] = ()
+    max_length: int | None = None
+    may_be_empty: bool = True
+    elements: Value | None = None
+    shape: Shape | None = None
+    variants: Mapping[str, Shape] | None = None
+
+    def nullable(self, *, null: Null = Null.KEPT) -> Value:
+        """Return the same value, for which null is `null`."""
+        return replace(self, null=null)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """An object with known fields; `defaults` complete the stored object."""
+
+    required: Mapping[str, Value] = field(default_factory=dict)
+    optional: Mapping[str, Value] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def field_value(self, name: str) -> Value | None:
+        """Return what the field `name` must be, None where there is no such field."""
+        return self.required.get(name) or self.optional.get(name)
+
+
+def kind_of(value: Any) -> str:
+    """Return the JSON type of a parsed value."""
+    return next((kind for python_type, kind in _KINDS if isinstance(value, python_type)), "null")
+
+
+def wrong_type(value: Any, *, kinds: tuple[str, ...], path: str) -> ApiError:
+    """Return the error for `value`, which is of none of the `kinds`."""
+    expected = " or ".join(_ARTICLED[kind] for kind in kinds)
+    return invalid_type(path, expected=expected, actual=_ARTICLED[kind_of(value)])
+
+
+def conform(value: Any, *, to: Value, path: str) -> Any:
+    """Check `value` and return it as it is stored.
+
+    Raises:
+        ApiError: 400 naming the field, from `path` on, that does not fit.
+    """
+    kind = kind_of(value)
+    if kind not in to.kinds and not (kind == "integer" and "number" in to.kinds):
+        raise wrong_type(value, kinds=to.kinds, path=path)
+    if kind == "string":
+        _check_string(value, to=to, path=path)
+    if kind == "array" and to.elements is not None:
+        return [conform(each, to=to.elements, path=f"{path}[{i}]") for i, each in enumerate(value)]
+    if kind == "object" and to.variants is not None:
+        return conform_object(value, to=_variant(value, variants=to.variants, path=path), path=path)
+    if kind == "object" and to.shape is not None:
+        return conform_object(value, to=to.shape, path=path)
+    return value
+
+
+def _check_string(value: str, *, to: Value, path: str) -> None:
+    if to.choices and value not in to.choices:
+        raise invalid_choice(path, value=value, choices=to.choices)
+    if not to.may_be_empty and not value:
+        raise empty_string(path)
+    if to.max_length is not None and len(value) > to.max_length:
+        raise string_too_long(path, maximum=to.max_length, length=len(value))
+
+
+def _variant(value: JsonObject, *, variants: Mapping[str, Shape], path: str) -> Shape:
+    name = value.get("type")
+    if name is None:
+        raise missing_parameter(f"{path}.type")
+    choices = Value(("string",), choices=tuple(variants))
+    return variants[conform(name, to=choices, path=f"{path}.type")]
+
+
+def conform_object(value: JsonObject, *, to: Shape, path: str) -> JsonObject:
+    """Check the fields of an object (`type`, which chose the shape, aside) and return it as it is stored.
+
+    Its fields come in the order of the API: `type`, those with defaults, the other required ones, the rest.
+    The path of the body of a request is empty.
+
+    Raises:
+        ApiError: 400 for an unknown field, a refused null, a missing or an ill-typed field.
+    """
+    stored = {
+        name: _conform_field(name, each, to=to, path=_inside(path, name))
+        for name, each in value.items()
+        if not _counts_as_absent(name, each, to=to)
+    }
+    for name in to.required:
+        if name not in stored:
+            raise missing_parameter(_inside(path, name))
+    completed = {**to.defaults, **stored}
+    in_order = ("type", *to.defaults, *to.required, *to.optional)
+    return {name: completed[name] for name in in_order if name in completed}
+
+
+def _inside(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _counts_as_absent(name: str, value: Any, *, to: Shape) -> bool:
+    known = to.field_value(name)
+    return value is None and known is not None and known.null is Null.ABSENT
+
+
+def _conform_field(name: str, value: Any, *, to: Shape, path: str) -> Any:
+    if name == "type":
+        return value
+    known = to.field_value(name)
+    if known is None:
+        raise unknown_parameter(path)
+    if value is not None:
+        return conform(value, to=known, path=path)
+    if known.null is Null.KEPT:
+        return None
+    raise unknown_parameter(path)
+
+
+class IdRule(Enum):
+    """Whether an item must bring its id."""
+
+    REQUIRED = "required"
+    OPTIONAL = "optional"
+    REQUIRED_UNLESS_ENCRYPTED = "required unless encrypted_content is there"
+
+
+@dataclass(frozen=True, slots=True)
+class ItemType:
+    """One type of item, as a request may give it."""
+
+    prefix: str
+    shape: Shape
+    id_rule: IdRule = IdRule.OPTIONAL
+
+
+def item_status(*others: str) -> Value:
+    """Return a status: in progress, completed, or one of the others."""
+    return Value(("string",), choices=("in_progress", "completed", *others))
+
+
+TEXT = Value(("string",))
+
+CALL_ID = Value(("string",), max_length=64, may_be_empty=False)
+
+FLAG = Value(("boolean",))
+
+INTEGER_OR_NULL = Value(("integer",), null=Null.KEPT)
+
+FREE_OBJECT = Value(("object",))
+
+FREE_ARRAY = Value(("array",))
+
+TEXTS = Value(("array",), elements=TEXT)
+
+STATUS = item_status("incomplete")
+
+PHASE = Value(("string",), null=Null.KEPT, choices=("commentary", "final_answer"))
+
+COMPLETED = {"status": "completed"}
+
+_BREAKPOINT = {"prompt_cache_breakpoint": FREE_OBJECT.nullable(null=Null.ABSENT)}
+
+_DETAIL = Value(("string",), null=Null.ABSENT, choices=("low", "high", "auto", "original"))
+
+_FILE_TEXTS = dict.fromkeys(("filename", "file_data", "file_url"), TEXT.nullable(null=Null.ABSENT))
+
+INPUT_PARTS: Mapping[str, Shape] = {
+    "input_text": Shape(required={"text": TEXT}, optional=_BREAKPOINT),
+    "input_image": Shape(
+        optional={"image_url": TEXT.nullable(), "file_id": TEXT.nullable(), "detail": _DETAIL, **_BREAKPOINT},
+        defaults={"detail": "auto"},
+    ),
+    "input_file": Shape(
+        optional={
+            "file_id": TEXT.nullable(),
+            **_FILE_TEXTS,
+            "detail": Value(("string",), choices=("auto", "low", "high")),
+            **_BREAKPOINT,
+        },
+    ),
+}
+
+OUTPUT_PARTS: Mapping[str, Shape] = {
+    "output_text": Shape(
+        required={"text": TEXT},
+        optional={"annotations": FREE_ARRAY, "logprobs": FREE_ARRAY},
+        defaults={"annotations": [], "logprobs": []},
+    ),
+    "refusal": Shape(required={"refusal": TEXT}),
+}
+
+
+def _message(parts: Mapping[str, Shape]) -> ItemType:
+    content = Value(("array",), elements=Value(("object",), variants=parts))
+    shape = Shape(
+        required={"content": content, "role": TEXT},
+        optional={"status": STATUS, "phase": PHASE},
+        defaults=COMPLETED,
+    )
+    return ItemType("msg", shape)
+
+
+INPUT_MESSAGE = _message(INPUT_PARTS)
+
+ASSISTANT_MESSAGE = _message({**INPUT_PARTS, **OUTPUT_PARTS})
+
+MESSAGE_ROLES = ("user", "assistant", "system", "developer")
+
+_CALLER = FREE_OBJECT.nullable()
+
+_OUTPUT = Value(("string", "array"), elements=Value(("object",), variants=INPUT_PARTS))
+
+_SCREENSHOT = {"computer_screenshot": Shape(optional={"image_url": TEXT, "file_id": TEXT})}
+
+_SHELL_ACTION = Shape(
+    required={"commands": TEXTS},
+    optional={"timeout_ms": INTEGER_OR_NULL, "max_output_length": INTEGER_OR_NULL},
+    defaults={"timeout_ms": None, "max_output_length": None},
+)
+
+_SHELL_OUTPUT = Shape(required={"stdout": TEXT, "stderr": TEXT, "outcome": FREE_OBJECT})
+
+_PATCHED_FILE = Shape(required={"path": TEXT, "diff": TEXT})
+
+_PATCH = {
+    "create_file": _PATCHED_FILE,
+    "update_file": _PATCHED_FILE,
+    "delete_file": Shape(required={"path": TEXT}),
+}
+
+_IMAGE_FACTS = {
+    **dict.fromkeys(
+        ("action", "background", "output_format", "quality", "revised_prompt", "size"), TEXT.nullable()
+    ),
+    **dict.fromkeys(("error", "svg_usage"), FREE_OBJECT.nullable()),
+}
+
+_SEARCHED = {
+    "call_id": CALL_ID.nullable(),
+    "execution": Value(("string",), choices=("server", "client")),
+    "status": STATUS,
+}
+
+_SEARCH_DEFAULTS = {"call_id": None, "execution": "server", **COMPLETED}
+
+
+def _text_parts(name: str) -> Value:
+    return Value(("array",), elements=Value(("object",), variants={name: Shape(required={"text": TEXT})}))
+
+
+_FUNCTIONS = {
+    "function_call": ItemType(
+        "fc",
+        Shape(
+            required={"call_id": TEXT, "name": TEXT, "arguments": TEXT},
+            optional={"caller": _CALLER, "namespace": TEXT, "status": STATUS, "async": FLAG},
+            defaults=COMPLETED,
+        ),
+    ),
+    "function_call_output": ItemType(
+        "fco",
+        Shape(
+            required={"output": _OUTPUT},
+            optional={
+                "call_id": CALL_ID.nullable(null=Null.ABSENT),
+                "name": TEXT.nullable(null=Null.ABSENT),
+                "namespace": TEXT.nullable(null=Null.ABSENT),
+                "caller": _CALLER,
+                "status": STATUS,
+            },
+            defaults=COMPLETED,
+        ),
+    ),
+    "custom_tool_call": ItemType(
+        "ctc",
+        Shape(
+            required={"call_id": TEXT, "name": TEXT, "input": TEXT},
+            optional={"caller": _CALLER, "namespace": TEXT, "async": FLAG},
+        ),
+    ),
+    "custom_tool_call_output": ItemType(
+        "ctco", Shape(required={"call_id": TEXT, "output": _OUTPUT}, optional={"caller": _CALLER})
+    ),
+}
+
+_HOSTED_TOOLS = {
+    "file_search_call": ItemType(
+        "fs",
+        Shape(
+            required={"status": item_status("searching", "incomplete", "failed"), "queries": TEXTS},
+            optional={"results": FREE_ARRAY.nullable()},
+        ),
+        IdRule.REQUIRED,
+    ),
+    "web_search_call": ItemType(
+        "ws",
+        Shape(required={"status": item_status("searching", "failed"), "action": FREE_OBJECT}),
+        IdRule.REQUIRED,
+    ),
+    "computer_call": ItemType(
+        "cu",
+        Shape(
+            required={"call_id": TEXT, "pending_safety_checks": FREE_ARRAY, "status": STATUS},
+            optional={"action": FREE_OBJECT, "actions": FREE_ARRAY},
+        ),
+        IdRule.REQUIRED,
+    ),
+    "computer_call_output": ItemType(
+        "cuo",
+        Shape(
+            required={"call_id": CALL_ID, "output": Value(("object",), variants=_SCREENSHOT)},
+            optional={
+                "acknowledged_safety_checks": FREE_ARRAY.nullable(null=Null.ABSENT),
+                "status": STATUS,
+            },
+            defaults=COMPLETED,
+        ),
+    ),
+    "code_interpreter_call": ItemType(
+        "ci",
+        Shape(
+            required={
+                "status": item_status("incomplete", "interpreting", "failed"),
+                "container_id": TEXT,
+                "code": TEXT.nullable(),
+                "outputs": FREE_ARRAY.nullable(),
+            },
+        ),
+        IdRule.REQUIRED,
+    ),
+    "image_generation_call": ItemType(
+        "ig",
+        Shape(
+            required={"status": item_status("generating", "failed"), "result": TEXT.nullable()},
+            optional=_IMAGE_FACTS,
+        ),
+        IdRule.REQUIRED,
+    ),
+}
+
+_SHELLS = {
+    "local_shell_call": ItemType(
+        "lsh",
+        Shape(required={"call_id": TEXT, "action": FREE_OBJECT, "status": STATUS}),
+        IdRule.REQUIRED,
+    ),
+    "local_shell_call_output": ItemType(
+        "lsho",
+        Shape(required={"output": TEXT}, optional={"call_id": TEXT, "status": STATUS}),
+        IdRule.REQUIRED,
+    ),
+    "shell_call": ItemType(
+        "sh",
+        Shape(
+            required={"call_id": CALL_ID, "action": Value(("object",), shape=_SHELL_ACTION)},
+            optional={"caller": _CALLER, "status": STATUS, "environment": FREE_OBJECT.nullable()},
+            defaults={"environment": None, **COMPLETED},
+        ),
+    ),
+    "shell_call_output": ItemType(
+        "sho",
+        Shape(
+            required={
+                "call_id": CALL_ID,
+                "output": Value(("array",), elements=Value(("object",), shape=_SHELL_OUTPUT)),
+            },
+            optional={"caller": _CALLER, "status": STATUS, "max_output_length": INTEGER_OR_NULL},
+            defaults={"max_output_length": None, **COMPLETED},
+        ),
+    ),
+    "apply_patch_call": ItemType(
+        "apc",
+        Shape(
+            required={
+                "call_id": CALL_ID,
+                "status": item_status(),
+                "operation": Value(("object",), variants=_PATCH),
+            },
+            optional={"caller": _CALLER},
+        ),
+    ),
+    "apply_patch_call_output": ItemType(
+        "apco",
+        Shape(
+            required={"call_id": CALL_ID, "status": Value(("string",), choices=("completed", "failed"))},
+            optional={"caller": _CALLER, "output": TEXT.nullable()},
+        ),
+    ),
+}
+
+_MCP_CALL = {"server_label": TEXT, "name": TEXT, "arguments": TEXT}
+
+_MCP = {
+    "mcp_list_tools": ItemType(
+        "mcpl",
+        Shape(required={"server_label": TEXT, "tools": FREE_ARRAY}, optional={"error": TEXT.nullable()}),
+        IdRule.REQUIRED,
+    ),
+    "mcp_approval_request": ItemType("mcpr", Shape(required=_MCP_CALL), IdRule.REQUIRED),
+    "mcp_approval_response": ItemType(
+        "mcpr",
+        Shape(
+            required={"approval_request_id": TEXT, "approve": FLAG},
+            optional={"reason": TEXT.nullable(), "request_id": TEXT},
+        ),
+    ),
+    "mcp_call": ItemType(
+        "mcp",
+        Shape(
+            required=_MCP_CALL,
+            optional={
+                "output": TEXT.nullable(),
+                "error": Value(("object", "string"), null=Null.KEPT),
+                "status": item_status("incomplete", "calling", "failed"),
+                "approval_request_id": TEXT.nullable(),
+            },
+        ),
+        IdRule.REQUIRED,
+    ),
+}
+
+_CONTEXT = {
+    "reasoning": ItemType(
+        "rs",
+        Shape(
+            required={"summary": _text_parts("summary_text")},
+            optional={
+                "encrypted_content": TEXT.nullable(),
+                "content": _text_parts("reasoning_text"),
+                "status": STATUS,
+            },
+        ),
+        IdRule.REQUIRED_UNLESS_ENCRYPTED,
+    ),
+    "compaction": ItemType("cmp", Shape(required={"encrypted_content": TEXT})),
+    "tool_search_call": ItemType(
+        "tsc", Shape(required={"arguments": FREE_OBJECT}, optional=_SEARCHED, defaults=_SEARCH_DEFAULTS)
+    ),
+    "tool_search_output": ItemType(
+        "tso", Shape(required={"tools": FREE_ARRAY}, optional=_SEARCHED, defaults=_SEARCH_DEFAULTS)
+    ),
+    "additional_tools": ItemType(
+        "at", Shape(required={"role": Value(("string",), choices=("developer",)), "tools": FREE_ARRAY})
+    ),
+    "configuration_update": ItemType(
+        "cfu", Shape(optional={"reasoning": FREE_OBJECT.nullable(), "text": FREE_OBJECT.nullable()})
+    ),
+    "program": ItemType(
+        "prog", Shape(required={"call_id": CALL_ID, "code": TEXT, "fingerprint": TEXT}), IdRule.REQUIRED
+    ),
+    "program_output": ItemType(
+        "progo",
+        Shape(
+            required={
+                "call_id": CALL_ID,
+                "result": TEXT,
+                "status": Value(("string",), choices=("completed", "incomplete")),
+            },
+        ),
+        IdRule.REQUIRED,
+    ),
+}
+
+ITEM_TYPES: Mapping[str, ItemType] = MappingProxyType(
+    {**_FUNCTIONS, **_HOSTED_TOOLS, **_SHELLS, **_MCP, **_CONTEXT}
+)
+"""Every type that can be created, messages aside."""
+
+NOTHING_ADDED = ("item_reference", "compaction_trigger")
+"""Types that a request may hold and that store nothing themselves."""
