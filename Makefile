@@ -34,7 +34,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 chaos: $(VENV)/.installed-dev
-	@$(BIN)/python -m docs.chaos $(CHAOS_ARGS)
+	@$(BIN)/python -m tools.chaos $(CHAOS_ARGS)
 
 mutants: $(VENV)/.installed-dev
 	$(PIP) install 'mutmut==3.8.*'
@@ -42,16 +42,16 @@ mutants: $(VENV)/.installed-dev
 	$(BIN)/mutmut results
 
 bench: $(VENV)/.installed-bench
-	@$(BIN)/python -m docs.bench $(BENCH_ARGS)
+	@$(BIN)/python -m tools.bench $(BENCH_ARGS)
 
 profile: $(VENV)/.installed-bench
-	@$(BIN)/python -m docs.bench.profile $(PROFILE_ARGS)
+	@$(BIN)/python -m tools.bench.profile $(PROFILE_ARGS)
 
 record: $(VENV)/.installed-dev
-	@$(BIN)/python -m fixtures.recording --target $(TARGET)
+	@$(BIN)/python -m tools.recording --target $(TARGET)
 
 screenshot: $(VENV)/.installed-dev
-	@$(BIN)/python -m docs.screenshot
+	@$(BIN)/python -m tools.screenshot
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

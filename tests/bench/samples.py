@@ -1,8 +1,8 @@
 """Results of a run that never was, in round figures."""
 
-from docs.bench.measuring import Row
-from docs.bench.results import Results
-from docs.bench.stage import FLOOR, OURS, SDK
+from tools.bench.measuring import Row
+from tools.bench.results import Results
+from tools.bench.stage import FLOOR, OURS, SDK
 
 REACHED = {
     "cold read of 10": (101, 102, 100),

@@ -2,7 +2,7 @@
 
 import json
 
-from docs.bench.delayed import ADMIN_PATH, Delayed
+from tools.bench.delayed import ADMIN_PATH, Delayed
 
 
 class Caller:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from docs.bench.delayed import Exchange
-from docs.bench.depth import depth, depth_of_each
+from tools.bench.delayed import Exchange
+from tools.bench.depth import depth, depth_of_each
 
 CONVERSATION = "/v1/conversations/conv_1"
 

@@ -1,6 +1,6 @@
 """The histories that are measured on."""
 
-from docs.bench.histories import batches, items, numbers
+from tools.bench.histories import batches, items, numbers
 
 
 def test_items_can_be_told_apart_in_any_form():

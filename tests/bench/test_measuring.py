@@ -2,8 +2,8 @@
 
 import pytest
 
-from docs.bench.measuring import Sample, summary
-from docs.bench.scenarios import Scenario, pop
+from tools.bench.measuring import Sample, summary
+from tools.bench.scenarios import Scenario, pop
 
 
 async def prepare(stage, side):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from docs.bench.profile import by_group, group_of
+from tools.bench.profile import by_group, group_of
 
 LIBRARY = "/home/someone/openai_sessions/.venv/lib/python3.11/site-packages"
 TO_REPLAY = ("/home/someone/openai_sessions/openai_sessions/_items.py", 51, "to_replay")

@@ -2,10 +2,10 @@
 
 from rich.console import Console
 
-from docs.bench.__main__ import WIDTH, show
-from docs.bench.report import milliseconds, tables
-from docs.bench.results import load, save
 from tests.bench.samples import REACHED, results, row
+from tools.bench.__main__ import WIDTH, show
+from tools.bench.report import milliseconds, tables
+from tools.bench.results import load, save
 
 
 def printed(*what):

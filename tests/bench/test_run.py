@@ -6,15 +6,16 @@ from contextlib import closing
 
 import pytest
 
-from docs.bench.__main__ import main
-from docs.bench.bare import BareClient
-from docs.bench.depth import depth as depth_of
-from docs.bench.measuring import WrongResultError, measure
-from docs.bench.profile import main as profile
-from docs.bench.results import JSON, PICTURE, load
-from docs.bench.scenarios import QUICK, Scenario, scenarios
-from docs.bench.server import Server
-from docs.bench.stage import staged
+from tools.bench.__main__ import main
+from tools.bench.bare import BareClient
+from tools.bench.depth import depth as depth_of
+from tools.bench.document import PICTURE
+from tools.bench.measuring import WrongResultError, measure
+from tools.bench.profile import main as profile
+from tools.bench.results import RESULTS, load
+from tools.bench.scenarios import QUICK, Scenario, scenarios
+from tools.bench.server import Server
+from tools.bench.stage import staged
 
 
 @pytest.fixture(autouse=True)
@@ -34,9 +35,9 @@ def server():
 @pytest.mark.slow
 def test_short_run_measures_every_scenario(tmp_path, capsys):
     assert 0 == main(["--quick", "--output", str(tmp_path)])
-    results = load(tmp_path / JSON)
+    results = load(tmp_path / RESULTS.name)
     assert [scenario.name for scenario in scenarios(QUICK)] == results.scenarios()
-    assert (tmp_path / PICTURE).read_text().startswith("<?xml")
+    assert (tmp_path / PICTURE.name).read_text().startswith("<?xml")
     assert {("sdk", 6, 6), ("floor", 2, 2)} <= {
         (row.side, row.requests, row.depth) for row in results.rows if row.scenario == "cold read of 120"
     }

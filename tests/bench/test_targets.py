@@ -2,8 +2,8 @@
 
 import pytest
 
-from docs.bench.targets import targets
 from tests.bench.samples import results
+from tools.bench.targets import targets
 
 MISSED = {
     "cold read of 990": (800, 5300, 620),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from docs.chaos.history import Wrong, judge
+from tools.chaos.history import Wrong, judge
 
 from .histories import add, operation
 

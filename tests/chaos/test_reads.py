@@ -2,8 +2,8 @@
 
 import pytest
 
-from docs.chaos.history import Wrong
-from docs.chaos.reads import judge_reads
+from tools.chaos.history import Wrong
+from tools.chaos.reads import judge_reads
 
 from .histories import add, operation
 

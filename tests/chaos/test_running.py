@@ -2,10 +2,10 @@
 
 import pytest
 
-from docs.chaos.history import Wrong
-from docs.chaos.planning import Plan
-from docs.chaos.report import errors, first_violations, table
-from docs.chaos.running import Run
+from tools.chaos.history import Wrong
+from tools.chaos.planning import Plan
+from tools.chaos.report import errors, first_violations, table
+from tools.chaos.running import Run
 
 from . import broken
 

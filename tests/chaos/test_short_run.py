@@ -2,8 +2,8 @@
 
 import pytest
 
-from docs.chaos.__main__ import main, try_kind
-from docs.chaos.planning import Plan
+from tools.chaos.__main__ import main, try_kind
+from tools.chaos.planning import Plan
 
 PLAN = Plan(operations=120, rooms=20, tasks=2, burst=3)
 

@@ -7,10 +7,10 @@ import agents
 import agents.extensions.memory
 import pytest
 
-from docs.conformance import VERSION, session_table
 from openai_sessions.testing import CHECKS
 from tests.conformance.agents_sessions import FAILS_AT_TIMES, NOT_STARTED, SESSIONS, report_on
 from tests.examples.stand_in import ROOT
+from tools.conformance import VERSION, session_table
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Exception ignored in.*sqlite3.Connection:pytest.PytestUnraisableExceptionWarning"

@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from docs.conformance import check_tables
 from openai_sessions.testing import CHECKS
 from tests.docs.markdown import code_blocks
 from tests.examples.stand_in import ROOT, run_python
+from tools.conformance import check_tables
 
 PATH = ROOT / "docs/conformance.md"
 TEXT = PATH.read_text()

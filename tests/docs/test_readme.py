@@ -79,7 +79,7 @@ def test_table_of_errors_is_complete():
 @pytest.mark.slow
 def test_comparison_is_as_measured():
     """The column of this library holds with any version, that of the Agents SDK with the one it names."""
-    finished = run_python("docs/comparison.py", base_url="http://127.0.0.1:9/v1")
+    finished = run_python("-m", "tools.comparison", base_url="http://127.0.0.1:9/v1")
     assert finished.returncode == 0, finished.stderr
     documented = table_after(README, "## Beside the Agents SDK's own class")
     measured = table_after(finished.stdout, "")

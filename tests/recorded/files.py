@@ -7,7 +7,7 @@ from collections import Counter
 
 import yaml
 
-from fixtures.recording.recorder import FOLDER
+from tools.recording.recorder import FOLDER
 
 CASSETTES = tuple(sorted(FOLDER.rglob("*.yaml")))
 

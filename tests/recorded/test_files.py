@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 import pytest
 from vcr.cassette import Cassette
 
-from fixtures.recording.flows import FLOWS
-from fixtures.recording.recorder import FOLDER
 from tests.docs.markdown import table_after
 from tests.examples.stand_in import ROOT
 from tests.recorded.files import CASSETTES, answers, contents, secrets_in
+from tools.recording.flows import FLOWS
+from tools.recording.recorder import FOLDER
 
 named = pytest.mark.parametrize("path", CASSETTES, ids=lambda path: path.stem)
 NAMES = [flow.name for flow in FLOWS]

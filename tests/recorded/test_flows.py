@@ -2,10 +2,10 @@
 
 import pytest
 
-from fixtures.recording.flows import FLOWS, observe
-from fixtures.recording.servers import emulator
-from fixtures.recording.stage import Stage
 from tests.wire import FAST
+from tools.recording.flows import FLOWS, observe
+from tools.recording.servers import emulator
+from tools.recording.stage import Stage
 
 FAULTY = [flow for flow in FLOWS if flow.faults]
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from fixtures.recording.__main__ import main
-from fixtures.recording.errors import RecordingError
-from fixtures.recording.flows import FLOWS
-from fixtures.recording.recorder import FOLDER, record_all
-from fixtures.recording.servers import LOCAL_KEY, emulator, live, offline, smg_program
 from openai_sessions.emulator import Emulator, Fault
 from tests.recorded.files import answers, contents, secrets_in
 from tests.servers import find_smg
+from tools.recording.__main__ import main
+from tools.recording.errors import RecordingError
+from tools.recording.flows import FLOWS
+from tools.recording.recorder import FOLDER, record_all
+from tools.recording.servers import LOCAL_KEY, emulator, live, offline, smg_program
 
 ON_EMULATOR = [flow for flow in FLOWS if flow.server == "emulator"]
 CALM = [flow.name for flow in FLOWS if not flow.faults]

@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from fixtures.recording.flows import FLOWS
-from fixtures.recording.recorder import FOLDER, replay
 from openai_sessions.emulator import Emulator
 from openai_sessions.testing.cassettes import CassetteMissError, UnusedExchangesError
 from tests.recorded.files import contents
+from tools.recording.flows import FLOWS
+from tools.recording.recorder import FOLDER, replay
 
 pytestmark = pytest.mark.block_network
 

@@ -1,0 +1,1 @@
+"""The programs that measure this library and make its documents and fixtures."""

@@ -1,0 +1,116 @@
+"""Where it is measured: a server, filled conversations, and who is measured on them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import agents
+import openai
+
+import openai_sessions
+from tools.bench.bare import KEY, BareClient, History, at_once
+from tools.bench.server import Server
+
+OURS, SDK, FLOOR = "ours", "sdk", "floor"
+
+SHORT = 10
+"""How many items a conversation has that is written to."""
+
+POOLED = 100
+"""How many idle connections a client of openai keeps."""
+
+_FILLED_AT_ONCE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two classes, with a client of its own.
+
+    Attributes:
+        name: `OURS` or `SDK`.
+        client: What its sessions use.
+        kind: The class of its sessions.
+    """
+
+    name: str
+    client: openai.AsyncOpenAI
+    kind: Callable[..., Any]
+
+    def open(self, conversation_id: str | None = None, **options: Any) -> Any:
+        """Return a new session."""
+        return self.kind(conversation_id=conversation_id, openai_client=self.client, **options)
+
+    async def warm_up(self, connections: int, scratch: History) -> None:
+        """Have so many connections open, and openai's models built.
+
+        A collection of garbage drops some of these, and the next to need one would take 20 ms longer.
+        """
+        await asyncio.gather(*(self._knock() for _ in range(connections)))
+        written = {"role": "user", "content": "Hello"}
+        await self.client.conversations.items.create(scratch.conversation_id, items=[written])
+        await self.client.conversations.items.list(scratch.conversation_id)
+
+    async def _knock(self) -> None:
+        try:
+            await self.client.conversations.retrieve("conv_none")
+        except openai.NotFoundError:
+            return
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """All that a scenario needs.
+
+    Attributes:
+        server: The server in its process.
+        bare: The client that is the floor, and that fills conversations.
+        sides: The two classes by name.
+    """
+
+    server: Server
+    bare: BareClient
+    sides: dict[str, Side]
+    _histories: dict[int, History] = field(default_factory=dict)
+
+    async def history(self, number: int) -> History:
+        """Return the conversation of so many items that is only read."""
+        if number not in self._histories:
+            self._histories[number] = await self.bare.fill(number)
+        return self._histories[number]
+
+    async def fresh(self, number: int, *, items: int) -> list[History]:
+        """Return so many new conversations."""
+        one_of_some = at_once(_FILLED_AT_ONCE)
+        return list(await asyncio.gather(*(one_of_some(self.bare.fill(items)) for _ in range(number))))
+
+    async def warm_up(self, name: str, connections: int) -> None:
+        """Have the client of a side, or the bare one, hold so many open connections."""
+        if name == FLOOR:
+            await self.bare.warm_up(connections)
+        else:
+            await self.sides[name].warm_up(connections, await self.history(0))
+
+
+@asynccontextmanager
+async def staged(server: Server) -> AsyncIterator[Stage]:
+    """Give a stage on a server inside the block."""
+    bare = BareClient(server.base_url)
+    sides = {
+        OURS: Side(OURS, _client(server), openai_sessions.OpenAIConversationsSession),
+        SDK: Side(SDK, _client(server), agents.OpenAIConversationsSession),
+    }
+    try:
+        yield Stage(server, bare, sides)
+    finally:
+        for side in sides.values():
+            await side.client.close()
+        await bare.aclose()
+
+
+def _client(server: Server) -> openai.AsyncOpenAI:
+    transport = openai.DefaultAsyncHttpxClient(trust_env=False)
+    return openai.AsyncOpenAI(base_url=server.base_url, api_key=KEY, http_client=transport)

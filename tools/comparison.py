@@ -1,0 +1,161 @@
+"""Measure this session beside the Agents SDK's own class, on the emulator: the table of the README.
+
+Run it with `python -m tools.comparison`. Requests are counted by the emulator; nothing leaves the machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+from importlib.metadata import version
+from typing import Any
+
+import agents
+import openai
+
+import openai_sessions
+from openai_sessions.emulator import Emulator
+
+SESSIONS = (openai_sessions.OpenAIConversationsSession, agents.OpenAIConversationsSession)
+SEED = ({"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi there!"})
+PICTURE = "https://example.com/bridge.png"
+
+
+def main() -> None:
+    """Print the table."""
+    print(f"| | this library | openai-agents {version('openai-agents')} |")
+    print("|---|---|---|")
+    for name, measure in MEASURES.items():
+        print(f"| {name} | " + " | ".join(measure(kind) for kind in SESSIONS) + " |")
+
+
+def reading(kind: Any) -> str:
+    """Count the requests that a history of 990 items costs, and costs again."""
+
+    async def count(emulator: Emulator, session: Any) -> str:
+        for start in range(0, 990, 20):
+            await session.add_items([{"role": "user", "content": "Hello"}] * min(20, 990 - start))
+        counts = []
+        for _ in range(2):
+            emulator.forget_requests()
+            assert len(await session.get_items()) == 990  # noqa: S101
+            counts.append(len(emulator.requests))
+        return f"{counts[0]} requests, then {counts[1]}"
+
+    return _measured(kind, count)
+
+
+def reading_unused(kind: Any) -> str:
+    """Count the requests that reading an unused session costs."""
+
+    async def count(emulator: Emulator, session: Any) -> str:
+        await session.get_items()
+        created = any(request.path == "/v1/conversations" for request in emulator.requests)
+        return f"{len(emulator.requests)} requests" + (", creates a conversation" if created else "")
+
+    return _measured(kind, count)
+
+
+def round_trip(kind: Any) -> str:
+    """Pop the newest of two items that were put in."""
+
+    async def pop(_: Emulator, session: Any) -> str:
+        await session.add_items(list(SEED))
+        popped = await session.pop_item()
+        return "what was put in" if popped == SEED[1] else f"`{', '.join(sorted(popped))}`: as it is stored"
+
+    return _measured(kind, pop)
+
+
+def picture(kind: Any) -> str:
+    """Read a message with a picture back."""
+    part = {"type": "input_image", "image_url": PICTURE, "detail": "auto"}
+
+    async def read(_: Emulator, session: Any) -> str:
+        await session.add_items([{"type": "message", "role": "user", "content": [part]}])
+        items = await session.get_items()
+        return "comes back" if items[0]["content"][0].get("image_url") == PICTURE else "is missing"
+
+    return _measured(kind, read)
+
+
+def lost_reply(kind: Any) -> str:
+    """Write two items to a server that stores them and whose answer is lost, once."""
+
+    async def write(emulator: Emulator, session: Any) -> str:
+        await session.add_items(list(SEED))
+        await session.pop_item()
+        await session.pop_item()
+        emulator.loses_reply = True  # type: ignore[attr-defined]
+        try:
+            await session.add_items(list(SEED))
+        except openai.OpenAIError as error:
+            outcome = f"an error (`{type(error).__name__}`)"
+        else:
+            outcome = "no error"
+        return f"{len(await session.get_items())} items stored, {outcome}"
+
+    return _measured(kind, write)
+
+
+def two_loops(kind: Any) -> str:
+    """Add two items in each of two `asyncio.run`, with one session object and a client of its own."""
+    with Emulator() as emulator, emulator.serve() as base_url:
+        os.environ.update(OPENAI_BASE_URL=base_url, OPENAI_API_KEY="sk-emulator", NO_PROXY="127.0.0.1")
+        session = kind()
+        asyncio.run(session.add_items(list(SEED)))
+        try:
+            asyncio.run(session.add_items(list(SEED)))
+        except (RuntimeError, openai.OpenAIError) as error:
+            outcome = f"an error (`{type(error).__name__}`)"
+        else:
+            outcome = "no error"
+        stored = asyncio.run(_count(emulator, session.session_id))
+        if hasattr(session, "aclose"):
+            asyncio.run(session.aclose())
+        return f"{stored} items stored, {outcome}"
+
+
+class _Emulator(Emulator):
+    """An emulator that can lose the reply to one write: the items are stored, and the connection ends."""
+
+    loses_reply = False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if not (self.loses_reply and scope["method"] == "POST"):
+            await super().__call__(scope, receive, send)
+            return
+        self.loses_reply = False
+
+        async def lose(_: Any) -> None: ...
+
+        await super().__call__(scope, receive, lose)
+        family = openai.DefaultAsyncHttpxClient.__mro__[1].__module__.split(".")[0]
+        raise importlib.import_module(family).ReadError("the reply was lost")
+
+
+async def _count(emulator: Emulator, conversation_id: str) -> int:
+    page = await emulator.client().conversations.items.list(conversation_id, limit=100)
+    return len(page.data)
+
+
+def _measured(kind: Any, measure: Any) -> str:
+    async def run() -> str:
+        with _Emulator() as emulator:
+            return str(await measure(emulator, kind(openai_client=emulator.client())))
+
+    return asyncio.run(run())
+
+
+MEASURES = {
+    "`get_items()` of 990 items": reading,
+    "`get_items()` on an unused session": reading_unused,
+    '`pop_item()` after adding `{"role": "assistant", "content": "Hi there!"}`': round_trip,
+    "a picture in a message, read back": picture,
+    "`add_items()` of two items, and the reply is lost": lost_reply,
+    "`add_items()` of two items in each of two `asyncio.run()`, one session object": two_loops,
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Recording a flow into a cassette, and playing it back."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import openai
+
+from openai_sessions import RetryPolicy, SessionError
+from openai_sessions.testing.cassettes import CassetteError, use_cassette
+from tests.wire import FAST
+from tools.recording.errors import RecordingError
+from tools.recording.flows import Flow, observe
+from tools.recording.servers import Server, Target, local_client
+from tools.recording.stage import Observed, Stage
+
+FOLDER = Path(__file__).parents[2] / "fixtures" / "cassettes"
+
+_SECRET_HEADERS = frozenset(
+    {"authorization", "cookie", "openai-organization", "openai-project", "set-cookie"}
+)
+"""Headers that the cassette leaves out itself, and whose values it looks for in everything else."""
+
+_REQUEST_HEADERS = _SECRET_HEADERS | {"accept", "content-type"}
+_RESPONSE_HEADERS = _SECRET_HEADERS | {
+    *("content-encoding", "content-type", "openai-version"),
+    *("retry-after", "retry-after-ms", "x-should-retry"),
+}
+"""What clients read, and what says where an answer is from. Others differ each time, or with the machine."""
+
+_MOST_TOLD = 200
+"""Characters of a value in an error."""
+
+_numbers = itertools.count()
+
+
+def record_all(
+    flows: Iterable[Flow], target: Target, folder: Path, *, say: Callable[[str], object] = print
+) -> None:
+    """Record flows into a folder: all of them, or none.
+
+    Each is played back before the first file is replaced.
+
+    Raises:
+        RecordingError: A flow failed, or did not observe what it must. The folder is as it was.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".recording-") as temporary:
+        recorded = [_recorded(flow, target, Path(temporary), say) for flow in flows]
+        for path in recorded:
+            path.replace(folder / path.name)
+
+
+def _recorded(flow: Flow, target: Target, folder: Path, say: Callable[[str], object]) -> Path:
+    path = folder / f"{flow.name}.yaml"
+    with target(flow) as server:
+        done = f"Recorded from {server.name}"
+        try:
+            asyncio.run(record(flow, server, path, say=say))
+            done = "Played back"
+            _check(flow, asyncio.run(replay(flow, path)), done)
+        except (openai.OpenAIError, SessionError, CassetteError) as error:
+            told = f"{type(error).__name__} {getattr(error, 'status_code', '')}".strip()
+            raise RecordingError(f"{done}, {flow.name} has failed: {told}.") from error
+    say(f"{flow.name}: {server.name} {server.version}")
+    return path
+
+
+async def record(flow: Flow, server: Server, path: Path, *, say: Callable[[str], object] = print) -> None:
+    """Record one flow from a server that runs. Conversations on a real service are deleted afterwards.
+
+    Raises:
+        RecordingError: It did not observe what it must. Nothing was written.
+    """
+    async with server.client() as client:
+        stage = Stage(client, FAST if server.is_local else RetryPolicy())
+        try:
+            with use_cassette(
+                path,
+                record_mode="all",
+                map_ids=True,
+                metadata={"server": server.name, "server_version": server.version},
+                before_record_request=_without_noise,
+                before_record_response=_with_few_headers,
+            ):
+                _check(flow, await observe(flow, stage), f"Recorded from {server.name}")
+        finally:
+            if not server.is_local and (left := await stage.delete_created()):
+                say(f"{flow.name}: these conversations could not be deleted: {', '.join(left)}")
+
+
+async def replay(flow: Flow, path: Path) -> Observed:
+    """Play a cassette to its flow without any server, and return what it observes.
+
+    Raises:
+        CassetteError: The flow makes other requests than the recorded ones.
+    """
+    # A name for each: what a process knows of a conversation is kept by its address and id.
+    base_url = f"http://replay-{next(_numbers)}.invalid/v1"
+    async with local_client(base_url) as client:
+        with use_cassette(path, record_mode="none", map_ids=True):
+            return await observe(flow, Stage(client, FAST))
+
+
+def _check(flow: Flow, observed: Observed, done: str) -> None:
+    wrong = [name for name in flow.expected if observed.get(name) != flow.expected[name]]
+    if wrong:
+        told = "; ".join(
+            f"{name}: {_shown(observed.get(name))} instead of {_shown(flow.expected[name])}" for name in wrong
+        )
+        raise RecordingError(f"{done}, {flow.name} has observed {told}.")
+
+
+def _shown(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= _MOST_TOLD else f"{shown[:_MOST_TOLD]}..."
+
+
+def _without_noise(request: Any) -> Any:
+    """Leave out the port, and the headers that differ from one recording or machine to another."""
+    url = urlsplit(request.uri)
+    request.uri = urlunsplit(url._replace(netloc=url.hostname or ""))
+    for name in [name for name in request.headers if name.lower() not in _REQUEST_HEADERS]:
+        request.headers.pop(name)
+    return request
+
+
+def _with_few_headers(response: dict[str, Any]) -> dict[str, Any]:
+    headers = {
+        name: values for name, values in response["headers"].items() if name.lower() in _RESPONSE_HEADERS
+    }
+    return {**response, "headers": headers}
