@@ -26,7 +26,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from openai_sessions.cli._errors import CommandError
-from openai_sessions.emulator import Contents, EmulatedRequest, Emulator, HeldConversation
+from openai_sessions.emulator import Contents, EmulatedRequest, Emulator, StoredConversation
 from openai_sessions.emulator._server import listening
 
 
@@ -155,7 +155,7 @@ class Titles:
         self._contents = contents
         self._read_once = lru_cache(maxsize=_REMEMBERED)(self._read)
 
-    def of(self, conversation: HeldConversation) -> str | None:
+    def of(self, conversation: StoredConversation) -> str | None:
         """Return the beginning of the first message of a user, or of the first message; None without any."""
         return self._read_once(
             conversation.id, conversation.first_position, min(conversation.item_count, _LOOKED_AT)
@@ -362,7 +362,7 @@ class _Data:
         """
         key = self._viewers.key_of(request)
         conversation_id = request.path_params["conversation_id"]
-        if not self._contents.holds(conversation_id, api_key=key):
+        if not self._contents.has_conversation(conversation_id, api_key=key):
             raise HTTPException(404, "There is no such conversation, or it was deleted.")
         after = _number(request, "after")
         kept = self._contents.positions(conversation_id, to=after)

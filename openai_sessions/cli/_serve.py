@@ -21,7 +21,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from openai_sessions.cli._errors import CommandError
 from openai_sessions.cli._output import counted, escaped_line
 from openai_sessions.cli._page import KeyViewers, LocalViewers, RecentRequests, build_page, listen, resolve
-from openai_sessions.emulator import FAULT_KINDS, EmulatedRequest, Emulator, Fault, InvalidSeedError, Seeded
+from openai_sessions.emulator import (
+    FAULT_KINDS,
+    EmulatedRequest,
+    Emulator,
+    Fault,
+    InvalidSeedError,
+    SeedResult,
+)
 from openai_sessions.emulator._server import server_of
 
 
@@ -41,7 +48,7 @@ class Announcement:
     url: str
     database: Path | None = None
     has_keys: bool = False
-    seeds: tuple[Path, Seeded] | None = None
+    seeds: tuple[Path, SeedResult] | None = None
     faults: tuple[str, ...] = ()
     delay_ms: int = 0
 
@@ -84,7 +91,7 @@ def _print(console: Console, line: Text) -> None:
     console.print(line, soft_wrap=True)
 
 
-def _seeded(seeded: Seeded) -> str:
+def _seeded(seeded: SeedResult) -> str:
     text = f"{counted(seeded.conversations, 'conversation')} with {counted(seeded.items, 'item')}"
     return f"{text} ({seeded.known} more were there before)" if seeded.known else text
 
@@ -321,7 +328,7 @@ _FORM = 'it must be a JSON object, as {"id": "conv_1", "metadata": {}, "items": 
 _EXCERPT = 30
 
 
-def seed_from(file: Path, emulator: Emulator) -> Seeded:
+def seed_from(file: Path, emulator: Emulator) -> SeedResult:
     """Let the emulator hold the conversations of a file, all of them or none.
 
     The file is read line by line, and empty lines are passed over. What a line may have, and what becomes of
@@ -441,7 +448,7 @@ def _open(serving: Serving) -> Emulator:
         raise _unusable(serving, error) from error
 
 
-def _seed(file: Path, serving: Serving, emulator: Emulator, console: Console) -> tuple[Path, Seeded]:
+def _seed(file: Path, serving: Serving, emulator: Emulator, console: Console) -> tuple[Path, SeedResult]:
     try:
         with console.status(f"Reading {file}"):
             return file, seed_from(file, emulator)

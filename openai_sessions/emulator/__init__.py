@@ -10,7 +10,13 @@ from openai_sessions.emulator._app import EmulatedRequest
 from openai_sessions.emulator._emulator import Emulator
 from openai_sessions.emulator._faults import FAULT_KINDS, Fault, FaultKind, OperationName
 from openai_sessions.emulator._responses._scripts import Reply, ReplyOutput, ReplyStatus, ResponseRequest
-from openai_sessions.emulator._store import Contents, HeldConversation, HeldItem, InvalidSeedError, Seeded
+from openai_sessions.emulator._store import (
+    Contents,
+    InvalidSeedError,
+    SeedResult,
+    StoredConversation,
+    StoredItem,
+)
 
 __all__ = [
     "FAULT_KINDS",
@@ -19,13 +25,13 @@ __all__ = [
     "Emulator",
     "Fault",
     "FaultKind",
-    "HeldConversation",
-    "HeldItem",
     "InvalidSeedError",
     "OperationName",
     "Reply",
     "ReplyOutput",
     "ReplyStatus",
     "ResponseRequest",
-    "Seeded",
+    "SeedResult",
+    "StoredConversation",
+    "StoredItem",
 ]

@@ -12,7 +12,7 @@ from openai_sessions.emulator._faults import Chance, Fault, FaultPlan, LateCommi
 from openai_sessions.emulator._responses._operations import Responses
 from openai_sessions.emulator._responses._scripts import Replies, Reply, ReplyStatus, ScriptedReply
 from openai_sessions.emulator._server import in_process_client, serving
-from openai_sessions.emulator._store import Contents, HeldConversation, Seeded, Seeding, Store
+from openai_sessions.emulator._store import Contents, Seeding, SeedResult, Store, StoredConversation
 
 if TYPE_CHECKING:
     import os
@@ -227,7 +227,7 @@ class Emulator:
         """Empty `requests`."""
         self._log.clear()
 
-    def seed(self, conversations: Iterable[Mapping[str, Any]]) -> Seeded:
+    def seed(self, conversations: Iterable[Mapping[str, Any]]) -> SeedResult:
         """Hold these conversations from the start: all of them, or none when one cannot be held.
 
         Every key sees them. A conversation that the database has had before stays as it has become, a
@@ -247,7 +247,7 @@ class Emulator:
         """
         return self._seeding.run(conversations)
 
-    def conversations(self, *, api_key: str | None = None) -> tuple[HeldConversation, ...]:
+    def conversations(self, *, api_key: str | None = None) -> tuple[StoredConversation, ...]:
         """Return the conversations held now, newest first; with an `api_key`, those that this key sees."""
         return self.contents.conversations(api_key=api_key)
 
@@ -257,7 +257,7 @@ class Emulator:
         Raises:
             LookupError: There is no such conversation, or it was deleted.
         """
-        if not self.contents.holds(conversation_id):
+        if not self.contents.has_conversation(conversation_id):
             raise LookupError(f"The emulator holds no conversation {conversation_id!r}.")
         return tuple(json.loads(held.json) for held in self.contents.items(conversation_id))
 

@@ -120,7 +120,7 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.kind not in FAULT_KINDS:
-            raise ValueError(f"Unknown kind of fault {self.kind!r}; the kinds are {', '.join(FAULT_KINDS)}.")
+            raise ValueError(f"Unknown fault kind {self.kind!r}; the kinds are {', '.join(FAULT_KINDS)}.")
         if self.retry_after is not None and self.kind != "throttled":
             raise ValueError(f"retry_after belongs to a 'throttled' fault, not to {self.kind!r}.")
         if self.delay < 0 or (self.retry_after or 0) < 0:
@@ -146,11 +146,11 @@ class Script:
         if operation is not None:
             _check_operations([operation])
             if not fault.fits(operation):
-                raise ValueError(f"A {fault.kind!r} fault makes no sense for {operation}.")
+                raise ValueError(f"A {fault.kind!r} fault does not apply to {operation}.")
         if operation == "create_conversation" and conversation_id is not None:
             raise ValueError("A conversation has no id before it is created: leave conversation_id out.")
         if after < 0 or times < 1:
-            raise ValueError(f"A fault needs after >= 0 and times >= 1, not {after} and {times}.")
+            raise ValueError(f"after must be at least 0 and times at least 1, not {after} and {times}.")
         self._fault = fault
         self._operation = operation
         self._conversation_id = conversation_id
@@ -196,14 +196,14 @@ class Chance:
         operations: Collection[OperationName] | None,
     ) -> None:
         if not 0 <= rate <= 1:
-            raise ValueError(f"The rate of faults is a probability from 0 to 1, not {rate}.")
+            raise ValueError(f"rate must be a probability from 0 to 1, not {rate}.")
         operations = OPERATION_NAMES if operations is None else operations
         _check_operations(operations)
         faults = tuple(Fault(kind) for kind in FAULT_KINDS) if faults is None else tuple(faults)
         self._rate = rate
         self._fitting = {name: [fault for fault in faults if fault.fits(name)] for name in operations}
         if not any(self._fitting.values()):
-            raise ValueError("None of the faults makes sense for any of the operations.")
+            raise ValueError("None of the faults applies to any of the operations.")
         self._random = random.Random(seed)  # noqa: S311 - reproducible is what it is for
 
     def offer(self, operation: OperationName, conversation_id: str | None) -> Fault | None:  # noqa: ARG002 - any will do

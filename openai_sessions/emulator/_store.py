@@ -323,7 +323,7 @@ def _index_after(item_id: str, items: list[JsonObject]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldConversation:
+class StoredConversation:
     """One conversation that an emulator holds.
 
     Attributes:
@@ -342,7 +342,7 @@ class HeldConversation:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldItem:
+class StoredItem:
     """One item that an emulator holds.
 
     Attributes:
@@ -369,7 +369,7 @@ class Contents:
 
     def conversations(
         self, *, api_key: str | None = None, limit: int | None = None
-    ) -> tuple[HeldConversation, ...]:
+    ) -> tuple[StoredConversation, ...]:
         """Return the conversations, newest first, at most `limit` of them."""
         owner = None if api_key is None else owner_of(api_key)
         with self._store.exclusive() as connection:
@@ -382,11 +382,11 @@ class Contents:
                 (owner, owner, EVERY_KEY, -1 if limit is None else limit),
             ).fetchall()
         return tuple(
-            HeldConversation(conversation_id, created_at, json.loads(metadata), item_count, first_position)
+            StoredConversation(conversation_id, created_at, json.loads(metadata), item_count, first_position)
             for conversation_id, created_at, metadata, item_count, first_position in rows
         )
 
-    def holds(self, conversation_id: str, *, api_key: str | None = None) -> bool:
+    def has_conversation(self, conversation_id: str, *, api_key: str | None = None) -> bool:
         """Tell whether the conversation is there."""
         owner = None if api_key is None else owner_of(api_key)
         with self._store.exclusive() as connection:
@@ -398,7 +398,7 @@ class Contents:
 
     def items(
         self, conversation_id: str, *, after: int = 0, max_items: int = -1, max_characters: int | None = None
-    ) -> tuple[HeldItem, ...]:
+    ) -> tuple[StoredItem, ...]:
         """Return items of a conversation, oldest first.
 
         Args:
@@ -425,10 +425,10 @@ class Contents:
         return tuple(position for (position,) in rows)
 
 
-def _until(rows: Iterator[tuple[int, str]], max_characters: int | None) -> Iterator[HeldItem]:
+def _until(rows: Iterator[tuple[int, str]], max_characters: int | None) -> Iterator[StoredItem]:
     characters = 0
     for position, body in rows:
-        yield HeldItem(position, body)
+        yield StoredItem(position, body)
         characters += len(body)
         if max_characters is not None and characters >= max_characters:
             return
@@ -457,7 +457,7 @@ class InvalidSeedError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Seeded:
+class SeedResult:
     """What became of the conversations given.
 
     Attributes:
@@ -478,14 +478,14 @@ class Seeding:
         self._store = store
         self._accept_unknown_types = accept_unknown_types
 
-    def run(self, conversations: Iterable[Mapping[str, Any]]) -> Seeded:
+    def run(self, conversations: Iterable[Mapping[str, Any]]) -> SeedResult:
         """Store the conversations, or none of them."""
         with self._store.transaction() as connection:
             return self._store_all(conversations, connection)
 
     def _store_all(
         self, conversations: Iterable[Mapping[str, Any]], connection: sqlite3.Connection
-    ) -> Seeded:
+    ) -> SeedResult:
         given: set[str] = set()
         unnamed: Counter[str] = Counter()
         stored = items = 0
@@ -493,14 +493,14 @@ class Seeding:
             try:
                 conversation, addition = self._prepare(fields, unnamed)
                 if conversation.id in given:
-                    reason = f"the id {conversation.id!r} is that of a conversation before it."
+                    reason = f"the id {conversation.id!r} is already used by an earlier conversation."
                     raise InvalidSeedError(index=index, reason=reason)
                 given.add(conversation.id)
                 if _insert(conversation, addition, connection):
                     stored, items = stored + 1, items + len(addition.items)
             except ApiError as error:
                 raise InvalidSeedError(index=index, reason=_reason(error)) from error
-        return Seeded(stored, items, len(given) - stored)
+        return SeedResult(stored, items, len(given) - stored)
 
     def _prepare(self, fields: Mapping[str, Any], unnamed: Counter[str]) -> tuple[Conversation, Addition]:
         for name in fields:

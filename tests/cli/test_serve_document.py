@@ -9,7 +9,7 @@ import pytest
 from docs import screenshot
 from openai_sessions.cli._app import app
 from openai_sessions.cli._serve import inject_from, seed_from
-from openai_sessions.emulator import Seeded
+from openai_sessions.emulator import SeedResult
 from tests.cli.command import serving
 from tests.cli.page import CHROMIUM
 from tests.docs.markdown import code_blocks, table_after
@@ -47,7 +47,7 @@ def test_file_of_faults_is_one(emulator, tmp_path):
 def test_line_of_a_file_of_conversations_is_one(emulator, tmp_path):
     file = tmp_path / "conversations.jsonl"
     file.write_text(code_blocks(DOCUMENT, "json")[1])
-    assert seed_from(file, emulator) == Seeded(conversations=1, items=1)
+    assert seed_from(file, emulator) == SeedResult(conversations=1, items=1)
     assert len(json.loads(file.read_text())) == 4
 
 

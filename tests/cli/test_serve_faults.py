@@ -121,11 +121,11 @@ MISTAKES = [
     ),
     (
         {"inject": [{"fault": "quota", "times": 0}]},
-        "inject[0]: A fault needs after >= 0 and times >= 1, not 0 and 0.",
+        "inject[0]: after must be at least 0 and times at least 1, not 0 and 0.",
     ),
     (
         {"inject": [{"fault": "stale_page", "operation": "create_items"}]},
-        "inject[0]: A 'stale_page' fault makes no sense for create_items.",
+        "inject[0]: A 'stale_page' fault does not apply to create_items.",
     ),
     (
         {"inject": [{"fault": {"kind": "throttled", "retry_after": -1}}]},
@@ -143,7 +143,7 @@ MISTAKES = [
     ({"inject_at_random": [{"rate": 0.5}]}, 'inject_at_random[0] lacks "seed"; it must be an integer.'),
     (
         {"inject_at_random": [{"rate": 2, "seed": 1}]},
-        "inject_at_random[0]: The rate of faults is a probability from 0 to 1, not 2.",
+        "inject_at_random[0]: rate must be a probability from 0 to 1, not 2.",
     ),
     (
         {"inject_at_random": [{"rate": 1, "seed": 1, "operations": [1]}]},
@@ -151,7 +151,7 @@ MISTAKES = [
     ),
     (
         {"inject_at_random": [{"rate": 1, "seed": 1, "operations": []}]},
-        "inject_at_random[0]: None of the faults makes sense for any of the operations.",
+        "inject_at_random[0]: None of the faults applies to any of the operations.",
     ),
     (
         {"inject_at_random": [{"rate": 1, "seed": 1, "faults": "quota"}]},
@@ -174,7 +174,7 @@ def test_unknown_kind_is_told_with_those_there_are(file, call):
     kinds = ", ".join(FAULT_KINDS)
     assert (
         str(caught.value)
-        == f"{file}: inject[0].fault: Unknown kind of fault 'cut_befor'; the kinds are {kinds}."
+        == f"{file}: inject[0].fault: Unknown fault kind 'cut_befor'; the kinds are {kinds}."
     )
 
 

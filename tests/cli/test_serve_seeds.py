@@ -8,7 +8,7 @@ import pytest
 from openai_sessions import OpenAIConversationsSession
 from openai_sessions.cli._errors import CommandError
 from openai_sessions.cli._serve import seed_from
-from openai_sessions.emulator import Emulator, Seeded
+from openai_sessions.emulator import Emulator, SeedResult
 from tests.cli.command import serving
 from tests.cli.test_serve import HELLO, end, invoke
 from tests.examples.stand_in import ROOT
@@ -28,12 +28,12 @@ def written(file, *lines):
 
 def test_each_line_is_a_conversation_and_empty_lines_are_none(emulator, file):
     written(file, "\ufeff" + json.dumps({"id": "conv_1", "items": [HELLO]}), "", "  ", {"items": []})
-    assert seed_from(file, emulator) == Seeded(conversations=2, items=1)
+    assert seed_from(file, emulator) == SeedResult(conversations=2, items=1)
     assert {"conv_1"} < {each.id for each in emulator.conversations()}
 
 
 def test_empty_file_holds_nothing(emulator, file):
-    assert seed_from(written(file), emulator) == Seeded()
+    assert seed_from(written(file), emulator) == SeedResult()
 
 
 def test_last_line_needs_no_end(emulator, file):
@@ -43,7 +43,7 @@ def test_last_line_needs_no_end(emulator, file):
 
 def test_long_file_is_held_whole(emulator, file):
     written(file, *({"id": f"conv_{number}", "items": [HELLO] * 5} for number in range(2_000)))
-    assert seed_from(file, emulator) == Seeded(conversations=2_000, items=10_000)
+    assert seed_from(file, emulator) == SeedResult(conversations=2_000, items=10_000)
 
 
 WRONG = [
@@ -61,7 +61,7 @@ WRONG = [
     ({"item": []}, "Unknown field 'item'. The fields are id, created_at, metadata, items."),
     ({"id": "1", "items": []}, "Invalid 'id': '1'. Expected an ID that begins with 'conv_'."),
     ({"items": [{"role": "user"}]}, "Missing required parameter: 'items[0].content'."),
-    ({"id": "conv_first", "items": []}, "the id 'conv_first' is that of a conversation before it."),
+    ({"id": "conv_first", "items": []}, "the id 'conv_first' is already used by an earlier conversation."),
 ]
 
 
@@ -116,4 +116,4 @@ async def test_served_conversations_are_those_of_the_file_and_not_added_twice(fi
 
 
 def test_conversations_of_the_documents_can_be_seeded(emulator):
-    assert seed_from(ROOT / "docs/golden_gate.jsonl", emulator) == Seeded(conversations=3, items=13)
+    assert seed_from(ROOT / "docs/golden_gate.jsonl", emulator) == SeedResult(conversations=3, items=13)

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from openai_sessions.cli._page import KEPT, RecentRequests
 from openai_sessions.cli._serve import Announcement, Traffic, print_request
-from openai_sessions.emulator import EmulatedRequest, Fault, Seeded
+from openai_sessions.emulator import EmulatedRequest, Fault, SeedResult
 from tests.emulator.wire import Wire
 
 
@@ -105,7 +105,7 @@ def test_announcement_tells_how_it_is_used(tmp_path):
         url="http://127.0.0.1:80",
         database=tmp_path / ("long" * 30),
         has_keys=True,
-        seeds=(tmp_path, Seeded(conversations=1, items=1_000, known=2)),
+        seeds=(tmp_path, SeedResult(conversations=1, items=1_000, known=2)),
         faults=("quota", "at random, rate 1, seed 1"),
         delay_ms=5,
     )

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from openai_sessions.emulator import Emulator, HeldConversation
+from openai_sessions.emulator import Emulator, StoredConversation
 
 from .wire import KEY, Wire, user, users
 
@@ -17,7 +17,7 @@ async def test_conversations_are_those_of_all_keys_newest_first(emulator, wire):
     second = await Wire(emulator, key=OTHER_KEY).new_conversation()
     held = emulator.conversations()
     assert [(each.id, each.item_count) for each in held] == [(second, 0), (first, 2), ("conv_old", 0)]
-    assert held[2] == HeldConversation("conv_old", 1, {"a": "b"}, item_count=0, first_position=None)
+    assert held[2] == StoredConversation("conv_old", 1, {"a": "b"}, item_count=0, first_position=None)
 
 
 async def test_conversations_of_a_key_are_what_it_sees(emulator, wire):
@@ -25,9 +25,9 @@ async def test_conversations_of_a_key_are_what_it_sees(emulator, wire):
     own = await wire.new_conversation()
     assert [each.id for each in emulator.conversations(api_key=KEY)] == [own, "conv_old"]
     assert [each.id for each in emulator.conversations(api_key=OTHER_KEY)] == ["conv_old"]
-    assert emulator.contents.holds(own, api_key=KEY)
-    assert not emulator.contents.holds(own, api_key=OTHER_KEY)
-    assert emulator.contents.holds("conv_old", api_key=OTHER_KEY)
+    assert emulator.contents.has_conversation(own, api_key=KEY)
+    assert not emulator.contents.has_conversation(own, api_key=OTHER_KEY)
+    assert emulator.contents.has_conversation("conv_old", api_key=OTHER_KEY)
 
 
 async def test_deleted_conversation_is_held_no_more(emulator, wire):

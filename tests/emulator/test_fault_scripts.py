@@ -147,7 +147,7 @@ def test_kinds_of_pages_fit_lists_only_and_commits_writes_only():
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        (("cut",), {}, "Unknown kind of fault 'cut'; the kinds are cut_before, "),
+        (("cut",), {}, "Unknown fault kind 'cut'; the kinds are cut_before, "),
         (("quota",), {"retry_after": 1}, "retry_after belongs to a 'throttled' fault, not to 'quota'"),
         (("throttled",), {"retry_after": -1}, "cannot be negative"),
         (("late_commit",), {"delay": -0.1}, "cannot be negative"),
@@ -161,8 +161,8 @@ def test_wrong_fault_is_refused(arguments, options, message):
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("stale_page", {"operation": "create_items"}, "'stale_page' fault makes no sense for create_items"),
-        ("late_commit", {"operation": "list_items"}, "'late_commit' fault makes no sense for list_items"),
+        ("stale_page", {"operation": "create_items"}, "'stale_page' fault does not apply to create_items"),
+        ("late_commit", {"operation": "list_items"}, "'late_commit' fault does not apply to list_items"),
         (
             "stall",
             {"operation": "list"},
@@ -188,7 +188,7 @@ def test_wrong_script_is_refused(emulator, kind, options, message):
         (1.5, {}, "from 0 to 1, not 1.5"),
         (-0.1, {}, "from 0 to 1, not -0.1"),
         (0.5, {"operations": ["list"]}, "Unknown operation 'list'"),
-        (0.5, {"faults": []}, "None of the faults makes sense"),
+        (0.5, {"faults": []}, "None of the faults applies"),
         (0.5, {"faults": [Fault("stale_page")], "operations": ["create_items"]}, "None of the faults"),
     ],
 )

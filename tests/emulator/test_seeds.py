@@ -5,7 +5,7 @@ import sqlite3
 
 import pytest
 
-from openai_sessions.emulator import Emulator, InvalidSeedError, Seeded
+from openai_sessions.emulator import Emulator, InvalidSeedError, SeedResult
 
 from .wire import Wire, user, users
 
@@ -18,7 +18,7 @@ SEED = {
 
 
 async def test_seeded_conversation_is_as_given_for_every_key(emulator):
-    assert emulator.seed([SEED]) == Seeded(conversations=1, items=2)
+    assert emulator.seed([SEED]) == SeedResult(conversations=1, items=2)
     for key in ("sk-one", "sk-two"):
         wire = Wire(emulator, key=key)
         status, conversation = await wire.get("/conversations/conv_seed")
@@ -63,7 +63,7 @@ def test_same_seeds_after_a_restart_add_nothing(tmp_path):
         emulator.seed(seeds)
         before = emulator.conversations()
     with Emulator(tmp_path / "file.db") as emulator:
-        assert emulator.seed([*seeds, {"items": []}]) == Seeded(conversations=1, items=0, known=3)
+        assert emulator.seed([*seeds, {"items": []}]) == SeedResult(conversations=1, items=0, known=3)
         assert emulator.conversations()[1:] == before
 
 
@@ -116,7 +116,7 @@ REFUSED = [
         "Duplicate item found with id msg_1.",
     ),
     ({"items": [{"type": "item_reference", "id": "msg_1"}]}, "Item with id 'msg_1' not found."),
-    ({**SEED, "id": "conv_before"}, "the id 'conv_before' is that of a conversation before it."),
+    ({**SEED, "id": "conv_before"}, "the id 'conv_before' is already used by an earlier conversation."),
 ]
 
 

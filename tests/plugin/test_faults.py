@@ -174,17 +174,17 @@ marked = pytest.mark.conversation_faults
 @pytest.mark.parametrize(
     ("marker", "complaint"),
     [
-        (marked("cut"), "('cut'): Unknown kind of fault 'cut'; the kinds are cut_before,"),
-        (marked("locked", operation="list_items"), "A 'locked' fault makes no sense for list_items."),
+        (marked("cut"), "('cut'): Unknown fault kind 'cut'; the kinds are cut_before,"),
+        (marked("locked", operation="list_items"), "A 'locked' fault does not apply to list_items."),
         (
             marked("cut_before", operation="ask"),
             "operation='ask'): Unknown operation 'ask'; the operations are",
         ),
-        (marked("cut_before", times=0), "A fault needs after >= 0 and times >= 1, not 0 and 0."),
+        (marked("cut_before", times=0), "after must be at least 0 and times at least 1, not 0 and 0."),
         (marked("cut_before", when=1), "unexpected keyword argument 'when'"),
         (marked(Fault("cut_before"), delay=1), "delay: give it to the Fault itself."),
         (marked(), "missing 1 required positional argument: 'kind'"),
-        (marked(rate=2, seed=1), "The rate of faults is a probability from 0 to 1, not 2."),
+        (marked(rate=2, seed=1), "rate must be a probability from 0 to 1, not 2."),
         (marked(rate=0.1), "missing 1 required keyword-only argument: 'seed'"),
     ],
     ids=str,
