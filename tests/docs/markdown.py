@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from itertools import takewhile
 
 
 def code_blocks(text, language):
@@ -23,6 +25,24 @@ def table_after(text, heading):
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
-def promised_output(block):
-    """Return what the comments behind `print(...)` in a block say that it prints."""
-    return re.findall(r"^ *print\(.*\)  # (.*)$", block, re.MULTILINE)
+def promised_output(program):
+    """Return the lines that a program prints according to the comments at its calls of `print`."""
+    return [line for call in print_calls(program) for line in promised_by(call, program)]
+
+
+def print_calls(program):
+    """Return the syntax nodes of all statements `print(...)`, in the order of the text."""
+    statements = [node for node in ast.walk(ast.parse(program)) if isinstance(node, ast.Expr)]
+    return sorted(
+        (node for node in statements if ast.unparse(node).startswith("print(")), key=lambda node: node.lineno
+    )
+
+
+def promised_by(call, program):
+    """Return what the comment behind a call says that it prints, or else those in the lines below it."""
+    lines = program.splitlines()
+    rest = lines[call.end_lineno - 1].encode()[call.end_col_offset :].decode()
+    if behind := re.fullmatch(r"  # (.*)", rest):
+        return [behind.group(1)]
+    below = (re.fullmatch(r" *# (.*)", line) for line in lines[call.end_lineno :])
+    return [comment.group(1) for comment in takewhile(bool, below)]

@@ -4,6 +4,7 @@ import pytest
 
 from tests.docs import run_blocks
 from tests.docs.markdown import code_blocks, files_in, promised_output, table_after
+from tests.examples.stand_in import run_python
 
 DOCUMENT = """\
 # Title
@@ -41,25 +42,66 @@ def test_table_after_heading():
 
 
 def test_promised_output_is_in_comments():
-    assert promised_output("print(1)  # 1\nprint(2)\nx = 3  # three\n  print(4)  # 4\n") == ["1", "4"]
+    program = "print(1)  # 1\nprint(2)\nx = 3  # three\nif x:\n    print(4,\n          5)  # 4 5\n"
+    assert promised_output(program) == ["1", "4 5"]
 
 
-def test_blocks_share_names_and_may_await(tmp_path, capsys):
-    path = tmp_path / "document.md"
-    path.write_text(DOCUMENT.replace("first = 1", "import asyncio\nfirst = 1"))
-    run_blocks.main(path)
-    assert capsys.readouterr().out == "1\n"
+def test_promised_output_may_be_below():
+    program = "for n in range(2):\n    print(n)\n# 0\n# 1\nprint('ü')\n# ü\n\n# a comment\n"
+    assert promised_output(program) == ["0", "1", "ü"]
 
 
-def test_blocks_that_are_files_are_left_alone(tmp_path, capsys):
-    path = tmp_path / "document.md"
-    path.write_text("```python\n# guide.py\nraise SystemExit\n```\n```python\nprint(1)  # 1\n```\n")
-    run_blocks.main(path)
-    assert capsys.readouterr().out == "1\n"
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run the programs of a document in an empty folder; return what they print."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(document):
+        for program in run_blocks.programs_in(document):
+            program()
+        return capsys.readouterr().out
+
+    return run
 
 
-def test_blocks_that_print_something_else_are_told(tmp_path):
-    path = tmp_path / "document.md"
-    path.write_text("```python\nprint(1)  # 2\n```\n")
-    with pytest.raises(SystemExit, match=r"printed \['1'\]"):
-        run_blocks.main(path)
+def test_blocks_are_programs_by_themselves(run):
+    alone = "```python\nname = 1\nprint(__name__)\n```\n```python\nprint('name' in globals())  # False\n```\n"
+    assert "__main__\nFalse\n" == run(alone)
+
+
+def test_blocks_that_await_share_names(run):
+    assert "1\n" == run(DOCUMENT.replace("first = 1", "import asyncio\nfirst = 1"))
+
+
+def test_blocks_that_are_files_are_left_alone(run):
+    assert "1\n" == run("```python\n# guide.py\nraise SystemExit\n```\n```python\nprint(1)  # 1\n```\n")
+
+
+def test_prints_without_a_comment_may_be_between(run):
+    assert "0\n1\n" == run("```python\nprint(0)\nprint(1)  # 1\n```\n")
+
+
+@pytest.mark.parametrize(
+    "program", ["print(1)  # 2", "print(1)  # 1\nprint(2)  # 3", "print(0)\nprint(1)  # 2", "print()  # 1"]
+)
+def test_program_that_prints_something_else_fails(run, program):
+    with pytest.raises(run_blocks.OutputError):
+        run(f"```python\n{program}\n```\n")
+
+
+@pytest.mark.parametrize(("program", "code"), [("pass", 0), ("print(1)  # 2", 1), ("raise SystemExit", 1)])
+def test_exit_code_of_a_program(run, program, code):
+    assert [code] == [
+        run_blocks.exit_code_of(each) for each in run_blocks.programs_in(f"```python\n{program}\n```\n")
+    ]
+
+
+@pytest.mark.slow
+def test_documents_that_fail_are_named(tmp_path):
+    """Each program has a process and a folder of its own."""
+    documents = [tmp_path / name for name in ("good.md", "bad.md")]
+    documents[0].write_text("```python\nopen('new', 'x')\n```\n" * 2)
+    documents[1].write_text("```python\nprint(1)  # 2\n```\n")
+    finished = run_python("-m", "tests.docs.run_blocks", *documents, base_url="http://127.0.0.1:9/v1")
+    assert (1, f"failed: {documents[1]}") == (finished.returncode, finished.stderr.splitlines()[-1])
+    assert "promised ['2']\nprinted  ['1']\n" in finished.stderr
