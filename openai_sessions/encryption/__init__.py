@@ -1,6 +1,6 @@
-"""A history that its store cannot read, and that expires.
+"""Encrypted histories whose items expire.
 
-Needs the package cryptography: `pip install "openai-sessions[encrypt]"`.
+Requires the package cryptography: `pip install "openai-sessions[encrypt]"`.
 """
 
 from openai_sessions.encryption._envelope import SkippedItems

@@ -1,10 +1,13 @@
-"""Keys, and the envelope in which an item travels."""
+"""Encrypt an item into an envelope, a user message with one text, and decrypt it.
+
+The text consists of a mark, the version of the format, and a Fernet token of the item's JSON. The Fernet key
+is derived from the caller's key with HKDF-SHA256, salted with the `session_id`.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -19,24 +22,25 @@ from openai_sessions.errors import InvalidItemError
 if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
 
+MAX_TEXT = 10_485_760
+"""The API's limit of characters in one text (`InputTextContentParam` in OpenAI's OpenAPI document)."""
 
-class Unreadable(Enum):
-    """Why an item is not given to a reader; the values are the fields of `SkippedItems`."""
+_MARK = "openai-sessions:encrypted:"
+"""The start of every envelope's text, in every version of the format."""
 
-    EXPIRED = "expired"
-    UNDECRYPTABLE = "undecryptable"
-    UNENCRYPTED = "unencrypted"
+_VERSION = "v1:"
+"""Fernet with a key derived by HKDF-SHA256, over the item as JSON in UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
 class SkippedItems:
-    """Numbers of items that were left out, by reason.
+    """Counts of items that were left out, by reason.
 
     Attributes:
-        expired: They are older than the `ttl` of the session.
-        undecryptable: They were encrypted with another key or for another `session_id`, by a later
-            version of this library, or were tampered with.
-        unencrypted: They were not written by an `EncryptedSession` of this library.
+        expired: Items older than the session's `ttl`.
+        undecryptable: Items encrypted with another key or for another `session_id`, encrypted by a later
+            version of this library, or tampered with.
+        unencrypted: Items not written by this library's `EncryptedSession`.
     """
 
     expired: int = 0
@@ -45,7 +49,7 @@ class SkippedItems:
 
     @property
     def unreadable(self) -> int:
-        """How many of them this session can never read, expired ones aside."""
+        """The number of items that this session can never read; expired items do not count."""
         return self.undecryptable + self.unencrypted
 
     def __add__(self, other: SkippedItems) -> SkippedItems:
@@ -55,114 +59,26 @@ class SkippedItems:
         return any(astuple(self))
 
     @classmethod
-    def counted(cls, reasons: Iterable[object]) -> SkippedItems:
-        """Count the reasons among some values."""
-        counts = Counter(reason.value for reason in reasons if isinstance(reason, Unreadable))
-        return cls(**counts)
+    def counted(cls, opened: Iterable[object]) -> SkippedItems:
+        """Count the `Unreadable` values among opened envelopes."""
+        return cls(**Counter(each.value for each in opened if isinstance(each, Unreadable)))
 
 
-_LEAST_BYTES = 16
-"""128 bits: what a random key has at least."""
+class Unreadable(Enum):
+    """The reason why an envelope was not opened; the values are the fields of `SkippedItems`."""
 
-_LEAST_DIFFERENT = 5
-"""A key of so few different bytes was typed, and not drawn at random."""
-
-_FERNET_KEY = re.compile(rb"[A-Za-z0-9_-]{43}=")
-"""32 bytes in the form of `Fernet.generate_key()`."""
-
-_INFO = b"openai_sessions.EncryptedSession.v1"
-"""What the derived keys are for: those of another use of the same key are others."""
-
-_ADVICE = "make one with cryptography.fernet.Fernet.generate_key() and keep it where you keep secrets"
-
-
-def checked_keys(value: object) -> list[bytes]:
-    """Return the bytes of one key, or of several.
-
-    Raises:
-        TypeError: It is neither a string, bytes nor a list of these. No message shows a key.
-        ValueError: There is none, or one is too weak.
-    """
-    if isinstance(value, (str, bytes)):
-        return [_key(value, "encryption_key")]
-    if not isinstance(value, Sequence):
-        raise TypeError(
-            f"encryption_key is a string, bytes, or a list of them, newest first, not {type(value).__name__}"
-        )
-    if not value:
-        raise ValueError(f"encryption_key is an empty list: {_ADVICE}")
-    return [_key(key, f"encryption_key[{index}]") for index, key in enumerate(value)]
-
-
-def _key(value: object, name: str) -> bytes:
-    if not isinstance(value, (str, bytes)):
-        raise TypeError(f"{name} is a string or bytes, not {type(value).__name__}")
-    if isinstance(value, str) and has_surrogate(value):  # encoding it would raise an error that holds it
-        raise ValueError(f"{name} holds a lone surrogate: give it as bytes, such as those of os.environb")
-    raw = value.encode() if isinstance(value, str) else value
-    if not raw:
-        raise ValueError(f"{name} is empty: {_ADVICE}")
-    if _FERNET_KEY.fullmatch(raw):
-        raw = base64.urlsafe_b64decode(raw)
-    if len(raw) < _LEAST_BYTES or len(set(raw)) < _LEAST_DIFFERENT:
-        raise ValueError(
-            f"{name} is too weak: a key is at least {_LEAST_BYTES} bytes drawn at random, as deriving "
-            f"keys does not make up for a password. To be sure, {_ADVICE}"
-        )
-    return raw
-
-
-def checked_session_id(value: object) -> str:
-    """Return the name of a history, from which its keys are derived.
-
-    Raises:
-        TypeError: It is no string.
-        ValueError: It is empty, or no text.
-    """
-    session_id = checked_text("session_id", value, wanted='the history a name, such as "user_123"')
-    if has_surrogate(session_id):
-        raise ValueError(
-            f"session_id {session_id!r} holds a lone surrogate, which is no character: leave it out"
-        )
-    return session_id
-
-
-def session_cipher(session_id: str, keys: Sequence[bytes]) -> MultiFernet:
-    """Return what encrypts with the first of the keys and decrypts with any, for one session.
-
-    Raises:
-        ImportError: The package cryptography is not installed.
-    """
-    try:
-        from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415 -- of an extra
-        from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
-        from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
-    except ImportError as error:
-        raise ImportError(
-            'EncryptedSession needs the package cryptography: install "openai-sessions[encrypt]"'
-        ) from error
-    salt = session_id.encode()
-    derived = [HKDF(algorithm=hashes.SHA256(), length=32, salt=salt, info=_INFO).derive(key) for key in keys]
-    return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in derived])
-
-
-_MARK = "openai-sessions:encrypted:"
-"""How the text of every envelope begins, whatever its version."""
-
-_VERSION = "v1:"
-"""Fernet, with a key derived by HKDF-SHA256, over the item as JSON in UTF-8."""
-
-MAX_TEXT = 10_485_760
-"""Characters of one text (`InputTextContentParam` in OpenAI's OpenAPI document)."""
+    EXPIRED = "expired"
+    UNDECRYPTABLE = "undecryptable"
+    UNENCRYPTED = "unencrypted"
 
 
 class Sealer:
-    """Puts items into envelopes and takes them out.
+    """Encrypt items into envelopes and decrypt them.
 
     Args:
         cipher: The cipher of the session.
-        ttl: Seconds that an item can be read; None for ever.
-        clock: Seconds since the epoch.
+        ttl: Seconds during which an item can be read; None for no expiry.
+        clock: Returns the current Unix time in seconds.
     """
 
     __slots__ = ("_cipher", "_clock", "_ttl")
@@ -173,35 +89,35 @@ class Sealer:
         self._clock = clock
 
     def seal(self, items: Sequence[Item]) -> list[Item]:
-        """Return items in envelopes. They get the same time, so that they expire together.
+        """Return items in envelopes. All get the same time, so that they expire together.
 
         Raises:
-            InvalidItemError: An item is too large for one text of the API.
+            InvalidItemError: The token of an item exceeds the API's limit for one text.
         """
         now = int(self._clock())
-        return [self._sealed(index, item, now) for index, item in enumerate(items)]
+        return [self._seal(index, item, now) for index, item in enumerate(items)]
 
-    def open(self, envelope: object) -> Item | Unreadable:
-        """Return the item in an envelope, or why there is none."""
-        text = _text_of(envelope)
-        if text is None or not text.startswith(_MARK):
-            return Unreadable.UNENCRYPTED
-        token = text.removeprefix(_MARK)
-        if not token.startswith(_VERSION) or not token.isascii():
-            return Unreadable.UNDECRYPTABLE
-        return self._opened(token.removeprefix(_VERSION).encode())
-
-    def _sealed(self, index: int, item: Item, now: int) -> Item:
+    def _seal(self, index: int, item: Item, now: int) -> Item:
         plain = json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode()
         text = _MARK + _VERSION + self._cipher.encrypt_at_time(plain, now).decode()
         if len(text) > MAX_TEXT:
             raise InvalidItemError(
                 index,
-                f"encrypted it is a text of {len(text):,} characters, and the API takes {MAX_TEXT:,}",
+                f"it is {len(text):,} characters long when encrypted, and the API accepts {MAX_TEXT:,}",
             )
         return {"role": "user", "content": text}
 
-    def _opened(self, token: bytes) -> Item | Unreadable:
+    def open(self, envelope: object) -> Item | Unreadable:
+        """Return the item in an envelope, or the reason why it cannot be read."""
+        text = _envelope_text(envelope)
+        if text is None or not text.startswith(_MARK):
+            return Unreadable.UNENCRYPTED
+        token = text.removeprefix(_MARK)
+        if not token.startswith(_VERSION) or not token.isascii():
+            return Unreadable.UNDECRYPTABLE
+        return self._decrypt(token.removeprefix(_VERSION).encode())
+
+    def _decrypt(self, token: bytes) -> Item | Unreadable:
         from cryptography.fernet import InvalidToken  # noqa: PLC0415 -- of an extra
 
         try:
@@ -215,22 +131,94 @@ class Sealer:
         return item
 
 
-def checked_ttl(value: object) -> float | None:
-    """Return a time to live in seconds, or None.
-
-    Raises:
-        ValueError: It is not a positive number.
-    """
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise ValueError(f"ttl is a positive number of seconds, or None for no expiry, not {value!r}")
-    return value
-
-
-def _text_of(envelope: Any) -> str | None:
-    """Return the one text of a message, as a string or as its only part."""
+def _envelope_text(envelope: Any) -> str | None:
+    """Return the text of a message whose content is a string or a single text part."""
     content = envelope.get("content") if isinstance(envelope, dict) else None
     if isinstance(content, list) and len(content) == 1 and isinstance(content[0], dict):
         content = content[0].get("text")
     return content if isinstance(content, str) else None
+
+
+_INFO = b"openai_sessions.EncryptedSession.v1"
+"""HKDF `info`: keys derived from the same secret for another purpose differ."""
+
+
+def session_cipher(session_id: str, keys: Sequence[bytes]) -> MultiFernet:
+    """Return the cipher of a session, which encrypts with the first key and decrypts with any of them.
+
+    Raises:
+        ImportError: The package cryptography is not installed.
+    """
+    try:
+        from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415 -- of an extra
+        from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
+    except ImportError as error:
+        raise ImportError(
+            "EncryptedSession requires the package cryptography: pip install 'openai-sessions[encrypt]'"
+        ) from error
+    salt = session_id.encode()
+    derived = [HKDF(algorithm=hashes.SHA256(), length=32, salt=salt, info=_INFO).derive(key) for key in keys]
+    return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in derived])
+
+
+_MIN_KEY_BYTES = 16
+"""128 bits of randomness."""
+
+_MIN_DISTINCT_BYTES = 5
+"""A key with fewer distinct bytes was typed rather than generated."""
+
+_FERNET_KEY = re.compile(rb"[A-Za-z0-9_-]{43}=")
+"""32 bytes in the format of `Fernet.generate_key()`."""
+
+_ADVICE = "generate one with cryptography.fernet.Fernet.generate_key() and store it with your secrets"
+
+
+def checked_keys(value: object) -> list[bytes]:
+    """Return the bytes of one key or of a list of keys. No error message contains a key.
+
+    Raises:
+        TypeError: The value is not a string, bytes or a list of these.
+        ValueError: The list is empty, or a key is too weak.
+    """
+    if isinstance(value, (str, bytes)):
+        return [_checked_key(value, "encryption_key")]
+    if not isinstance(value, Sequence):
+        raise TypeError(
+            "encryption_key must be a string, bytes, or a list of them with the newest first, "
+            f"not {type(value).__name__}"
+        )
+    if not value:
+        raise ValueError(f"encryption_key is an empty list: {_ADVICE}")
+    return [_checked_key(key, f"encryption_key[{index}]") for index, key in enumerate(value)]
+
+
+def _checked_key(value: object, name: str) -> bytes:
+    if not isinstance(value, (str, bytes)):
+        raise TypeError(f"{name} must be a string or bytes, not {type(value).__name__}")
+    if isinstance(value, str) and has_surrogate(value):  # the error of encode() would contain the key
+        raise ValueError(f"{name} contains a lone surrogate: pass it as bytes, such as those of os.environb")
+    raw = value.encode() if isinstance(value, str) else value
+    if not raw:
+        raise ValueError(f"{name} is empty: {_ADVICE}")
+    if _FERNET_KEY.fullmatch(raw):
+        raw = base64.urlsafe_b64decode(raw)
+    if len(raw) < _MIN_KEY_BYTES or len(set(raw)) < _MIN_DISTINCT_BYTES:
+        raise ValueError(
+            f"{name} is too weak: a key is at least {_MIN_KEY_BYTES} random bytes, and key derivation "
+            f"does not make a password strong enough. To be safe, {_ADVICE}"
+        )
+    return raw
+
+
+def checked_session_id(value: object) -> str:
+    """Return the session id that a cipher is derived for.
+
+    Raises:
+        TypeError: It is not a string.
+        ValueError: It is empty, or contains a lone surrogate.
+    """
+    session_id = checked_text("session_id", value, wanted='the history a name, such as "user_123"')
+    if has_surrogate(session_id):
+        raise ValueError(f"session_id {session_id!r} contains a lone surrogate, which UTF-8 cannot encode")
+    return session_id

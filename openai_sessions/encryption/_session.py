@@ -1,9 +1,14 @@
-"""Taking the newest item that can be read, without losing those above it that cannot."""
+"""An encrypted session over any other session.
+
+`EncryptedSession` encrypts what is written and decrypts what is read. `ReadablePop` removes the newest
+readable item and restores the unreadable ones above it.
+"""
 
 from __future__ import annotations
 
 import inspect
 import logging
+import math
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -24,7 +29,6 @@ from openai_sessions.encryption._envelope import (
     Unreadable,
     checked_keys,
     checked_session_id,
-    checked_ttl,
     session_cipher,
 )
 from openai_sessions.errors import SessionError
@@ -34,208 +38,55 @@ if TYPE_CHECKING:
     from openai.types.responses import ResponseInputItemParam
     from pydantic import BaseModel
 
-
-class Taker:
-    """Pops envelopes of a session until one can be opened, and puts the others back.
-
-    Args:
-        session: The session that holds the envelopes.
-        sealer: Opens them.
-    """
-
-    __slots__ = ("_lock", "_out", "_sealer", "_session")
-
-    def __init__(self, session: Any, sealer: Sealer) -> None:
-        self._session = session
-        self._sealer = sealer
-        self._lock = FairLock()
-        self._out: list[Item] = []  # popped and not put back, oldest first
-
-    @property
-    def left(self) -> int:
-        """How many envelopes an earlier call has popped and could not put back."""
-        return len(self._out)
-
-    async def take(self) -> Item | None:
-        """Remove the newest item that can be opened and return it, and remove expired ones above it."""
-        async with self._lock.held():
-            taken = await run_shielded(self._take, undo=self._undo)
-        return None if taken is None else taken[1]
-
-    async def put_back(self) -> None:
-        """Put back what an earlier call has popped and could not put back."""
-        if self._out:
-            async with self._lock.held():
-                await self._append(self._out)
-                self._out.clear()
-
-    async def forget(self) -> None:
-        """Put nothing back: the history is to be deleted."""
-        if self._out:
-            async with self._lock.held():
-                self._out.clear()
-
-    async def _take(self, cancellation: Cancellation) -> tuple[Item, Item] | None:
-        """Return an envelope that was popped, and its item."""
-        cancellation.has_begun = True
-        await self._append(self._out)
-        self._out.clear()
-        while (envelope := await self._session.pop_item()) is not None:
-            opened = self._sealer.open(envelope)
-            if opened is Unreadable.EXPIRED:
-                continue
-            self._out.insert(0, envelope)
-            if cancellation.is_set():
-                break
-            if isinstance(opened, dict):
-                await self._append(self._out[1:])
-                self._out.clear()
-                return envelope, opened
-        await self._append(self._out)
-        self._out.clear()
-        if cancellation.is_set():
-            raise OperationCancelledError
-        return None
-
-    async def _undo(self, taken: tuple[Item, Item] | None) -> None:
-        """Undo a pop that had succeeded when its caller was cancelled."""
-        if taken is not None:
-            self._out.append(taken[0])
-            await self._append(self._out)
-            self._out.clear()
-
-    async def _append(self, envelopes: Sequence[Item]) -> None:
-        if envelopes:
-            await self._session.add_items(list(envelopes))
-
-
 logger = logging.getLogger("openai_sessions")
 
-_OF_TOKENS = frozenset(
+_MIN_WINDOW = 20
+"""The least number of items read when the first read found too few readable ones."""
+
+_ALL = 2**31 - 1
+"""A limit above any history's length; overrides the limit of the session settings."""
+
+_NEVER_READABLE = (Unreadable.UNDECRYPTABLE, Unreadable.UNENCRYPTED)
+
+_NOT_DELEGATED = frozenset(
     {
         *("find_turns", "fork", "get_turn_usage", "run_compaction", "turns"),
         *("create_branch_from_content", "create_branch_from_turn", "find_turns_by_content"),
         *("get_conversation_by_turns", "get_conversation_turns"),
     }
 )
-"""What would hand out tokens for items, or take each for a message of the user, which begins a turn: of the
-sessions of this library, and of the Agents SDK's AdvancedSQLiteSession."""
-
-
-def checked_underlying(session: Any) -> Any:
-    """Return a session that can hold tokens.
-
-    Raises:
-        TypeError: It has not the methods of a session, or it compacts histories, and would do so to tokens.
-        ValueError: It shortens histories by turns, or by what a model counts, and would count tokens of ours.
-    """
-    missing = missing_methods(session)
-    if missing:
-        raise TypeError(
-            f"underlying_session is a session, and {type(session).__name__} has no {', '.join(missing)}"
-        )
-    if callable(getattr(session, "run_compaction", None)):
-        raise TypeError(
-            f"{type(session).__name__} would compact tokens. Put it around the encrypted session instead: "
-            f"{type(session).__name__}(…, underlying_session=EncryptedSession(…))"
-        )
-    limits = getattr(session, "_turn_limits", None)  # of the sessions of this library
-    if getattr(limits, "turns", None) is not None or getattr(limits, "tokens", None) is not None:
-        raise ValueError(
-            "underlying_session has max_turns or max_tokens, and would count what is encrypted. Make it "
-            "without, and limit items by session_settings"
-        )
-    return session
-
-
-async def iterated(session: Any, *, after: str | None) -> AsyncGenerator[Any, None]:
-    """Give what a session stores one by one, oldest first; read at once where it can give it only so.
-
-    Raises:
-        TypeError: It cannot read after an item.
-    """
-    if callable(getattr(session, "iterate_items", None)):
-        async with aclosing(session.iterate_items(after=after)) as items:
-            async for item in items:
-                yield item
-        return
-    if after is not None:
-        raise TypeError(f"{type(session).__name__} cannot give the items after one: leave after= out")
-    for item in await session.get_items():
-        yield item
-
-
-_AT_A_TIME = 100
-"""How many items are decrypted before they are given."""
-
-
-async def opened_items(
-    envelopes: AsyncGenerator[Any, None],
-    open_envelope: Callable[[object], Item | Unreadable],
-    on_skipped: Callable[[SkippedItems], object],
-) -> AsyncGenerator[ResponseInputItemParam, None]:
-    """Give the items in envelopes, in replay form, without those that cannot be opened.
-
-    Args:
-        envelopes: What the underlying session gives.
-        open_envelope: Returns the item in an envelope.
-        on_skipped: Called at the end with the numbers of those that were left out.
-    """
-    items: list[Item] = []
-    skipped = SkippedItems()
-    async with aclosing(envelopes):
-        async for envelope in envelopes:
-            opened = open_envelope(envelope)
-            if isinstance(opened, Unreadable):
-                skipped += SkippedItems.counted([opened])
-                continue
-            items.append(opened)
-            end = whole_until(items) if len(items) >= _AT_A_TIME else 0
-            for item in to_replay(items[:end]):
-                yield cast("ResponseInputItemParam", item)
-            del items[:end]
-    on_skipped(skipped)
-    for item in to_replay(items):
-        yield cast("ResponseInputItemParam", item)
-
-
-_LEAST_WINDOW = 20
-"""How many items are read at least when those asked for first were not enough."""
-
-_ALL = 2**31 - 1
-"""More items than any history has: a limit that beats the one of the settings."""
-
-_NEVER_READ = (Unreadable.UNDECRYPTABLE, Unreadable.UNENCRYPTED)
+"""Methods of this library's sessions and of the Agents SDK's AdvancedSQLiteSession that would return tokens
+as items, or treat each token as a user message that starts a turn."""
 
 
 class EncryptedSession(AsyncCloseable):
-    """Keep a history in any session so that its store cannot read it, and let items expire.
+    """Encrypt a history in any session, and let its items expire.
 
-    Takes the arguments of the Agents SDK's class of this name. Each item travels as a message of the role
-    user whose text is a token, so that the hosted API takes it, and sees neither its role nor its type
-    nor its content; it does see how many items there are, how long each is, and when it was written.
-    Tokens are Fernet (AES-128-CBC and HMAC-SHA256); their key is derived from `encryption_key` with
-    HKDF-SHA256 and the `session_id` as salt, so that a token of one session is worthless in another.
+    Takes the arguments of the Agents SDK's class of the same name. Each item is stored as a user message
+    whose text is a token, so that the hosted API accepts it without seeing the item's role, type or content.
+    The API does see the number of items, the length of each, and when each was written. Tokens are Fernet
+    (AES-128-CBC and HMAC-SHA256); the Fernet key is derived from `encryption_key` with HKDF-SHA256 and
+    `session_id` as salt, so that a token of one session cannot be read in another.
 
-    What cannot be read is left out of reads and counted in `skipped`; it is never raised, and never deleted
-    but by `clear_session()`. Order, atomicity and behaviour under concurrency are those of the underlying
-    session.
+    Reads leave out unreadable items and count them in `skipped`. They never raise an error, and only
+    `clear_session()` deletes them. Order, atomicity and behaviour under concurrency are those of the
+    underlying session.
 
     Args:
-        session_id: A name of the history, such as "user_123". The same name and key are needed to read it.
+        session_id: A name for the history, such as "user_123". Reading requires the same name and key.
         underlying_session: The session that stores the tokens: one of this library, of the Agents SDK, or
-            any other with its methods. It stays the caller's.
-        encryption_key: A random key of at least 16 bytes, best of `Fernet.generate_key()`, as a string or
-            bytes; or a list of keys, of which the first encrypts and all decrypt. A password is no key.
-        ttl: Seconds after which an item is no longer read, by the clock of the reader; None for never.
-        clock: Returns the time in seconds since the epoch.
+            any other with the same methods. The caller keeps ownership of it.
+        encryption_key: A random key of at least 16 bytes, preferably from `Fernet.generate_key()`, as a
+            string or bytes; or a list of keys: the first encrypts, all decrypt. A password is not a key.
+        ttl: Seconds after which an item is no longer read, by the reader's clock; None for no expiry.
+        clock: Returns the current Unix time in seconds.
 
     Raises:
         ImportError: The package cryptography is not installed.
-        ValueError: The key is too weak or no text, the ttl is no positive number, the name is empty or no
-            text, or the underlying session limits turns or tokens.
+        ValueError: The key is too weak or contains a lone surrogate, the ttl is not positive, the name is
+            empty or contains a lone surrogate, or the underlying session limits turns or tokens.
         TypeError: An argument is of the wrong type; or the underlying session compacts histories, and would
-            do so to tokens: wrap it around this one.
+            compact tokens: wrap it around this session instead.
     """
 
     _ignore_ids_for_matching = True  # the Agents SDK then compares items without their ids
@@ -250,11 +101,11 @@ class EncryptedSession(AsyncCloseable):
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._session_id = checked_session_id(session_id)
-        self.underlying_session = checked_underlying(underlying_session)
-        self._ttl = checked_ttl(ttl)
+        self.underlying_session = _checked_underlying(underlying_session)
+        self._ttl = _checked_ttl(ttl)
         cipher = session_cipher(session_id, checked_keys(encryption_key))
         self._sealer = Sealer(cipher, ttl=self._ttl, clock=clock)
-        self._taker = Taker(self.underlying_session, self._sealer)
+        self._pop = ReadablePop(self.underlying_session, self._sealer)
         self._written = WrittenAsGiven()
         self._skipped = self._skipped_in_total = self._logged = SkippedItems()
 
@@ -283,12 +134,12 @@ class EncryptedSession(AsyncCloseable):
 
     @property
     def ttl(self) -> float | None:
-        """Seconds after which an item is no longer read; None for never."""
+        """Seconds after which an item is no longer read; None for no expiry."""
         return self._ttl
 
     @property
     def skipped(self) -> SkippedItems:
-        """The items that the last read or pop has left out."""
+        """The items that the last read or pop left out."""
         return self._skipped
 
     @property
@@ -297,19 +148,19 @@ class EncryptedSession(AsyncCloseable):
         return self._skipped_in_total
 
     async def get_items(self, limit: int | None = None) -> list[ResponseInputItemParam]:
-        """Return the history, oldest first, ready to be sent to a model, without what cannot be read.
+        """Return the readable history, oldest first, ready to be sent to a model.
 
         Args:
-            limit: How many of the newest items that can be read; None for `session_settings.limit`, or
-                for all when that is None too. 0 and negative numbers give an empty list without a read.
-                When some are left out, further ones are read in their place.
+            limit: The number of newest readable items to return; None for `session_settings.limit`, or for
+                all items if that is None too. 0 and negative numbers return an empty list without a
+                request. If items are left out, older ones are read to reach the limit.
 
         Returns:
-            New dicts, in the replay form that the hosted session gives: without ids that a model must not
-            be shown again.
+            New dicts in the replay form of the hosted session: without ids that must not be sent to a model
+            again.
 
         Raises:
-            Exception: What the underlying session raises.
+            Exception: An error of the underlying session.
         """
         self._written.forget()
         items, _ = await self._read(limit)
@@ -318,163 +169,88 @@ class EncryptedSession(AsyncCloseable):
     async def iterate_items(
         self, *, after: str | None = None
     ) -> AsyncGenerator[ResponseInputItemParam, None]:
-        """Give the history item by item, oldest first, as `get_items` without a limit would return it.
+        """Yield the readable history item by item, oldest first, as `get_items` without a limit returns it.
 
-        Memory does not grow with the history where the underlying session has this method; else it is read
-        at once.
+        Memory does not grow with the history if the underlying session has this method; otherwise the whole
+        history is read at once.
 
         Args:
-            after: The id of a stored item; the items that follow it are given.
+            after: The id of a stored item; iteration starts with the item that follows it.
 
         Yields:
             New dicts, ready to be sent to a model.
 
         Raises:
-            TypeError: `after` was given, and the underlying session cannot read from there.
-            Exception: What the underlying session raises.
+            TypeError: `after` was given, and the underlying session does not support it.
+            Exception: An error of the underlying session.
         """
-        await self._taker.put_back()
-        envelopes = iterated(self.underlying_session, after=after)
-        async with aclosing(opened_items(envelopes, self._sealer.open, self._note)) as items:
+        await self._pop.restore()
+        envelopes = _iterate_stored(self.underlying_session, after=after)
+        async with aclosing(_opened_items(envelopes, self._sealer.open, self._note)) as items:
             async for item in items:
                 yield item
 
     async def add_items(
         self, items: Sequence[ResponseInputItemParam | Mapping[str, Any] | BaseModel]
     ) -> None:
-        """Encrypt items and append them, in one call of the underlying session.
+        """Encrypt items and append them in one call of the underlying session.
 
-        They get the same time, and expire together.
+        All get the same time and expire together.
 
         Args:
-            items: Items as a model request accepts them: dicts, or objects of the SDKs. They are not
-                changed.
+            items: Items as a model request accepts them: dicts or objects of the SDKs. They are not
+                modified.
 
         Raises:
-            InvalidItemError: An item can never be stored: it is no item, or longer than 10,485,760
+            InvalidItemError: An item can never be stored: it is malformed, or longer than 10,485,760
                 characters when encrypted. Nothing was sent.
-            Exception: What the underlying session raises.
+            Exception: An error of the underlying session.
         """
         given = checked_items(items)
-        sealed = self._sealed(given)
-        await self._taker.put_back()
+        sealed = self._seal(given)
+        await self._pop.restore()
         if sealed:
             await self.underlying_session.add_items(sealed)
             self._written.add(given)
 
     async def pop_item(self) -> ResponseInputItemParam | None:
-        """Remove the newest item that can be read and return it as `get_items` would; None without one.
+        """Remove the newest readable item and return it as `get_items` would; None if there is none.
 
-        Where nothing can be read nothing is removed, so that a wrong key deletes no history. Items above it
-        that cannot be read are put back in their order; expired ones are not. A pop that fails or is
-        cancelled removes nothing, at the latest when this object is used next.
+        If no item is readable, none is removed, so that a wrong key deletes no history. Unreadable items
+        above the popped one are restored in order; expired ones are deleted. A pop that fails or is
+        cancelled removes nothing; items that it could not restore are restored by the next use of this
+        session.
 
         Raises:
-            Exception: What the underlying session raises.
+            Exception: An error of the underlying session.
         """
         readable, _ = await self._read(1)
-        item = await self._taker.take() if readable else None
+        item = await self._pop.run() if readable else None
         return None if item is None else cast("ResponseInputItemParam", replay_form(item))
 
     async def clear_session(self, **options: Any) -> None:
-        """Delete the history, and what could not be read of it.
+        """Delete the history, including unreadable items.
 
         Args:
-            **options: Passed on to the underlying session, such as `purge_items=True`.
+            **options: Passed to the underlying session, such as `purge_items=True`.
 
         Raises:
-            Exception: What the underlying session raises.
+            Exception: An error of the underlying session.
         """
-        await self._taker.forget()
+        await self._pop.forget()
         await self.underlying_session.clear_session(**options)
 
-    def _sealed(self, items: Sequence[object]) -> list[Item]:
-        return self._sealer.seal([checked_item(index, item) for index, item in enumerate(items)])
-
-    async def _read(self, limit: int | None) -> tuple[list[Item], bool]:
-        """Return the newest items that can be read, as they were given, and whether there are no more."""
-        wanted = checked_limit(_agents.limit_of(self.session_settings) if limit is None else limit)
-        if wanted is not None and wanted <= 0:
-            return [], False
-        await self._taker.put_back()
-        window = wanted
-        while True:
-            raw = await self._newest(window)
-            opened = [self._sealer.open(each) for each in raw]
-            items = [item for item in opened if not isinstance(item, Unreadable)]
-            is_all = window is None or len(raw) < window
-            if is_all or wanted is None or len(items) >= wanted:
-                self._note(SkippedItems.counted(opened))
-                return items[-wanted:] if wanted else items, is_all
-            window = max(_LEAST_WINDOW, 2 * (window or 0))
-
-    async def _newest(self, limit: int | None) -> list[Any]:
-        session = self.underlying_session
-        return list(await (session.get_items() if limit is None else session.get_items(limit=limit)))
-
-    def _note(self, skipped: SkippedItems) -> None:
-        """Keep the numbers of a read; log them unless that was done."""
-        self._skipped = skipped
-        self._skipped_in_total += skipped
-        if skipped and skipped != self._logged:
-            self._logged = skipped
-            logger.log(
-                logging.WARNING if skipped.unreadable else logging.INFO,
-                "%r: left out %d expired, %d undecryptable and %d unencrypted item(s)",
-                self._session_id,
-                skipped.expired,
-                skipped.undecryptable,
-                skipped.unencrypted,
-            )
-
-    async def _read_compaction_items(self, limit: int | None) -> tuple[list[Item], bool]:
-        """Return the history as the Agents SDK's compaction asks for it, and whether that is all of it."""
-        items, is_all = await self._read(limit)
-        restored = self._written.restored_in(to_replay(items))
-        return restored, limit is not None and is_all and not self._skipped.unreadable
-
-    async def _atomic_replace_items(self, items: Sequence[ResponseInputItemParam]) -> bool:
-        """Replace the history as the Agents SDK's compaction asks for it, and keep what cannot be read.
-
-        Returns:
-            Whether it was done; otherwise the Agents SDK clears the session and adds the items.
-
-        Raises:
-            SessionError: The underlying session cannot do it, and what cannot be read would be lost.
-        """
-        sealed = self._sealed(checked_items(items))
-        await self._taker.put_back()
-        raw = await self._newest(None if _agents.limit_of(self.session_settings) is None else _ALL)
-        kept = [each for each in raw if self._sealer.open(each) in _NEVER_READ]
-        replace = getattr(type(self.underlying_session), "_atomic_replace_items", None)
-        if replace is not None:
-            return bool(await replace(self.underlying_session, [*kept, *sealed]))
-        if kept:
-            raise SessionError(
-                f"The history cannot be replaced: {len(kept)} item(s) of it cannot be read, and would be "
-                "lost. Give the keys that they were encrypted with, or clear the session."
-            )
-        return False
-
-    def __getattr__(self, name: str) -> Any:
-        """Return a public attribute of the underlying session, such as `conversation_id` or `settle`."""
-        if name.startswith("_") or name in _OF_TOKENS or name == "underlying_session":
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return getattr(self.underlying_session, name)
-
     async def aclose(self) -> None:
-        """Close the underlying session by its `aclose()` or `close()`, if it has one.
+        """Close the underlying session with its `aclose()` or `close()`, if it has one.
 
-        What a failed pop has left is put back first. What cannot be is logged, and put back when this object
-        is used again.
+        First restores the items of a failed pop. If that fails, the error is logged, and the next use of
+        this session tries again.
         """
         try:
-            await self._taker.put_back()
+            await self._pop.restore()
         except Exception:
             logger.exception(
-                "%r: %d item(s) of a pop that failed could not be put back",
-                self._session_id,
-                self._taker.left,
+                "%r: %d item(s) of a failed pop could not be restored", self._session_id, self._pop.pending
             )
         finally:
             await self._close_underlying()
@@ -488,8 +264,238 @@ class EncryptedSession(AsyncCloseable):
             if inspect.isawaitable(closing):
                 await closing
 
+    async def _read_compaction_items(self, limit: int | None) -> tuple[list[Item], bool]:
+        """Return the history for the Agents SDK's compaction, and whether it is the whole history."""
+        items, is_all = await self._read(limit)
+        restored = self._written.restored_in(to_replay(items))
+        return restored, limit is not None and is_all and not self._skipped.unreadable
+
+    async def _atomic_replace_items(self, items: Sequence[ResponseInputItemParam]) -> bool:
+        """Replace the history for the Agents SDK's compaction, and keep unreadable items.
+
+        Returns:
+            Whether it was replaced; if not, the Agents SDK clears the session and adds the items.
+
+        Raises:
+            SessionError: The underlying session cannot replace its history at once, and unreadable items
+                would be lost.
+        """
+        sealed = self._seal(checked_items(items))
+        await self._pop.restore()
+        raw = await self._newest(None if _agents.limit_of(self.session_settings) is None else _ALL)
+        kept = [each for each in raw if self._sealer.open(each) in _NEVER_READABLE]
+        replace = getattr(type(self.underlying_session), "_atomic_replace_items", None)
+        if replace is not None:
+            return bool(await replace(self.underlying_session, [*kept, *sealed]))
+        if kept:
+            raise SessionError(
+                f"The history cannot be replaced: {len(kept)} unreadable item(s) would be lost. Pass the "
+                "keys that they were encrypted with, or clear the session."
+            )
+        return False
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a public attribute of the underlying session, such as `conversation_id` or `settle`."""
+        if name.startswith("_") or name in _NOT_DELEGATED or name == "underlying_session":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.underlying_session, name)
+
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            f"{type(self).__name__} cannot be pickled or copied, as that would show its keys. Make a new "
-            "one with the same session_id and encryption_key where it is needed."
+            f"{type(self).__name__} cannot be pickled or copied, because that would expose its keys. Create "
+            "a new one with the same session_id and encryption_key where you need it."
         )
+
+    def _seal(self, items: Sequence[object]) -> list[Item]:
+        return self._sealer.seal([checked_item(index, item) for index, item in enumerate(items)])
+
+    async def _read(self, limit: int | None) -> tuple[list[Item], bool]:
+        """Return the newest readable items as they were given, and whether they are the whole history."""
+        wanted = checked_limit(_agents.limit_of(self.session_settings) if limit is None else limit)
+        if wanted is not None and wanted <= 0:
+            return [], False
+        await self._pop.restore()
+        window = wanted
+        while True:
+            raw = await self._newest(window)
+            opened = [self._sealer.open(each) for each in raw]
+            items = [item for item in opened if not isinstance(item, Unreadable)]
+            is_all = window is None or len(raw) < window
+            if is_all or wanted is None or len(items) >= wanted:
+                self._note(SkippedItems.counted(opened))
+                return items[-wanted:] if wanted else items, is_all
+            window = max(_MIN_WINDOW, 2 * (window or 0))
+
+    async def _newest(self, limit: int | None) -> list[Any]:
+        session = self.underlying_session
+        return list(await (session.get_items() if limit is None else session.get_items(limit=limit)))
+
+    def _note(self, skipped: SkippedItems) -> None:
+        """Keep the counts of a read, and log them if they changed."""
+        self._skipped = skipped
+        self._skipped_in_total += skipped
+        if skipped and skipped != self._logged:
+            self._logged = skipped
+            logger.log(
+                logging.WARNING if skipped.unreadable else logging.INFO,
+                "%r: skipped %d expired, %d undecryptable and %d unencrypted item(s)",
+                self._session_id,
+                skipped.expired,
+                skipped.undecryptable,
+                skipped.unencrypted,
+            )
+
+
+class ReadablePop:
+    """Pop envelopes until one can be opened, and restore the unreadable ones above it.
+
+    Args:
+        session: The session that stores the envelopes.
+        sealer: Opens the envelopes.
+    """
+
+    __slots__ = ("_lock", "_popped", "_sealer", "_session")
+
+    def __init__(self, session: Any, sealer: Sealer) -> None:
+        self._session = session
+        self._sealer = sealer
+        self._lock = FairLock()
+        self._popped: list[Item] = []  # popped and not yet restored, oldest first
+
+    @property
+    def pending(self) -> int:
+        """The number of envelopes that an earlier call popped and could not restore."""
+        return len(self._popped)
+
+    async def run(self) -> Item | None:
+        """Remove the newest readable item and return it; also delete expired items above it."""
+        async with self._lock.held():
+            popped = await run_shielded(self._run, undo=self._undo)
+        return None if popped is None else popped[1]
+
+    async def restore(self) -> None:
+        """Restore envelopes that an earlier call popped and could not restore."""
+        if self._popped:
+            async with self._lock.held():
+                await self._restore(self._popped)
+
+    async def forget(self) -> None:
+        """Forget popped envelopes, because the history is about to be deleted."""
+        if self._popped:
+            async with self._lock.held():
+                self._popped.clear()
+
+    async def _run(self, cancellation: Cancellation) -> tuple[Item, Item] | None:
+        """Return a popped envelope and its item."""
+        cancellation.has_begun = True
+        await self._restore(self._popped)
+        while (envelope := await self._session.pop_item()) is not None:
+            opened = self._sealer.open(envelope)
+            if opened is Unreadable.EXPIRED:
+                continue
+            self._popped.insert(0, envelope)
+            if cancellation.is_set():
+                break
+            if isinstance(opened, dict):
+                await self._restore(self._popped[1:])
+                return envelope, opened
+        await self._restore(self._popped)
+        if cancellation.is_set():
+            raise OperationCancelledError
+        return None
+
+    async def _undo(self, popped: tuple[Item, Item] | None) -> None:
+        """Undo a pop that had succeeded when its caller was cancelled."""
+        if popped is not None:
+            self._popped.append(popped[0])
+            await self._restore(self._popped)
+
+    async def _restore(self, envelopes: Sequence[Item]) -> None:
+        if envelopes:
+            await self._session.add_items(list(envelopes))
+        self._popped.clear()
+
+
+async def _iterate_stored(session: Any, *, after: str | None) -> AsyncGenerator[Any, None]:
+    """Yield the stored items of a session, oldest first; read at once if it has no `iterate_items`.
+
+    Raises:
+        TypeError: `after` was given, and the session does not support it.
+    """
+    if callable(getattr(session, "iterate_items", None)):
+        async with aclosing(session.iterate_items(after=after)) as items:
+            async for item in items:
+                yield item
+        return
+    if after is not None:
+        raise TypeError(f"{type(session).__name__} has no iterate_items(): omit after=")
+    for item in await session.get_items():
+        yield item
+
+
+_DECRYPT_BATCH = 100
+"""The number of items decrypted before they are yielded."""
+
+
+async def _opened_items(
+    envelopes: AsyncGenerator[Any, None],
+    open_envelope: Callable[[object], Item | Unreadable],
+    on_skipped: Callable[[SkippedItems], object],
+) -> AsyncGenerator[ResponseInputItemParam, None]:
+    """Yield the readable items of envelopes in replay form.
+
+    Args:
+        envelopes: The stored items of the underlying session.
+        open_envelope: Returns the item in an envelope.
+        on_skipped: Called at the end with the counts of unreadable items.
+    """
+    items: list[Item] = []
+    skipped = SkippedItems()
+    async with aclosing(envelopes):
+        async for envelope in envelopes:
+            opened = open_envelope(envelope)
+            if isinstance(opened, Unreadable):
+                skipped += SkippedItems.counted([opened])
+                continue
+            items.append(opened)
+            end = whole_until(items) if len(items) >= _DECRYPT_BATCH else 0
+            for item in to_replay(items[:end]):
+                yield cast("ResponseInputItemParam", item)
+            del items[:end]
+    on_skipped(skipped)
+    for item in to_replay(items):
+        yield cast("ResponseInputItemParam", item)
+
+
+def _checked_underlying(session: Any) -> Any:
+    """Return a session that can store tokens.
+
+    Raises:
+        TypeError: It lacks methods of a session, or it compacts histories and would compact tokens.
+        ValueError: It limits turns or tokens, and would count tokens as a user's messages.
+    """
+    missing = missing_methods(session)
+    if missing:
+        raise TypeError(
+            f"underlying_session must be a session, and {type(session).__name__} has no {', '.join(missing)}"
+        )
+    if callable(getattr(session, "run_compaction", None)):
+        raise TypeError(
+            f"{type(session).__name__} would compact tokens. Wrap it around the encrypted session instead: "
+            f"{type(session).__name__}(…, underlying_session=EncryptedSession(…))"
+        )
+    limits = getattr(session, "_turn_limits", None)  # of the sessions of this library
+    if getattr(limits, "turns", None) is not None or getattr(limits, "tokens", None) is not None:
+        raise ValueError(
+            "underlying_session has max_turns or max_tokens, and would apply them to encrypted items. Create "
+            "it without them, and limit items with session_settings"
+        )
+    return session
+
+
+def _checked_ttl(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise ValueError(f"ttl must be a positive number of seconds, or None for no expiry, not {value!r}")
+    return value

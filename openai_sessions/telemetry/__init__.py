@@ -1,8 +1,7 @@
-"""Spans and metrics of session operations, by the GenAI conventions of OpenTelemetry.
+"""Spans and metrics of session operations, following OpenTelemetry's GenAI conventions.
 
-There is nothing to call: once the application has set a global provider, each operation of a session is a
-span of the global tracer provider and is counted by the global meter provider. `use_providers` is for
-providers other than the global ones.
+No setup is needed: once the application sets a global provider, each session operation becomes a span of the
+global tracer provider and is counted by the global meter provider. `use_providers` selects other providers.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ __all__ = ["Telemetry", "use_providers"]
 def use_providers(
     *, tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None
 ) -> AbstractContextManager[None]:
-    """Send the telemetry of operations that begin inside a `with` block to these providers.
+    """Send the telemetry of operations that start inside a `with` block to these providers.
 
-    It holds for the task that enters the block and for those that it starts there. Entering it makes
-    the instruments: enter it once around much, rather than around each operation.
+    Applies to the task that enters the block and to the tasks that it starts there. Entering the block
+    creates the instruments, so enter it once around many operations.
 
     Args:
-        tracer_provider: Takes the spans; None for the global one.
-        meter_provider: Takes the metrics; None for the global one.
+        tracer_provider: Receives the spans; None for the global provider.
+        meter_provider: Receives the metrics; None for the global provider.
     """
     return observed_by(Telemetry(tracer_provider=tracer_provider, meter_provider=meter_provider))

@@ -1,8 +1,8 @@
-"""The names of attributes, events and metrics.
+"""The names of spans, attributes, events and metrics.
 
-Those of the GenAI, HTTP, server and error conventions, as of semantic conventions 1.41 and of the
-repository open-telemetry/semantic-conventions-genai (docs/gen-ai/gen-ai-spans.md, section "Memory"); all
-of GenAI is still in development there. Names that begin with `openai_sessions` are of this library.
+Names follow the GenAI, HTTP, server and error conventions of semantic conventions 1.41 and of the repository
+open-telemetry/semantic-conventions-genai (docs/gen-ai/gen-ai-spans.md, section "Memory", in development).
+Names that start with `openai_sessions` are defined by this library.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ DURATION_BUCKETS = (
     *(0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64),
     *(1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92),
 )
-"""Seconds, as the convention of the metric advises."""
+"""Bucket boundaries in seconds, as recommended by the convention."""
 
 LIST_ITEMS = "list items"
 
@@ -69,7 +69,7 @@ ROUTES: Mapping[str, tuple[str, str]] = {
     "retrieve item": ("GET", f"{_CONVERSATION}/items/{{item_id}}"),
     "delete item": ("DELETE", f"{_CONVERSATION}/items/{{item_id}}"),
 }
-"""The method and the template of the path of each request, by its name."""
+"""The HTTP method and path template of each request name."""
 
 _SEARCH, _CREATE, _DELETE = "search_memory", "create_memory", "delete_memory"
 _CREATE_STORE, _DELETE_STORE = "create_memory_store", "delete_memory_store"
@@ -88,11 +88,11 @@ _CONVENTIONAL: Mapping[str, str] = {
     "ensure_conversation": _CREATE_STORE,
     "fork": _CREATE_STORE,
 }
-"""What the convention calls an operation: a conversation is a memory store, and its items are the records."""
+"""The convention's name of each operation: a conversation is a memory store, its items are the records."""
 
 
 def operation_name(name: str, arguments: Mapping[str, Any]) -> str:
-    """Return what the convention calls an operation; its own name where there is none."""
+    """Return the convention's name of an operation, or its own name if the convention has none."""
     if name == "clear_session" and arguments.get("keep_conversation"):
         return _DELETE
     return _CONVENTIONAL.get(name, name)

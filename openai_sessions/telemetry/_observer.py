@@ -1,4 +1,4 @@
-"""The items themselves, recorded only where the application asks for it."""
+"""Record session operations as OpenTelemetry spans and metrics."""
 
 from __future__ import annotations
 
@@ -28,115 +28,22 @@ from openai_sessions._instrumentation import (
 from openai_sessions._items.forms import NotJSONError, plain_json
 from openai_sessions.telemetry import _names
 
+Attributes = dict[str, str | int | float]
+
 CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
-"""The variable by which the instrumentations of OpenTelemetry are asked for contents."""
+"""The environment variable that enables content capture in OpenTelemetry instrumentations."""
 
 _ON_SPANS = frozenset({"true", "span_only", "span_and_event"})
 
-
-def is_captured(environ: Mapping[str, str] = os.environ) -> bool:
-    """Tell whether contents are to be recorded on spans."""
-    return environ.get(CAPTURE, "").strip().lower() in _ON_SPANS
-
-
-def as_records(items: Iterable[object]) -> str:
-    """Return items as the convention has the records of a memory: JSON, each item the content of one."""
-    return json.dumps([{"content": _content(item)} for item in items], ensure_ascii=False)
-
-
-def _content(item: object) -> object:
-    try:
-        return plain_json(item)
-    except NotJSONError:  # the operation refuses it
-        return None
-
-
-CANCELLED = "cancelled"
-
-
-def error_type(error: BaseException) -> str:
-    """Return the canonical name of an error, such as "openai.RateLimitError", or that it was cancelled."""
-    if isinstance(error, asyncio.CancelledError):
-        return CANCELLED
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def description(error: BaseException) -> str | None:
-    """Return what is said of the status of a span: never the message, as that of the API may quote items."""
-    if isinstance(error, asyncio.CancelledError):
-        return CANCELLED
-    status = status_code(getattr(error, "response", None))
-    return None if status is None else f"HTTP {status}"
-
-
-def status_code(response: object) -> int | None:
-    """Return the status of an answer; None where there is none."""
-    status = getattr(response, "status_code", None)
-    return status if isinstance(status, int) else None
-
-
-Attributes = Mapping[str, str | int | float]
-
-
-class Instruments:
-    """What a meter counts and measures."""
-
-    def __init__(self, meter: Meter) -> None:
-        self._duration = meter.create_histogram(
-            _names.DURATION_METRIC,
-            unit="s",
-            description="GenAI operation duration.",
-            explicit_bucket_boundaries_advisory=_names.DURATION_BUCKETS,
-        )
-        self._requests = meter.create_counter(
-            _names.REQUESTS, unit="{request}", description="Requests that have ended."
-        )
-        self._retries = meter.create_counter(
-            _names.RETRIES, unit="{retry}", description="Requests that were to be sent again."
-        )
-        self._reconciliations = meter.create_counter(
-            _names.RECONCILIATIONS,
-            unit="{reconciliation}",
-            description="Steps of looking for writes whose outcome was unknown, and of undoing writes.",
-        )
-        self._items = meter.create_counter(
-            _names.ITEMS, unit="{item}", description="Items that were read, written or deleted."
-        )
-
-    def operation(self, seconds: float, attributes: Attributes) -> None:
-        """Take up an operation that has ended."""
-        self._duration.record(seconds, attributes)
-
-    def request(self, attributes: Attributes) -> None:
-        """Count a request."""
-        self._requests.add(1, attributes)
-
-    def retry(self, attributes: Attributes) -> None:
-        """Count a retry."""
-        self._retries.add(1, attributes)
-
-    def reconciliation(self, attributes: Attributes) -> None:
-        """Count a step of a reconciliation."""
-        self._reconciliations.add(1, attributes)
-
-    def items(self, number: int, attributes: Attributes) -> None:
-        """Count items."""
-        self._items.add(number, attributes)
-
-
-Attributes_observer = dict[str, str | int | float]
-
-_ABOUT = ("read", "deleted")
-"""What the count of records is, of an operation that neither takes nor returns items."""
+_CANCELLED = "cancelled"
 
 
 class Telemetry:
     """Observe operations as spans and metrics.
 
     Args:
-        tracer_provider: Takes the spans; None for the global one.
-        meter_provider: Takes the metrics; None for the global one.
+        tracer_provider: Receives the spans; None for the global provider.
+        meter_provider: Receives the metrics; None for the global provider.
     """
 
     def __init__(
@@ -151,7 +58,7 @@ class Telemetry:
         self._instruments = Instruments(meter)
 
     def begin(self, operation: SessionOperation) -> ObservedSpan:
-        """Return a span, begun, of an operation that begins."""
+        """Start a span for an operation."""
         name = _names.operation_name(operation.name, operation.arguments)
         span = self._tracer.start_span(
             name,
@@ -168,68 +75,71 @@ class Telemetry:
 
 
 class ObservedSpan:
-    """An operation as a span, which is the current one while the operation goes on."""
+    """An operation as a span, which is the current span while the operation runs."""
 
     def __init__(self, span: Span, instruments: Instruments, operation: SessionOperation, name: str) -> None:
         self._span = span
         self._instruments = instruments
         self._subject = operation.subject
-        self._common: Attributes_observer = {_names.OPERATION_NAME: name, _names.PROVIDER_NAME: "openai"}
-        self._had = operation.subject.conversation_id
+        self._common: Attributes = {_names.OPERATION_NAME: name, _names.PROVIDER_NAME: "openai"}
+        self._first_conversation_id = operation.subject.conversation_id
         self._counts: Counter[str] = Counter()
         self._handled_items: int | None = None
-        self._begun_at = time.perf_counter()
+        self._started_at = time.perf_counter()
 
     def entered(self) -> AbstractContextManager[object]:
-        """Return a context manager in which the span is the current one."""
+        """Return a context manager inside which the span is current."""
         return trace.use_span(self._span, record_exception=False, set_status_on_exception=False)
 
     def tell(self, event: Event) -> None:
         """Record an event of the operation."""
         if isinstance(event, Requested):
-            self._requested(event)
+            self._record_request(event)
         elif isinstance(event, Retried):
-            self._retried(event)
+            self._record_retry(event)
         elif isinstance(event, Reconciled):
-            self._reconciled(event)
+            self._record_reconciliation(event)
         elif isinstance(event, Counted):
             self._counts[f"{_names.ITEMS}.{event.action}"] += event.items
-            self._instruments.items(event.items, {**self._common, _names.ITEMS_ACTION: event.action})
+            self._instruments.items.add(event.items, {**self._common, _names.ITEMS_ACTION: event.action})
         else:
-            self._handled(event)
+            self._record_items(event)
 
     def end(self, error: BaseException | None) -> None:
-        """End the span, and record how long the operation took."""
-        seconds = time.perf_counter() - self._begun_at
+        """End the span and record the duration of the operation."""
+        seconds = time.perf_counter() - self._started_at
         attributes = dict(self._common)
         if error is not None:
             attributes[_names.ERROR_TYPE] = error_type(error)
-            self._span.set_status(Status(StatusCode.ERROR, description(error)))
-        self._instruments.operation(seconds, attributes)
+            self._span.set_status(Status(StatusCode.ERROR, _description(error)))
+        self._instruments.duration.record(seconds, attributes)
         self._span.set_attributes(
             {
                 **attributes,
                 **self._counts,
-                **_conversation(self._subject.conversation_id or self._had),
+                **_conversation(self._subject.conversation_id or self._first_conversation_id),
                 **self._record_count(),
             }
         )
         self._span.end()
 
     def _record_count(self) -> dict[str, int]:
-        """Return how many items the operation is about: those given or returned, else read or deleted."""
-        counts = [self._handled_items, *(self._counts.get(f"{_names.ITEMS}.{does}") for does in _ABOUT)]
+        """Return the number of items given or returned; without these, of items read, else deleted."""
+        counts = [
+            self._handled_items,
+            *(self._counts.get(f"{_names.ITEMS}.{action}") for action in ("read", "deleted")),
+        ]
         known = [count for count in counts if count is not None]
         return {_names.RECORD_COUNT: known[0]} if known else {}
 
-    def _requested(self, event: Requested) -> None:
+    def _record_request(self, event: Requested) -> None:
         self._common.update(_server(event.base_url))
         response = getattr(event.error, "response", None) if event.response is None else event.response
         attributes = _request(event, response)
         self._counts[_names.REQUESTS] += 1
         if event.name == _names.LIST_ITEMS and event.error is None:
             self._counts[_names.PAGES] += 1
-        self._instruments.request({**self._common, **attributes})
+        self._instruments.requests.add(1, {**self._common, **attributes})
         attributes[_names.REQUEST_NAME] = event.name
         attributes[_names.REQUEST_DURATION] = event.seconds
         if event.attempt > 1:
@@ -239,30 +149,94 @@ class ObservedSpan:
             _names.REQUEST_EVENT, {**attributes, **({_names.REQUEST_ID: [request_id]} if request_id else {})}
         )
 
-    def _retried(self, event: Retried) -> None:
-        attributes: Attributes_observer = {
+    def _record_retry(self, event: Retried) -> None:
+        attributes: Attributes = {
             _names.RETRY_REQUEST: event.operation,
             _names.RETRY_OUTCOME: event.outcome,
         }
         self._counts[_names.RETRIES] += 1
-        self._instruments.retry({**self._common, **attributes})
+        self._instruments.retries.add(1, {**self._common, **attributes})
         self._span.add_event(
             _names.RETRY_EVENT,
             {**attributes, _names.RETRY_ATTEMPT: event.attempt, _names.RETRY_WAIT: event.wait},
         )
 
-    def _reconciled(self, event: Reconciled) -> None:
-        attributes: Attributes_observer = {_names.RECONCILIATION_RESULT: event.result}
+    def _record_reconciliation(self, event: Reconciled) -> None:
+        attributes: Attributes = {_names.RECONCILIATION_RESULT: event.result}
         self._counts[_names.RECONCILIATIONS] += 1
-        self._instruments.reconciliation({**self._common, **attributes})
+        self._instruments.reconciliations.add(1, {**self._common, **attributes})
         self._span.add_event(
             _names.RECONCILIATION_EVENT, {**attributes, _names.RECONCILIATION_ITEMS: event.items}
         )
 
-    def _handled(self, event: Handled) -> None:
+    def _record_items(self, event: Handled) -> None:
         self._handled_items = len(event.items)
-        if self._span.is_recording() and is_captured():
+        if self._span.is_recording() and is_content_captured():
             self._span.set_attribute(_names.RECORDS, as_records(event.items))
+
+
+class Instruments:
+    """The counters and the histogram of a meter."""
+
+    def __init__(self, meter: Meter) -> None:
+        self.duration = meter.create_histogram(
+            _names.DURATION_METRIC,
+            unit="s",
+            description="GenAI operation duration.",
+            explicit_bucket_boundaries_advisory=_names.DURATION_BUCKETS,
+        )
+        self.requests = meter.create_counter(
+            _names.REQUESTS, unit="{request}", description="Number of completed requests."
+        )
+        self.retries = meter.create_counter(
+            _names.RETRIES, unit="{retry}", description="Number of retried requests."
+        )
+        self.reconciliations = meter.create_counter(
+            _names.RECONCILIATIONS,
+            unit="{reconciliation}",
+            description="Number of reconciliation steps: finding writes of unknown outcome, undoing writes.",
+        )
+        self.items = meter.create_counter(
+            _names.ITEMS, unit="{item}", description="Number of items read, written or deleted."
+        )
+
+
+def is_content_captured(environ: Mapping[str, str] = os.environ) -> bool:
+    """Return whether items are recorded on spans."""
+    return environ.get(CAPTURE, "").strip().lower() in _ON_SPANS
+
+
+def as_records(items: Iterable[object]) -> str:
+    """Return items as the convention's memory records: a JSON array of objects with `content`."""
+    return json.dumps([{"content": _content(item)} for item in items], ensure_ascii=False)
+
+
+def _content(item: object) -> object:
+    try:
+        return plain_json(item)
+    except NotJSONError:  # the operation raises for this item
+        return None
+
+
+def error_type(error: BaseException) -> str:
+    """Return the qualified name of an error, such as "openai.RateLimitError", or "cancelled"."""
+    if isinstance(error, asyncio.CancelledError):
+        return _CANCELLED
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _description(error: BaseException) -> str | None:
+    """Return the status description of a span; never the error's message, which may quote an item."""
+    if isinstance(error, asyncio.CancelledError):
+        return _CANCELLED
+    status = _status_code(getattr(error, "response", None))
+    return None if status is None else f"HTTP {status}"
+
+
+def _status_code(response: object) -> int | None:
+    status = getattr(response, "status_code", None)
+    return status if isinstance(status, int) else None
 
 
 def _conversation(conversation_id: str | None) -> dict[str, str]:
@@ -271,7 +245,7 @@ def _conversation(conversation_id: str | None) -> dict[str, str]:
     return {_names.CONVERSATION_ID: conversation_id, _names.STORE_ID: conversation_id}
 
 
-def _server(base_url: str) -> Attributes_observer:
+def _server(base_url: str) -> Attributes:
     url = urlsplit(base_url)
     return {
         _names.SERVER_ADDRESS: url.hostname or "",
@@ -279,14 +253,14 @@ def _server(base_url: str) -> Attributes_observer:
     }
 
 
-def _request(event: Requested, response: object) -> Attributes_observer:
-    """Return what both the event and the metric say of a request."""
-    attributes: Attributes_observer = {}
+def _request(event: Requested, response: object) -> Attributes:
+    """Return the attributes shared by the event and the metric of a request."""
+    attributes: Attributes = {}
     if event.name in _names.ROUTES:
         method, path = _names.ROUTES[event.name]
         attributes[_names.REQUEST_METHOD] = method
         attributes[_names.URL_TEMPLATE] = urlsplit(event.base_url).path.rstrip("/") + path
-    status = status_code(response)
+    status = _status_code(response)
     if status is not None:
         attributes[_names.STATUS_CODE] = status
     if event.error is not None:
@@ -295,7 +269,7 @@ def _request(event: Requested, response: object) -> Attributes_observer:
 
 
 def _version(distribution: str = "openai-sessions") -> str | None:
-    """Return the version of this library, for the scope of what is recorded; None in a bare copy of it."""
+    """Return this library's version for the instrumentation scope; None if it is not installed."""
     try:
         return version(distribution)
     except PackageNotFoundError:
@@ -303,5 +277,5 @@ def _version(distribution: str = "openai-sessions") -> str | None:
 
 
 def _plain(value: object) -> str | int | float | bool:
-    """Return what an attribute may hold of an argument."""
+    """Return an argument as an attribute value; the type's name for values that are not scalars."""
     return value if isinstance(value, (str, int, float, bool)) else type(value).__name__

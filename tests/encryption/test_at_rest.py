@@ -107,7 +107,7 @@ async def test_largest_item_fits(encrypted, emulator, hosted):
 
 
 async def test_item_that_is_too_large_is_refused_before_any_request(encrypted, emulator):
-    with pytest.raises(InvalidItemError, match=r"items\[1\] .* and the API takes 10,485,760") as raised:
+    with pytest.raises(InvalidItemError, match=r"items\[1\] .* and the API accepts 10,485,760") as raised:
         await encrypted().add_items([HELLO, message_of(LARGEST + 1)])
     assert 1 == raised.value.index
     assert () == emulator.requests

@@ -31,7 +31,7 @@ async def test_keys_that_are_taken(encrypted, key):
 @pytest.mark.parametrize("key", ["", b"", [], ["", KEY]])
 def test_empty_key_is_refused(encrypted, key):
     with pytest.raises(
-        ValueError, match=r"encryption_key.* is (empty|an empty list): make one with .*Fernet"
+        ValueError, match=r"encryption_key.* is (empty|an empty list): generate one with .*Fernet"
     ):
         encrypted(key=key)
 
@@ -91,7 +91,7 @@ async def test_key_shows_nowhere(encrypted, hosted, caplog):
 @pytest.mark.parametrize("key", ["\udcffPYoP8Q2wWW0nFM3mRJjB5Cvs4", ["\ud800PYoP8Q2wWW0nFM3mRJjB5Cvs4"]])
 def test_key_that_is_no_text_is_refused_without_being_shown(encrypted, key):
     """As an environment gives one that is not UTF-8; Python's own error would hold all of it."""
-    with pytest.raises(ValueError, match="holds a lone surrogate: give it as bytes") as raised:
+    with pytest.raises(ValueError, match="contains a lone surrogate: pass it as bytes") as raised:
         encrypted(key=key)
     assert "PYoP8" not in "".join(traceback.format_exception(raised.value))
     assert (None, None) == (raised.value.__cause__, raised.value.__context__)
@@ -99,7 +99,7 @@ def test_key_that_is_no_text_is_refused_without_being_shown(encrypted, key):
 
 @pytest.mark.parametrize("make_copy", [pickle.dumps, copy.copy, copy.deepcopy])
 def test_session_is_not_copied(encrypted, make_copy):
-    with pytest.raises(TypeError, match="cannot be pickled or copied, as that would show its keys"):
+    with pytest.raises(TypeError, match="cannot be pickled or copied, because that would expose its keys"):
         make_copy(encrypted())
 
 
@@ -108,13 +108,13 @@ def test_name_is_needed():
         EncryptedSession("", ListSession(), KEY)
     with pytest.raises(TypeError, match="session_id is a string, not NoneType"):
         EncryptedSession(None, ListSession(), KEY)
-    with pytest.raises(ValueError, match=r"session_id '\\ud800' holds a lone surrogate"):
+    with pytest.raises(ValueError, match=r"session_id '\\ud800' contains a lone surrogate"):
         EncryptedSession("\ud800", ListSession(), KEY)
 
 
 @pytest.mark.parametrize("ttl", [0, -1, True, "600", float("inf"), float("nan")])
 def test_ttl_is_a_positive_number_or_none(encrypted, ttl):
-    with pytest.raises(ValueError, match="ttl is a positive number of seconds, or None"):
+    with pytest.raises(ValueError, match="ttl must be a positive number of seconds, or None"):
         encrypted(ttl=ttl)
 
 
@@ -131,4 +131,5 @@ def test_extra_is_named_where_cryptography_is_missing():
         "    print(error)\n"
     )
     shown = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True)
-    assert 'EncryptedSession needs the package cryptography: install "openai-sessions[encrypt]"\n' == shown
+    expected = "EncryptedSession requires the package cryptography: pip install 'openai-sessions[encrypt]'\n"
+    assert expected == shown

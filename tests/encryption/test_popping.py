@@ -184,6 +184,6 @@ async def test_closing_says_what_it_cannot_put_back(encrypted, caplog):
     await session.aclose()
 
     assert [True] == closed
-    assert "'first user': 3 item(s) of a pop that failed could not be put back" in caplog.text
+    assert "'first user': 3 item(s) of a failed pop could not be restored" in caplog.text
     assert ["1", "2"] == texts(await session.get_items())
     assert before == underlying.items

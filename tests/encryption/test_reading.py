@@ -183,7 +183,7 @@ async def test_skipped_items_are_logged_once_with_their_numbers(encrypted, hoste
     caplog.clear()
     for _ in range(3):
         await session.get_items()
-    assert [("WARNING", "'first user': left out 1 expired, 0 undecryptable and 1 unencrypted item(s)")] == [
+    assert [("WARNING", "'first user': skipped 1 expired, 0 undecryptable and 1 unencrypted item(s)")] == [
         (record.levelname, record.message) for record in caplog.records
     ]
 

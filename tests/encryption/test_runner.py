@@ -151,7 +151,7 @@ async def test_compaction_that_would_lose_what_cannot_be_read_is_refused(encrypt
         session, other = encrypted(sqlite), encrypted(sqlite, key=OTHER_KEY)
         await session.add_items([HELLO, HI])
         await other.add_items(said("theirs"))
-        with pytest.raises(SessionError, match=r"1 item.* would be lost"):
+        with pytest.raises(SessionError, match=r"1 unreadable item.* would be lost"):
             await compact(session)
         assert [HELLO, HI] == await session.get_items()
         assert said("theirs") == await other.get_items()

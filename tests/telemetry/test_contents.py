@@ -10,7 +10,7 @@ import pytest
 
 from openai_sessions import OpenAIConversationsSession
 from openai_sessions.emulator import Fault
-from openai_sessions.telemetry._observer import CAPTURE, as_records, is_captured
+from openai_sessions.telemetry._observer import CAPTURE, as_records, is_content_captured
 from tests.wire import FAST, Wire, error
 
 from .recording import Recording
@@ -87,7 +87,7 @@ async def test_contents_are_recorded_where_they_are_asked_for(open_session, monk
     ],
 )
 def test_the_variable_that_asks_for_contents(value, expected):
-    assert is_captured({CAPTURE: value}) is expected
+    assert is_content_captured({CAPTURE: value}) is expected
 
 
 def test_what_is_no_item_is_recorded_as_none():
