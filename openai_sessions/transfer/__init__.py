@@ -1,4 +1,4 @@
-"""Moving histories: copies from any session to any other, and JSON Lines files."""
+"""Copy histories between sessions, and export and import them as JSON Lines files."""
 
 from openai_sessions.transfer._copying import copy_session
 from openai_sessions.transfer._files import export_session, import_session, read_header

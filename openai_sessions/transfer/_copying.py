@@ -1,11 +1,11 @@
-"""Copying a history from any session to any other: written in order, read back, or undone.
+"""Copy a history from any session to any other: write it in order, read it back, or undo it.
 
-1. The target is read beside the source. What it holds must be what the copy would have written first: a
-   copy that was cut short goes on there. Anything else is refused before anything is written.
-2. The rest is written in order, about a hundred items at a time.
-3. Both are read again and compared, item by item. What was added to the source meanwhile is written too,
-   and compared again.
-4. When anything of it fails, or the caller is cancelled, what was written is removed, newest first.
+1. The target is read alongside the source. Its items must be what the copy would write first: an interrupted
+   copy continues there. Anything else is refused before anything is written.
+2. The remaining items are written in order, about a hundred at a time.
+3. Source and target are read again and compared, item by item. Items added to the source meanwhile are
+   written too, and compared again.
+4. If any step fails or the caller is cancelled, the written items are removed, newest first.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from openai_sessions.transfer._sessions import (
     Target,
     TransferReport,
     check_session,
-    in_pieces,
+    in_batches,
     innermost,
     target_of,
 )
 
 logger = logging.getLogger("openai_sessions")
 
-_PASSES = 5
-"""How often both are read at most while items are added to the source."""
+_MAX_PASSES = 5
+"""How often source and target are read while items are being added to the source."""
 
 
 async def copy_session(
@@ -57,44 +57,45 @@ async def copy_session(
 ) -> TransferReport:
     """Copy the history of one session to another, and read it back.
 
-    The sessions may be of any class that has the four methods of the Agents SDK's protocol. One with
-    `iterate_items`, as that of this library, is read page by page, others by one `get_items()`. Items
-    are compared in replay form: what the hosted form adds to an item makes no difference.
+    Both may be of any class with the four methods of the Agents SDK's session protocol. A session with
+    `iterate_items`, such as this library's, is read page by page; others with one `get_items()`. Items are
+    compared in replay form, so that fields added by the hosted form make no difference.
 
-    It returned: the target holds what the source holds, in order, once. It raised, or was cancelled: the
-    target holds what it held before, and a conversation that was created for it is deleted with its
-    items. A cancelled copy is undone before the cancellation goes on; cancelled again, it has 10 seconds
-    left for it. After a `kill -9` the target holds a beginning of the copy, and the same call with the
-    same source and target (by its id: see `on_conversation_created`) compares it and goes on behind it.
+    If it returns, the target contains the items of the source, in order, once. If it raises or is cancelled,
+    the target contains what it contained before; a conversation created for the copy is deleted with its
+    items. A cancelled copy is undone before the cancellation propagates; a second cancellation leaves 10
+    seconds for that. After a `kill -9` the target contains the first part of the copy, and the same call
+    with the same source and target (by its id: see `on_conversation_created`) verifies that part and
+    continues after it.
 
     Args:
-        source: Where the items come from. It is only read.
-        target: Where they go to: empty, or left by a copy of this source that was cut short.
-        append: Write behind whatever the target holds. Such a copy does not go on when it was killed:
-            what it left cannot be told from what was there.
-        keep_partial: Leave what was written when the copy fails or is cancelled, for a later call to go
-            on behind it.
-        on_progress: Called with the number of items that are done and of all, or None where that is not
-            known. What it raises ends the copy.
+        source: The session to read. It is not modified.
+        target: The session to write: empty, or containing an interrupted copy of this source.
+        append: Write after whatever the target contains. A killed copy of this kind cannot be continued:
+            its items cannot be distinguished from earlier ones.
+        keep_partial: Keep the written items if the copy fails or is cancelled, so that a later call can
+            continue after them.
+        on_progress: Called with the number of items done and the total, or None if the total is unknown.
+            An exception that it raises ends the copy.
 
     Returns:
-        How many items were written, were there already, and were left out.
+        The number of items that were written, already there, and skipped.
 
     Raises:
-        TypeError: One of them is no session, or one without async.
-        ValueError: Source and target are the same, or wrap the same one. Nothing was sent.
-        TransferConflictError: The target holds something else. Nothing was written.
-        TransferVerificationError: The target gives back something else, or the source was changed.
+        TypeError: One of them is not a session, or is a synchronous one.
+        ValueError: Source and target are the same session, or wrap the same one. Nothing was sent.
+        TransferConflictError: The target contains other items. Nothing was written.
+        TransferVerificationError: The target returned other items than were written, or the source changed.
         UnsettledTransferError: The copy failed and could not be undone; says what is left.
         InvalidItemError: The target can never store an item.
-        Exception: What the sessions raise. Nothing of the copy is left.
+        Exception: An error of the sessions. Nothing of the copy is left.
     """
     check_session("source", source)
     check_session("target", target)
     if _is_same(innermost(source), innermost(target)):
         raise ValueError(
-            "source and target are the same session, or around the same one: what is written to the one is "
-            "read from the other. Give another target"
+            "source and target are the same session, or wrap the same one, so that the copy would read its "
+            "own writes. Pass another target"
         )
     transfer = Transfer(
         SessionSource(source), target_of(target), keep_partial=keep_partial, on_progress=on_progress
@@ -112,13 +113,13 @@ def _is_same(one: object, other: object) -> bool:
 
 
 class Transfer:
-    """The way of items from a source to a target.
+    """A transfer of items from a source to a target.
 
     Args:
         source: Read at least twice.
         target: Closed at the end.
-        keep_partial: Leave what was written when it fails.
-        on_progress: Told of each piece.
+        keep_partial: Keep the written items on failure.
+        on_progress: Called after each batch.
     """
 
     def __init__(
@@ -134,7 +135,7 @@ class Transfer:
         self._skipped = 0
 
     async def run(self, *, append: bool) -> TransferReport:
-        """Write and read back, or undo, as `copy_session` does."""
+        """Write the items and verify them, or undo, as `copy_session` describes."""
         try:
             await self._write_and_verify(append=append)
         except BaseException as error:
@@ -146,38 +147,42 @@ class Transfer:
         return TransferReport(self._copied, self._already_there, self._skipped)
 
     async def _write_and_verify(self, *, append: bool) -> None:
-        kept = await _count(self._target.read()) if append else 0
-        for number in range(_PASSES):
+        ignored = await _count(self._target.read()) if append else 0
+        for number in range(_MAX_PASSES):
             before = self._copied
-            matched = await self._pass(kept)
+            matched = await self._pass(ignored)
             if number == 0:
                 self._already_there = matched
             if self._copied == before:
                 return
         raise TransferVerificationError(self._copied)
 
-    async def _pass(self, kept: int) -> int:
-        """Compare target and source, write what is missing at the end, and return how many were there."""
-        async with aclosing(_after(self._target.read(), kept)) as theirs:
-            matching = _Matching(theirs)
+    async def _pass(self, ignored: int) -> int:
+        """Compare target and source, write the missing items, and return how many were there.
+
+        Args:
+            ignored: The number of items that the target contained before an appending copy.
+        """
+        async with aclosing(_skip(self._target.read(), ignored)) as existing:
+            matching = _Matching(existing)
             self._skipped = position = 0
-            async with aclosing(self._source.read()) as items, aclosing(in_pieces(items)) as pieces:
-                async for piece in pieces:
-                    wanted = self._storable(piece, position)
+            async with aclosing(self._source.read()) as items, aclosing(in_batches(items)) as batches:
+                async for batch in batches:
+                    wanted = self._storable(batch, position)
                     missing = await self._missing(matching, wanted)
                     if missing:
                         await self._target.add_items(missing)
                         self._copied += len(missing)
-                    self._skipped += len(piece) - len(wanted)
-                    position += len(piece)
-                    self._tell(position)
+                    self._skipped += len(batch) - len(wanted)
+                    position += len(batch)
+                    self._report_progress(position)
             if not await matching.is_at_end():
-                raise self._differs(matching.matched)
+                raise self._mismatch(matching.matched)
             return matching.matched
 
-    def _storable(self, piece: list[Item], position: int) -> list[Item]:
+    def _storable(self, batch: list[Item], position: int) -> list[Item]:
         try:
-            return self._target.storable(piece)
+            return self._target.storable(batch)
         except InvalidItemError as error:
             raise InvalidItemError(position + error.index, error.reason) from None
 
@@ -186,22 +191,22 @@ class Transfer:
             if await matching.is_at_end():
                 return wanted[index:]
             if not await matching.matches(item):
-                raise self._differs(matching.matched)
+                raise self._mismatch(matching.matched)
         return []
 
-    def _differs(self, position: int) -> SessionError:
+    def _mismatch(self, position: int) -> SessionError:
         return TransferVerificationError(position) if self._copied else TransferConflictError(position)
 
-    def _tell(self, done: int) -> None:
+    def _report_progress(self, done: int) -> None:
         if self._on_progress is not None and done > self._done:
             self._done = done
             self._on_progress(done, self._source.total)
 
     async def _undo(self, error: BaseException, *, append: bool) -> None:
-        """Remove what was written; shielded until the caller is cancelled once more.
+        """Remove the written items, shielded until the caller is cancelled once more.
 
         Raises:
-            UnsettledTransferError: Something of it is left.
+            UnsettledTransferError: Some items are left.
         """
         is_undone = False
 
@@ -216,26 +221,26 @@ class Transfer:
                 await run_shielded(undo)
         except asyncio.CancelledError:
             if not is_undone:
-                self._warn()
+                self._log_leftovers()
             raise
-        except Exception as failed:  # noqa: BLE001 -- whatever it was, something is left
-            self._warn()
+        except Exception as failed:  # noqa: BLE001 -- whatever failed, some items are left
+            self._log_leftovers()
             if isinstance(error, asyncio.CancelledError):
                 return
             raise UnsettledTransferError(
                 self._target.session_id, self._target.left, failed, append=append
             ) from error
 
-    def _warn(self) -> None:
+    def _log_leftovers(self) -> None:
         logger.warning(
-            "a copy to %s was not undone: up to %d item(s) of it are left",
+            "a copy to %s was not undone: up to %d of its item(s) are left",
             self._target.session_id,
             self._target.left,
         )
 
 
 class _Matching:
-    """The items of a target, one after the other, beside those that are wanted there."""
+    """Compares the items of a target, in order, with the expected ones."""
 
     def __init__(self, items: AsyncGenerator[Item, None]) -> None:
         self._items = items
@@ -244,14 +249,14 @@ class _Matching:
         self.matched = 0
 
     async def is_at_end(self) -> bool:
-        """Tell whether all items were matched."""
+        """Return whether the target has no further item."""
         if self._next is None and not self._has_ended:
             self._next = await anext(self._items, None)
             self._has_ended = self._next is None
         return self._has_ended
 
     async def matches(self, wanted: Item) -> bool:
-        """Tell whether the next item is what is wanted; go on behind it if it is."""
+        """Return whether the next item equals the expected one; advance if it does."""
         found = self._next
         if found is None or not same_item(wanted, found):
             return False
@@ -268,8 +273,8 @@ async def _count(items: AsyncGenerator[Item, None]) -> int:
     return count
 
 
-async def _after(items: AsyncGenerator[Item, None], number: int) -> AsyncGenerator[Item, None]:
-    """Give items but the first ones."""
+async def _skip(items: AsyncGenerator[Item, None], number: int) -> AsyncGenerator[Item, None]:
+    """Yield all items after the first `number`."""
     async with aclosing(items):
         async for item in items:
             if number:

@@ -1,4 +1,4 @@
-"""Sessions that items are read from and written to."""
+"""Sources and targets of a transfer: this library's hosted session, and any other session."""
 
 from __future__ import annotations
 
@@ -21,22 +21,31 @@ from openai_sessions._instrumentation import operation
 from openai_sessions._items.forms import NotJSONError, plain_json, same_item, to_replay, to_stored
 from openai_sessions._items.turns import batches
 from openai_sessions._items.types import Item
-from openai_sessions.errors import ConversationNotFoundError, InvalidItemError
+from openai_sessions.errors import ConversationNotFoundError, InvalidItemError, SessionError
 from openai_sessions.session import OpenAIConversationsSession
 
 Progress: TypeAlias = Callable[[int, "int | None"], object]
-"""Called with the number of items that are done, and of all, or None while that is not known."""
+"""Called with the number of items done and the total, or None while the total is unknown."""
+
+BATCH = 100
+"""About how many items are read and written at once."""
+
+_ALL = 2**31 - 1
+"""The limit that the Agents SDK passes to read all items; overrides the limit of the session settings."""
+
+_IN_MEMORY = 1 << 20
+"""Bytes of a journal that are kept in memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class TransferReport:
-    """What became of the items of a source.
+    """The number of items that were written, already there, and skipped.
 
     Attributes:
-        copied: How many were written.
-        already_there: How many the target held already, from a copy that was cut short.
-        skipped: How many were left out: reasoning that the API cannot store, or cannot show without the
-            item that it led to.
+        copied: Items that were written.
+        already_there: Items that the target already contained, from an interrupted copy.
+        skipped: Items that were left out: reasoning that the API cannot store, or cannot return without the
+            item that followed it.
     """
 
     copied: int = 0
@@ -44,54 +53,8 @@ class TransferReport:
     skipped: int = 0
 
 
-_IN_MEMORY = 1 << 20
-"""Bytes that are kept in memory."""
-
-
-class Journal:
-    """Lists of JSON values, to be read again from either end."""
-
-    def __init__(self) -> None:
-        self._file: IO[bytes] | None = None
-        self._starts: list[int] = []
-
-    def write(self, values: Sequence[Any]) -> None:
-        """Add a list."""
-        if self._file is None:
-            spooled = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 -- closed by close()
-            self._file = cast("IO[bytes]", spooled)
-        self._file.seek(0, 2)
-        self._starts.append(self._file.tell())
-        self._file.write(json.dumps(list(values)).encode() + b"\n")
-
-    def oldest_first(self) -> Iterator[list[Any]]:
-        """Yield the lists in the order in which they were written."""
-        return map(self._read, self._starts)
-
-    def newest_first(self) -> Iterator[list[Any]]:
-        """Yield the lists in the other order."""
-        return map(self._read, reversed(self._starts))
-
-    def close(self) -> None:
-        """Forget all."""
-        if self._file is not None:
-            self._file.close()
-
-    def _read(self, start: int) -> list[Any]:
-        file = cast("IO[bytes]", self._file)
-        file.seek(start)
-        return list(json.loads(file.readline()))
-
-
-PIECE = 100
-"""About how many items are taken up and written at once."""
-
-_ALL = 2**31 - 1
-"""What the Agents SDK asks for when it wants all items, whatever limit the settings of a session have."""
-
-
 class AnySession(Protocol):
-    """What every session of the Agents SDK, and of its users, can do."""
+    """The Agents SDK's session protocol."""
 
     async def get_items(self, limit: int | None = None) -> list[Any]:
         """Return the newest items, oldest first; all without a limit."""
@@ -111,23 +74,36 @@ class AnySession(Protocol):
 
 
 def check_session(name: str, value: object) -> None:
-    """Do nothing for what has the methods of a session.
+    """Check that an argument has the methods of a session.
 
     Raises:
-        TypeError: It has not.
+        TypeError: It lacks one of them.
     """
     if isinstance(value, type) or missing_methods(value):
         raise TypeError(
-            f"{name} is a session, an object with {', '.join(SESSION_METHODS)}, not {value!r}. "
-            "For a conversation, give OpenAIConversationsSession(conversation_id=…)"
+            f"{name} must be a session, an object with {', '.join(SESSION_METHODS)}, not {value!r}. "
+            "For a conversation, pass OpenAIConversationsSession(conversation_id=…)"
         )
 
 
 def innermost(session: Any) -> Any:
-    """Return the session that a session wraps, or itself."""
-    while (beneath := getattr(session, "underlying_session", None)) is not None:
-        session = beneath
+    """Return the session inside all wrappers."""
+    while (underlying := getattr(session, "underlying_session", None)) is not None:
+        session = underlying
     return session
+
+
+def id_of(session: object) -> str | None:
+    """Return the id of a session, or None if it has none yet."""
+    try:
+        return getattr(session, "session_id", None)
+    except ValueError:  # raised by the Agents SDK's hosted session
+        return None
+
+
+def _is_unused(session: object) -> bool:
+    """Return whether a session, or the one that it wraps, has no id because nothing was written to it."""
+    return id_of(innermost(session)) is None
 
 
 class Source(Protocol):
@@ -135,67 +111,67 @@ class Source(Protocol):
 
     @property
     def total(self) -> int | None:
-        """How many there are, where it is known."""
+        """The number of items, if it is known."""
         ...
 
     def read(self) -> AsyncGenerator[Item, None]:
-        """Give all items, oldest first."""
+        """Yield all items, oldest first."""
         ...
 
 
 class SessionSource:
-    """The items of a session: page by page where it has `iterate_items`, else all at once."""
+    """The items of a session: read page by page if it has `iterate_items`, otherwise all at once."""
 
     def __init__(self, session: AnySession) -> None:
         self._session = session
         self.total: int | None = None
 
     async def read(self) -> AsyncGenerator[Item, None]:
-        """Give all items, oldest first.
+        """Yield all items, oldest first.
 
         Raises:
-            TypeError: It is a session without async.
+            TypeError: It is a synchronous session.
             InvalidItemError: An item is not JSON.
         """
-        # Of the class: a session around another may pass on to that one what it does not have itself.
+        # Looked up on the class: a wrapper may delegate missing attributes to the session that it wraps.
         iterate = getattr(type(self._session), "iterate_items", None)
         if iterate is not None:
             iterated = iterate(self._session)
             if not hasattr(iterated, "__aiter__"):
-                raise _no_async(self._session)
+                raise _synchronous(self._session)
             async with aclosing(iterated) as items:
                 async for item in items:
                     yield item
             return
-        found = await all_items(self._session)
+        found = await _all_items(self._session)
         self.total = len(found)
         for item in found:
             yield item
 
 
-async def all_items(session: AnySession) -> list[Item]:
-    """Return all items of a session, also of one whose settings have a limit.
+async def _all_items(session: AnySession) -> list[Item]:
+    """Return all items of a session, ignoring the limit of its settings.
 
     Raises:
-        TypeError: It is a session without async.
+        TypeError: It is a synchronous session.
         InvalidItemError: An item is not JSON.
     """
     limit = getattr(getattr(session, "session_settings", None), "limit", None)
     found = session.get_items(None if limit is None else _ALL)
     if not inspect.isawaitable(found):
-        raise _no_async(session)
+        raise _synchronous(session)
     return [_as_dict(index, item) for index, item in enumerate(await found)]
 
 
-def _no_async(session: object) -> TypeError:
+def _synchronous(session: object) -> TypeError:
     return TypeError(
-        f"{type(session).__name__} is a session without async, whose methods cannot be awaited: give an "
-        "async session of the same history"
+        f"{type(session).__name__} is a synchronous session, whose methods cannot be awaited: pass an async "
+        "session of the same history"
     )
 
 
 def _as_dict(index: int, item: object) -> Item:
-    """Return an item as it is, or the object of an SDK as JSON."""
+    """Return an item unchanged, or the JSON form of an SDK object."""
     if isinstance(item, dict):
         return item
     try:
@@ -207,38 +183,34 @@ def _as_dict(index: int, item: object) -> Item:
     return dict(plain)
 
 
-async def in_pieces(items: AsyncIterable[Item]) -> AsyncGenerator[list[Item], None]:
-    """Give items in lists of about a hundred; reasoning stays with what it led to."""
+async def in_batches(items: AsyncIterable[Item]) -> AsyncGenerator[list[Item], None]:
+    """Yield items in lists of about a hundred, keeping reasoning together with the item that follows it."""
     waiting: list[Item] = []
     async for item in items:
         waiting.append(item)
-        if len(waiting) >= PIECE and (end := whole_until(waiting)):
+        if len(waiting) >= BATCH and (end := whole_until(waiting)):
             yield waiting[:end]
             del waiting[:end]
     if waiting:
         yield waiting
 
 
-class ForeignItemsError(Exception):
-    """Tell that others have written to a session, so that what was added cannot be taken off its end."""
-
-
 class Target(Protocol):
     """A session that items are written to.
 
     Attributes:
-        left: How many items were written and not removed again, at most.
+        left: The number of written items that are not removed again, at most.
     """
 
     left: int
 
     @property
     def session_id(self) -> str | None:
-        """What the session calls itself, or None."""
+        """The id of the session, or None."""
         ...
 
     def check(self, item: Item) -> None:
-        """Do nothing.
+        """Check that an item can be stored.
 
         Raises:
             InvalidItemError: The item can never be stored.
@@ -246,7 +218,7 @@ class Target(Protocol):
         ...
 
     def storable(self, items: Sequence[Item]) -> list[Item]:
-        """Return those of some items in a row that the session can keep.
+        """Return those of some consecutive items that the session can keep.
 
         Raises:
             InvalidItemError: An item can never be stored.
@@ -254,7 +226,7 @@ class Target(Protocol):
         ...
 
     def read(self) -> AsyncGenerator[Item, None]:
-        """Give all items, oldest first."""
+        """Yield all items, oldest first."""
         ...
 
     async def add_items(self, items: Sequence[Item]) -> None:
@@ -262,40 +234,27 @@ class Target(Protocol):
         ...
 
     async def undo(self) -> None:
-        """Remove what was added, newest first; the conversation too, when that was created for it.
+        """Remove the added items, newest first, and the conversation if it was created for them.
 
         Raises:
-            Exception: Something of it is left.
+            Exception: Some items are left.
         """
         ...
 
     def close(self) -> None:
-        """Let go of what is needed for undoing."""
+        """Release what undoing needs."""
         ...
 
 
 def target_of(session: AnySession) -> Target:
-    """Return a session as a target."""
+    """Return a target that writes to a session."""
     if isinstance(session, OpenAIConversationsSession):
         return HostedTarget(session)
     return OtherTarget(session)
 
 
-def id_of(session: object) -> str | None:
-    """Return the id of a session, or None where it has none yet."""
-    try:
-        return getattr(session, "session_id", None)
-    except ValueError:  # as the hosted session of the Agents SDK says it
-        return None
-
-
-def is_unused(session: object) -> bool:
-    """Tell whether a session, or the one that it wraps, has no id yet, as nothing was written to it."""
-    return id_of(innermost(session)) is None
-
-
 class HostedTarget:
-    """A conversation hosted by OpenAI: what was added is known by its ids."""
+    """A conversation hosted by OpenAI: added items are known by their ids."""
 
     def __init__(self, session: OpenAIConversationsSession) -> None:
         self._session = session
@@ -311,26 +270,26 @@ class HostedTarget:
 
     @property
     def conversation_id(self) -> str | None:
-        """The same, for whoever observes what is called on this."""
+        """The same id, as observers of operations read it."""
         return self._session.conversation_id
 
     def check(self, item: Item) -> None:
-        """Do nothing, or raise where the API can never store the item."""
+        """Raise `InvalidItemError` if the API can never store an item."""
         to_stored([item])
 
     def storable(self, items: Sequence[Item]) -> list[Item]:
-        """Return all but reasoning that the API cannot store, or cannot show again by itself."""
+        """Return all items except reasoning that the API cannot store, or cannot return by itself."""
         return to_replay(to_stored(items))
 
     async def read(self) -> AsyncGenerator[Item, None]:
-        """Give all items page by page."""
+        """Yield all items, page by page."""
         async with aclosing(self._session.iterate_items()) as items:
             async for item in items:
                 yield dict(item)
 
     @operation(takes="items")
     async def add_items(self, items: Sequence[Item]) -> None:
-        """Append items, all or none of them."""
+        """Append items: all or none."""
         append = partial(append_items, items=items)
         self.left += len(items)
         try:
@@ -343,7 +302,7 @@ class HostedTarget:
 
     @operation()
     async def undo(self) -> None:
-        """Delete the items by their ids, and the conversation unless others have written to it."""
+        """Delete the added items by their ids, and the new conversation unless others wrote to it."""
         with suppress(ConversationNotFoundError):
             for ids in self._added.newest_first():
                 await self._conversation.run(partial(self._delete, ids=ids))
@@ -369,65 +328,100 @@ async def _is_empty(locked: LockedConversation) -> bool:
 
 
 class OtherTarget:
-    """Any other session: what was added is popped again, as long as nobody else has written."""
+    """Any other session: added items are popped again, unless others have written to it."""
 
     def __init__(self, session: AnySession) -> None:
         self._session = session
-        self._is_created_here = is_unused(session)
+        self._is_created_here = _is_unused(session)
         self._before: int | None = None
         self._added = Journal()
         self.left = 0
 
     @property
     def session_id(self) -> str | None:
-        """What the session calls itself, or None."""
+        """The id of the session, or None."""
         return id_of(self._session)
 
     def check(self, item: Item) -> None:
-        """Do nothing: what such a session refuses is not known before."""
+        """Do nothing: which items such a session refuses is unknown."""
 
     def storable(self, items: Sequence[Item]) -> list[Item]:
         """Return all items."""
         return list(items)
 
     async def read(self) -> AsyncGenerator[Item, None]:
-        """Give all items."""
-        items = await all_items(self._session)
+        """Yield all items."""
+        items = await _all_items(self._session)
         if self._before is None:
             self._before = len(items)
         for item in items:
             yield item
 
     async def add_items(self, items: Sequence[Item]) -> None:
-        """Append items, 20 at a time as a hosted session wants them; when that fails, some may be there."""
+        """Append items, 20 per call as a hosted session requires; a failed call may leave some of them."""
         self._added.write(items)
         self.left += len(items)
-        for some in batches(items):
-            await self._session.add_items(some)
+        for batch in batches(items):
+            await self._session.add_items(batch)
 
     async def undo(self) -> None:
-        """Pop the items, if nothing but them was added."""
+        """Pop the added items, if no others were added."""
         if self._before is not None and self.left:
-            await self._pop(await all_items(self._session), self._before)
-        is_created = self._is_created_here and not is_unused(self._session)
-        if is_created and not await all_items(self._session):
+            await self._pop(await _all_items(self._session), self._before)
+        is_created = self._is_created_here and not _is_unused(self._session)
+        if is_created and not await _all_items(self._session):
             await self._session.clear_session()
         self.left = 0
 
     async def _pop(self, items: Sequence[Item], before: int) -> None:
         found = items[before:]
-        # As many as were added are those; fewer, when the last call has failed, are told by what they say.
-        if len(found) > self.left or (len(found) < self.left and not self._begins_with(found)):
-            raise ForeignItemsError("others have written to the session meanwhile")
+        # Equal numbers mean that these are our items; fewer, after a failed call, are compared by content.
+        if len(found) > self.left or (len(found) < self.left and not self._starts_with(found)):
+            raise SessionError("the session cannot be undone by popping: others have written to it")
         self.left = len(found)
         for _ in found:
             await self._session.pop_item()
             self.left -= 1
 
-    def _begins_with(self, found: Sequence[Item]) -> bool:
-        """Tell whether items are the first of those that were added."""
+    def _starts_with(self, found: Sequence[Item]) -> bool:
+        """Return whether the added items start with these."""
         return all(map(same_item, chain.from_iterable(self._added.oldest_first()), found))
 
     def close(self) -> None:
         """Forget the items."""
         self._added.close()
+
+
+class Journal:
+    """Lists of JSON values in a temporary file, readable from either end."""
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] | None = None
+        self._starts: list[int] = []
+
+    def write(self, values: Sequence[Any]) -> None:
+        """Append a list."""
+        if self._file is None:
+            spooled = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 -- closed by close()
+            self._file = cast("IO[bytes]", spooled)
+        self._file.seek(0, 2)
+        self._starts.append(self._file.tell())
+        self._file.write(json.dumps(list(values)).encode() + b"\n")
+
+    def oldest_first(self) -> Iterator[list[Any]]:
+        """Yield the lists in the order in which they were written."""
+        return map(self._read, self._starts)
+
+    def newest_first(self) -> Iterator[list[Any]]:
+        """Yield the lists in reverse order."""
+        return map(self._read, reversed(self._starts))
+
+    def close(self) -> None:
+        """Delete the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def _read(self, start: int) -> list[Any]:
+        file = cast("IO[bytes]", self._file)
+        file.seek(start)
+        return list(json.loads(file.readline()))

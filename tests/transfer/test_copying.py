@@ -138,7 +138,7 @@ async def test_what_is_no_session_is_refused_before_any_request(emulator, hosted
     await session.add_items(users(1))
     emulator.forget_requests()
     for name, pair in {"source": (given, session), "target": (session, given)}.items():
-        with pytest.raises(TypeError, match=f"{name} is a session, .* not ") as caught:
+        with pytest.raises(TypeError, match=f"{name} must be a session, .* not ") as caught:
             await copy_session(*pair)
         assert repr(given) in str(caught.value)
     assert () == emulator.requests
@@ -150,7 +150,7 @@ async def test_a_session_without_async_is_refused(emulator, hosted):
     conversations = [Unready(*users(2)), openai_sessions.sync.OpenAIConversationsSession()]
     for without in conversations:
         for pair in ((without, hosted()), (session, without)):
-            with pytest.raises(TypeError, match=f"{type(without).__name__} .*without async"):
+            with pytest.raises(TypeError, match=f"{type(without).__name__} .*a synchronous session"):
                 await copy_session(*pair)
     assert 1 == operations(emulator).count("create_conversation")
 

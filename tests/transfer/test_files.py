@@ -214,14 +214,14 @@ async def test_a_pipe_under_a_path_is_written_to_and_stays(tmp_path):
 
 @pytest.mark.parametrize("given", [None, "conv_1", 7])
 async def test_what_is_no_session_cannot_be_exported(tmp_path, given):
-    with pytest.raises(TypeError, match=rf"session is a session, .* not {given!r}"):
+    with pytest.raises(TypeError, match=rf"session must be a session, .* not {given!r}"):
         await export_session(given, tmp_path / "file")
     assert [] == list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("given", [None, "conv_1"])
 async def test_what_is_no_session_cannot_be_imported_into(exported, given):
-    with pytest.raises(TypeError, match=rf"session is a session, .* not {given!r}"):
+    with pytest.raises(TypeError, match=rf"session must be a session, .* not {given!r}"):
         await import_session(exported, given)
 
 
@@ -240,10 +240,14 @@ DAMAGES = {
     "cut in a line": (
         damaged(lambda lines: [*lines[:3], lines[3][:10]]),
         4,
-        "is the last: the file was cut short",
+        "is the last line: the file was truncated",
     ),
-    "cut between lines": (damaged(lambda lines: lines[:3]), 4, "tells of 3 items, and 2 are there"),
-    "a line too many": (damaged(lambda lines: [*lines, lines[1]]), 6, "tells of 3 items, and 4 are there"),
+    "cut between lines": (damaged(lambda lines: lines[:3]), 4, "announces 3 items: the file contains 2"),
+    "a line too many": (
+        damaged(lambda lines: [*lines, lines[1]]),
+        6,
+        "announces 3 items: the file contains 4",
+    ),
     "an empty line": (
         damaged(lambda lines: [lines[0], b"\n", *lines[1:]]),
         2,
@@ -252,7 +256,7 @@ DAMAGES = {
     "an integer too large": (
         damaged(lambda lines: [lines[0], b'{"a": ' + 5_000 * b"9" + b"}\n"]),
         2,
-        "holds a number of too many digits",
+        "contains a number with too many digits",
     ),
     "a damaged line": (damaged(lambda lines: [*lines[:2], lines[2][5:], lines[3]]), 3, "is not JSON"),
     "not UTF-8": (
@@ -260,13 +264,13 @@ DAMAGES = {
         3,
         r"is not UTF-8 \(at byte 7\)",
     ),
-    "NaN": (damaged(lambda lines: [*lines[:2], b'{"a": NaN}\n', lines[3]]), 3, "holds NaN"),
+    "NaN": (damaged(lambda lines: [*lines[:2], b'{"a": NaN}\n', lines[3]]), 3, "contains NaN"),
     "a number too large": (
         damaged(lambda lines: [lines[0], b'{"a": 1e999}\n']),
         2,
         "a number that is too large",
     ),
-    "no item": (damaged(lambda lines: [lines[0], b"[1]\n"]), 2, "is no item, which is an object, but a list"),
+    "no item": (damaged(lambda lines: [lines[0], b"[1]\n"]), 2, r"is a list, not an item \(an object\)"),
     "nested too deeply": (
         damaged(lambda lines: [lines[0], 100_000 * b"[", b"\n"]),
         2,
@@ -276,25 +280,25 @@ DAMAGES = {
     "version true": (
         damaged(lambda lines: [b'{"openai_sessions": true}\n']),
         1,
-        "Give a file that export_session has written",
+        "Pass a file written by export_session",
     ),
     "metadata that is none": (
         damaged(lambda lines: [b'{"openai_sessions": 1, "metadata": {"a": null}}\n']),
         1,
-        "has None for its metadata 'a'",
+        "has None as its metadata 'a'",
     ),
     "metadata of another kind": (
         damaged(lambda lines: [b'{"openai_sessions": 1, "metadata": [1]}\n']),
         1,
-        r"has \[1\] for its metadata",
+        r"has \[1\] as its metadata",
     ),
-    "something else": (damaged(lambda lines: lines[1:]), 1, "Give a file that export_session has written"),
+    "something else": (damaged(lambda lines: lines[1:]), 1, "Pass a file written by export_session"),
     "no lines": (
         damaged(lambda lines: [b"\x00" * 200_000]),
         1,
-        "Give a file that export_session has written",
+        "Pass a file written by export_session",
     ),
-    "empty": (damaged(lambda lines: []), 1, "Give a file that export_session has written"),
+    "empty": (damaged(lambda lines: []), 1, "Pass a file written by export_session"),
     "a wrong count": (
         damaged(lambda lines: [b'{"openai_sessions": 1, "items": "3"}\n']),
         1,
