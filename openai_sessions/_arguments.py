@@ -1,4 +1,8 @@
-"""Checks of what a caller gives, before any request."""
+"""Checks of what callers give, made before any request, and the limits of the API.
+
+Each check returns the value in the form that the library uses, or raises a `TypeError` or `ValueError` that
+names the argument, the value and the remedy.
+"""
 
 from __future__ import annotations
 
@@ -6,32 +10,28 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-_MAX_METADATA_PAIRS = 16
-_MAX_METADATA_KEY = 64
-_MAX_METADATA_VALUE = 512
+from openai_sessions._items.text import has_surrogate
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+MAX_ITEMS_PER_REQUEST = 20
+"""Items in one create request."""
+
+MAX_PAGE_SIZE = 100
+"""Items in one page of a list."""
+
+MAX_METADATA_PAIRS = 16
+"""Metadata pairs of a conversation."""
+
+MAX_METADATA_KEY = 64
+"""Characters of a metadata key."""
+
+MAX_METADATA_VALUE = 512
+"""Characters of a metadata value."""
+
+RESERVED_PREFIX = "openai_sessions."
+"""The prefix of the metadata keys that this library uses for itself."""
 
 SESSION_METHODS = ("get_items", "add_items", "pop_item", "clear_session")
-"""What the Agents SDK calls on a session."""
-
-
-def missing_methods(value: object) -> list[str]:
-    """Return which methods of a session something has not."""
-    return [name for name in SESSION_METHODS if not callable(getattr(value, name, None))]
-
-
-def has_surrogate(text: str) -> bool:
-    """Tell whether a text holds half of a surrogate pair, which UTF-8 cannot encode.
-
-    Python puts it where it has read bytes that are no text.
-    """
-    return _SURROGATE.search(text) is not None
-
-
-def is_conversation_id(value: object) -> bool:
-    """Tell whether a value is `conv_` and word characters, and so safe as a part of a path."""
-    return isinstance(value, str) and re.fullmatch(r"conv_\w+", value, re.ASCII) is not None
+"""The methods that the Agents SDK calls on a session."""
 
 
 def checked_conversation_id(value: object) -> str:
@@ -42,52 +42,137 @@ def checked_conversation_id(value: object) -> str:
     """
     if not is_conversation_id(value):
         raise ValueError(
-            f"{value!r} is not a conversation id: one is 'conv_' and letters, digits or underscores, "
-            "as the API returns it. To begin a new conversation, leave conversation_id out."
+            f"{value!r} is not a conversation id: use 'conv_' and letters, digits or underscores, as the API "
+            "returned it. To start a new conversation, leave conversation_id out."
         )
     return str(value)
 
 
+def is_conversation_id(value: object) -> bool:
+    """Return whether a value is `conv_` and word characters, and therefore safe in a URL path."""
+    return isinstance(value, str) and re.fullmatch(r"conv_\w+", value, re.ASCII) is not None
+
+
 def checked_metadata(value: object) -> dict[str, str] | None:
-    """Return a copy of metadata within the limits of the API: 16 pairs, keys of 64, values of 512.
+    """Return a copy of metadata within the limits of the API, or None.
 
     Raises:
         TypeError: It is not a mapping of strings to strings.
-        ValueError: It is over a limit.
+        ValueError: It is over a limit, or contains a lone surrogate.
     """
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        raise TypeError(f"metadata is a mapping of strings to strings, not {type(value).__name__}")
-    if len(value) > _MAX_METADATA_PAIRS:
-        raise ValueError(f"metadata has {len(value)} pairs, and the API keeps at most {_MAX_METADATA_PAIRS}")
+        raise TypeError(f"metadata must be a mapping of strings to strings, not {type(value).__name__}")
+    if len(value) > MAX_METADATA_PAIRS:
+        raise ValueError(
+            f"metadata has {len(value)} pairs, and the API allows {MAX_METADATA_PAIRS}: remove some"
+        )
     for key, text in value.items():
         _check_metadata_pair(key, text)
     return dict(value)
 
 
-def _check_metadata_pair(key: object, text: object) -> None:
-    if not isinstance(key, str) or not isinstance(text, str):
-        raise TypeError(f"metadata[{key!r}] is not a string under a string: give str(…) of both")
-    if len(key) > _MAX_METADATA_KEY:
-        raise ValueError(f"the metadata key {key!r} has over {_MAX_METADATA_KEY} characters: shorten it")
-    if len(text) > _MAX_METADATA_VALUE:
-        raise ValueError(f"metadata[{key!r}] has over {_MAX_METADATA_VALUE} characters: shorten it")
-    if has_surrogate(key + "\n" + text):
-        raise ValueError(
-            f"metadata[{key!r}] holds half of a surrogate pair, which UTF-8 has not: leave it out"
-        )
+def checked_user_metadata(value: object, *, reserved: int) -> dict[str, str]:
+    """Return a copy of a user's metadata that leaves room for pairs of this library.
 
-
-def checked_history(history: object) -> object:
-    """Return how a history is read.
+    Args:
+        value: The metadata, or None.
+        reserved: How many pairs this library adds.
 
     Raises:
-        ValueError: There is no such way.
+        TypeError: It is not a mapping of strings to strings.
+        ValueError: It is over a limit, or has a reserved key.
     """
-    if history not in ("full", "incremental"):
-        raise ValueError(f'history is "full" or "incremental", not {history!r}')
-    return history
+    metadata = checked_metadata(value) or {}
+    most = MAX_METADATA_PAIRS - reserved
+    if len(metadata) > most:
+        raise ValueError(
+            f"metadata has {len(metadata)} pairs, and {most} fit: the API allows {MAX_METADATA_PAIRS}, and "
+            f"this library needs {reserved}. Remove some."
+        )
+    for key in metadata:
+        check_not_reserved(key)
+    return metadata
+
+
+def check_not_reserved(key: str) -> None:
+    """Refuse a metadata key that this library uses for itself.
+
+    Raises:
+        ValueError: It has the reserved prefix.
+    """
+    if key.startswith(RESERVED_PREFIX):
+        raise ValueError(f"the metadata key {key!r} is reserved for openai_sessions: choose another key")
+
+
+def _check_metadata_pair(key: object, text: object) -> None:
+    if not isinstance(key, str):
+        raise TypeError(f"the metadata key {key!r} must be a string: give str({key!r})")
+    if not isinstance(text, str):
+        raise TypeError(f"metadata[{key!r}] must be a string, not {type(text).__name__}: give str(…)")
+    if len(key) > MAX_METADATA_KEY:
+        raise ValueError(f"the metadata key {key!r} has over {MAX_METADATA_KEY} characters: shorten it")
+    if len(text) > MAX_METADATA_VALUE:
+        raise ValueError(f"metadata[{key!r}] has over {MAX_METADATA_VALUE} characters: shorten it")
+    if has_surrogate(key) or has_surrogate(text):
+        raise ValueError(f"metadata[{key!r}] contains a lone surrogate, which UTF-8 cannot encode: remove it")
+
+
+def checked_items(value: object) -> Sequence[object]:
+    """Return a list of items; the items themselves are not checked.
+
+    Raises:
+        TypeError: It is not a list or another iterable of items.
+    """
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        raise TypeError(
+            f"items must be a list of items, not {type(value).__name__}: put a single item into a list"
+        )
+    return list(value)
+
+
+def checked_limit(value: object) -> int | None:
+    """Return the maximum number of items to read, or None.
+
+    Raises:
+        TypeError: It is not an integer.
+    """
+    return checked_number("limit", value, "items", none="all")
+
+
+def checked_maximum(name: str, value: object, unit: str) -> int | None:
+    """Return a limit of every read of a session, or None.
+
+    Raises:
+        TypeError: It is not an integer.
+        ValueError: It is less than 1.
+    """
+    maximum = checked_number(name, value, unit)
+    if maximum is not None and maximum < 1:
+        raise ValueError(
+            f"{name} must be at least 1, or None for no limit, not {value!r}: reads would return nothing"
+        )
+    return maximum
+
+
+def checked_number(name: str, value: object, unit: str, *, none: str = "no limit") -> int | None:
+    """Return an integer, or None.
+
+    Args:
+        name: The name of the argument.
+        value: What was given.
+        unit: What it counts.
+        none: What None means.
+
+    Raises:
+        TypeError: It is not an integer.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number of {unit}, or None for {none}, not {value!r}")
+    return int(value)
 
 
 def checked_timeout(value: object) -> float | None:
@@ -99,92 +184,67 @@ def checked_timeout(value: object) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise ValueError(f"timeout is a positive number of seconds, or None for no limit, not {value!r}")
+        raise ValueError(f"timeout must be a positive number of seconds, or None for no limit, not {value!r}")
     return float(value)
 
 
-def checked_include(value: Iterable[str]) -> tuple[str, ...]:
-    """Return values of the API's `include`.
+def checked_history(history: object) -> object:
+    """Return how a session reads its history: "full" or "incremental".
 
     Raises:
-        TypeError: It is not a sequence of strings.
+        ValueError: It is neither.
+    """
+    if history not in ("full", "incremental"):
+        raise ValueError(f'history must be "full" or "incremental", not {history!r}')
+    return history
+
+
+def checked_include(value: Iterable[str]) -> tuple[str, ...]:
+    """Return values for the API's `include` parameter.
+
+    Raises:
+        TypeError: It is not a list or another iterable of strings.
     """
     values = () if isinstance(value, str) else tuple(value)
     if isinstance(value, str) or not all(isinstance(name, str) for name in values):
-        raise TypeError(f"include is a list of strings such as 'message.output_text.logprobs', not {value!r}")
-    return values
-
-
-def checked_limit(value: object) -> int | None:
-    """Return a limit of items, or None.
-
-    Raises:
-        TypeError: It is not a whole number.
-    """
-    return checked_number("limit", value, "items", none="all")
-
-
-def checked_number(name: str, value: object, unit: str, *, none: str = "no limit") -> int | None:
-    """Return how many of something are wanted, or None, which stands for what `none` says.
-
-    Raises:
-        TypeError: It is not a whole number.
-    """
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} is a whole number of {unit}, or None for {none}, not {value!r}")
-    return int(value)
-
-
-def checked_maximum(name: str, value: object, unit: str) -> int | None:
-    """Return the most that every read of a session returns, or None.
-
-    Raises:
-        TypeError: It is not a whole number.
-        ValueError: It is less than 1.
-    """
-    maximum = checked_number(name, value, unit)
-    if maximum is not None and maximum < 1:
-        raise ValueError(
-            f"{name} is at least 1, or None for no limit, not {value!r}: no read would return any"
+        raise TypeError(
+            f"include must be a list of strings such as 'message.output_text.logprobs', not {value!r}"
         )
-    return maximum
+    return values
 
 
 def checked_count_tokens(value: Callable[[str], int] | None) -> Callable[[str], int] | None:
     """Return a function that counts tokens, or None.
 
     Raises:
-        TypeError: It cannot be called.
+        TypeError: It is not callable.
     """
     if value is not None and not callable(value):
         raise TypeError(
-            f"count_tokens is a function of a text that returns its number of tokens, not {value!r}"
+            f"count_tokens must be a function that returns the number of tokens in a text, not {value!r}"
         )
     return value
 
 
-def checked_text(name: str, value: object, *, wanted: str = "what to look for") -> str:
-    """Return a text that says something.
+def checked_text(name: str, value: object, *, wanted: str = "the text to search for") -> str:
+    """Return a string that is not empty.
+
+    Args:
+        name: The name of the argument.
+        value: What was given.
+        wanted: What the argument means, for the message.
 
     Raises:
         TypeError: It is not a string.
         ValueError: It is empty.
     """
     if not isinstance(value, str):
-        raise TypeError(f"{name} is a string, not {type(value).__name__}")
+        raise TypeError(f"{name} must be a string, not {type(value).__name__}")
     if not value:
         raise ValueError(f"{name} is empty: give {wanted}")
     return value
 
 
-def checked_items(value: object) -> Sequence[object]:
-    """Return a list of items, not yet looked into.
-
-    Raises:
-        TypeError: It is not a list.
-    """
-    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
-        raise TypeError(f"items is a list of items, not {type(value).__name__}: put one item into a list")
-    return list(value)
+def missing_methods(value: object) -> list[str]:
+    """Return the names of the session methods that an object lacks."""
+    return [name for name in SESSION_METHODS if not callable(getattr(value, name, None))]

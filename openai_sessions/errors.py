@@ -1,41 +1,44 @@
-"""The errors of this library.
+"""The errors that this library raises. Catch `SessionError` for all of them.
 
-    SessionError
-    ├── ConversationNotCreatedError   (ValueError, AttributeError)
-    ├── ConversationNotFoundError
-    ├── InvalidItemError              (ValueError)
-    ├── InvalidUsageError             (ValueError)
-    ├── MetadataFullError             (ValueError)
-    ├── CursorError
-    ├── InvalidResponseError
-    ├── RequestTimeoutError           (TimeoutError)
-    ├── UnsettledWriteError
-    ├── ClientLoopError               (RuntimeError)
-    ├── VocabularyError
+    SessionError                      what to do
     │
-    │   in openai_sessions.errors.forking
-    ├── ForkPointError                (ValueError)
-    ├── ForkVerificationError
-    ├── UnfinishedForkError
+    │   any session
+    ├── UnsettledWriteError           a failed write was not undone: settle(error.receipt)
+    ├── RequestTimeoutError           no complete response in time: give a longer timeout=
+    ├── ConversationNotFoundError     deleted, or in another project: start a new conversation
+    ├── InvalidItemError              an item cannot be stored: correct it
+    ├── ConversationNotCreatedError   there is no conversation yet: ensure_conversation()
+    ├── ClientLoopError               the client belongs to another event loop: create one in each loop
+    ├── MetadataFullError             the conversation has 16 pairs of metadata: remove one
+    ├── InvalidUsageError             the usage totals are unreadable: set_session_usage(Usage())
+    ├── VocabularyError               tiktoken is offline: fetch its vocabulary once, or give count_tokens=
+    ├── CursorError                   the server's pages contradict each other: try again
+    ├── InvalidResponseError          the body is not what the API documents: check base_url= and proxies
     │
-    │   in openai_sessions.errors.transfer
-    ├── TransferConflictError
-    ├── TransferFileError             (ValueError)
-    ├── TransferVerificationError
-    ├── UnsettledTransferError
+    │   fork()
+    ├── ForkPointError                it would split a call from its output: fork after error.safe_item_ids
+    ├── ForkVerificationError         the server does not store an item unchanged: the fork was deleted
+    ├── UnfinishedForkError           a failed fork was not deleted: clear_session(purge_items=True)
     │
-    │   in openai_sessions.errors.directory
-    ├── DirectorySchemaError
-    ├── NameNotFoundError             (LookupError)
-    ├── NameTakenError                (ValueError)
-    ├── ConversationRegisteredError   (ValueError)
-    ├── DeletionPendingError          (ValueError)
-    └── CurrentBranchError            (ValueError)
+    │   copy_session(), import_session()
+    ├── TransferConflictError         the target has other items: give an empty one, or append=True
+    ├── TransferFileError             a line of the file is damaged: export it again, or correct the line
+    ├── TransferVerificationError     something wrote meanwhile, or the target changes an item: try again
+    ├── UnsettledTransferError        a failed copy was not undone: call it again to continue
+    │
+    │   SessionDirectory
+    ├── NameNotFoundError             there is no such name or branch: directory.session(name)
+    ├── NameTakenError                the name or branch exists: choose another one
+    ├── ConversationRegisteredError   the conversation has a name: open it by that name
+    ├── DeletionPendingError          a sweep will delete the conversation: register a fork of it
+    ├── CurrentBranchError            the branch is the current one: switch() first
+    └── DirectorySchemaError          tables are missing or of another version: create_tables()
 
-    UnsettledWarning                  (ResourceWarning)
+    UnsettledWarning                  a session was closed with failed writes: settle(receipt)
 
-All of them are also names of `openai_sessions`. Errors of the API to which this library can add no fact
-pass through as those of `openai`. No error carries the content of an item, a header or a key in its message.
+Where a built-in exception says the same, the class is one too: what the caller gave is wrong (`ValueError`),
+a name is unknown (`LookupError`), time is up (`TimeoutError`). An error of the API passes through as openai's
+own unless this library can add a fact. No message contains the content of an item, a header or a key.
 """
 
 from __future__ import annotations
@@ -43,167 +46,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_MOST_SHOWN = 100
-"""How many characters of a value of metadata a message shows."""
+_SHOWN_CHARACTERS = 100
+"""How much of a metadata value a message shows."""
 
 
 class SessionError(Exception):
-    """Stand at the root of all errors raised by this library."""
-
-
-class ConversationNotCreatedError(SessionError, ValueError, AttributeError):
-    """Tell that `session_id` was read before the conversation exists.
-
-    A conversation is created at the first write. The error is a `ValueError`, as in the Agents SDK,
-    and an `AttributeError`, so that `hasattr` and `isinstance` with a runtime protocol work.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(
-            "This session has no conversation yet: it is created at the first write. "
-            "Call `await session.ensure_conversation()` to create it now, or read "
-            "`session.conversation_id`, which is None until then."
-        )
-
-
-class ConversationNotFoundError(SessionError):
-    """Tell that the server does not know the conversation, after asking for the conversation itself.
-
-    Attributes:
-        conversation_id: The id that was asked for.
-    """
-
-    def __init__(self, conversation_id: str) -> None:
-        super().__init__(
-            f"No conversation {conversation_id!r} was found: it was deleted, or belongs to another "
-            "project or another server. Make a session without conversation_id to begin a new one."
-        )
-        self.conversation_id = conversation_id
-
-
-class InvalidItemError(SessionError, ValueError):
-    """Tell that an item can never be stored. Nothing was sent.
-
-    Attributes:
-        index: The position of the item in the list that was given, from 0.
-        reason: What is wrong with it, in words.
-    """
-
-    def __init__(self, index: int, reason: str) -> None:
-        super().__init__(f"items[{index}] cannot be stored: {reason}. Nothing was sent.")
-        self.index = index
-        self.reason = reason
-
-
-class InvalidUsageError(SessionError, ValueError):
-    """Tell that the metadata holds something else where the totals of the usage are kept.
-
-    Nothing was changed: what stands there may be somebody's.
-
-    Attributes:
-        conversation_id: The conversation.
-        value: What stands there, at most 512 characters.
-        reason: Why it is no record of usage, in words.
-    """
-
-    def __init__(self, conversation_id: str, value: str, reason: str) -> None:
-        shown = value if len(value) <= _MOST_SHOWN else value[:_MOST_SHOWN] + "…"
-        super().__init__(
-            f"The metadata 'openai_sessions.usage' of {conversation_id} is {shown!r}, which is no record of "
-            f"usage: {reason}. `await session.set_session_usage(Usage())` begins a new one in its place."
-        )
-        self.conversation_id = conversation_id
-        self.value = value
-        self.reason = reason
-
-
-class MetadataFullError(SessionError, ValueError):
-    """Tell that a conversation cannot keep one more pair of metadata. Nothing was changed.
-
-    Attributes:
-        conversation_id: The conversation.
-        pairs: How many pairs it would have.
-    """
-
-    def __init__(self, conversation_id: str, pairs: int) -> None:
-        super().__init__(
-            f"{conversation_id} would have {pairs} pairs of metadata, and the API keeps at most 16. Remove "
-            'one first: `await session.update_metadata({"…": None})`. Nothing was changed.'
-        )
-        self.conversation_id = conversation_id
-        self.pairs = pairs
-
-
-class CursorError(SessionError):
-    """Tell that a list could not be read to its end because the server's pages contradict each other.
-
-    Attributes:
-        conversation_id: The conversation that was read.
-        cursor: The item id after which the page was asked.
-    """
-
-    def __init__(
-        self,
-        conversation_id: str,
-        cursor: str,
-        reason: str,
-        *,
-        remedy: str = "Try again; if it persists, the server's paging is broken.",
-    ) -> None:
-        super().__init__(
-            f"The items of {conversation_id} could not be read: the page after {cursor} {reason}. {remedy}"
-        )
-        self.conversation_id = conversation_id
-        self.cursor = cursor
-
-
-class InvalidResponseError(SessionError):
-    """Tell that the server answered with success and a body that is not what the API promises.
-
-    After a write the outcome is unknown: the server may or may not have stored the items.
-
-    Attributes:
-        operation: The operation of the API, such as "create items".
-        request_id: The server's `x-request-id`, or None.
-    """
-
-    def __init__(self, operation: str, reason: str, request_id: str | None) -> None:
-        super().__init__(f"The answer to {operation!r} {reason} (x-request-id: {request_id}).")
-        self.operation = operation
-        self.request_id = request_id
-
-
-class RequestTimeoutError(SessionError, TimeoutError):
-    """Tell that a request got no complete answer within the session's `timeout`.
-
-    After a write the outcome is unknown: the server may or may not have stored the items.
-
-    Attributes:
-        operation: The operation of the API, such as "create items".
-        timeout: The limit in seconds of wall clock.
-    """
-
-    def __init__(self, operation: str, timeout: float) -> None:
-        super().__init__(
-            f"{operation!r} got no complete answer within {timeout:g} s. "
-            "Give the session a longer timeout= if the server is slow."
-        )
-        self.operation = operation
-        self.timeout = timeout
+    """Base class of the errors of this library."""
 
 
 class UnsettledWriteError(SessionError):
-    """Tell that a write failed, and that it could not be undone. `__cause__` says how it failed.
+    """A write failed and could not be undone. `__cause__` is the failure.
 
     The next operation on the conversation in this process undoes it if it can, and so does
     `await session.settle(error.receipt)` in any process.
 
     Attributes:
-        receipt: What is left, for `settle()`: a dict that `json.dumps` takes. It holds the items whose
-            outcome is unknown; keep it as you keep conversations.
-        stored_ids: The ids of the items that stand.
-        unknown: The items of which it is not known whether they are stored, as they were sent.
-        not_stored: The items that are not stored, as they were sent.
+        receipt: What `settle()` needs, as a dict that `json.dumps` accepts. It contains the items that may
+            or may not be stored: protect it as you protect conversations.
+        stored_ids: The ids of the items that remain stored.
+        unknown: The items that may or may not be stored, as they were sent.
+        not_stored: The items that were not stored, as they were sent.
     """
 
     def __init__(
@@ -215,9 +77,10 @@ class UnsettledWriteError(SessionError):
         not_stored: Sequence[Mapping[str, Any]],
     ) -> None:
         super().__init__(
-            f"A write to {receipt['conversation_id']} failed and could not be undone: "
-            f"{len(stored_ids)} item(s) stand, of {len(unknown)} it is unknown, {len(not_stored)} are not "
-            "stored. The next operation undoes it if it can; so does `await session.settle(error.receipt)`."
+            f"A write to {receipt['conversation_id']} failed and could not be undone. Items that remain "
+            f"stored: {len(stored_ids)}; that may or may not be stored: {len(unknown)}; not stored: "
+            f"{len(not_stored)}. The next operation undoes it if it can; so does "
+            "`await session.settle(error.receipt)`."
         )
         self.receipt = dict(receipt)
         self.stored_ids = tuple(stored_ids)
@@ -225,24 +88,127 @@ class UnsettledWriteError(SessionError):
         self.not_stored = list(not_stored)
 
 
-class ClientLoopError(SessionError, RuntimeError):
-    """Tell that a given client belongs to another event loop. Nothing was sent.
+class RequestTimeoutError(SessionError, TimeoutError):
+    """A request got no complete response within the session's timeout.
 
-    The connections of an `AsyncOpenAI` belong to the event loop that opened them. Used in another,
-    a request may fail after the server has served it.
+    After a write the outcome is unknown: the server may or may not have stored the items.
+
+    Attributes:
+        operation: The operation of the API, such as "create items".
+        timeout: The limit in seconds of wall-clock time.
+    """
+
+    def __init__(self, operation: str, timeout: float) -> None:
+        super().__init__(
+            f"{operation!r} got no complete response within {timeout:g} s. If the server is slow, give the "
+            "session a longer timeout=."
+        )
+        self.operation = operation
+        self.timeout = timeout
+
+
+class ConversationNotFoundError(SessionError):
+    """The server does not have the conversation.
+
+    This is certain: a 404 for one of its items is followed by a request for the conversation itself.
+
+    Attributes:
+        conversation_id: The id of the conversation.
+    """
+
+    def __init__(self, conversation_id: str) -> None:
+        super().__init__(
+            f"The server has no conversation {conversation_id!r}: it was deleted, or it belongs to another "
+            "project or server. Create a session without conversation_id to start a new conversation."
+        )
+        self.conversation_id = conversation_id
+
+
+class InvalidItemError(SessionError, ValueError):
+    """An item cannot be stored. Nothing was sent.
+
+    Attributes:
+        index: The position of the item in the given list, from 0.
+        reason: What is wrong with the item.
+    """
+
+    def __init__(self, index: int, reason: str) -> None:
+        super().__init__(f"items[{index}] cannot be stored: {reason}. Nothing was sent.")
+        self.index = index
+        self.reason = reason
+
+
+class ConversationNotCreatedError(SessionError, ValueError, AttributeError):
+    """`session_id` was read before the session had a conversation.
+
+    It is a `ValueError`, as in the Agents SDK, and an `AttributeError`, so that `hasattr` and `isinstance`
+    with a runtime-checkable protocol work.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This session has no conversation yet: the first write creates it. Call "
+            "`await session.ensure_conversation()` to create it now, or read `session.conversation_id`, "
+            "which is None until then."
+        )
+
+
+class ClientLoopError(SessionError, RuntimeError):
+    """The given client belongs to another event loop. Nothing was sent.
+
+    The connections of an `AsyncOpenAI` belong to the event loop that opened them. In another loop a
+    request may fail after the server has served it.
     """
 
     def __init__(self) -> None:
         super().__init__(
             "The client of this session (openai_client=, or the default client of the Agents SDK) was "
-            "first used in another event loop, and its connections belong to that loop. Leave "
-            "openai_client out and set no default client (the session then keeps a client of its own "
-            "for each loop), or make a client and a session inside each event loop."
+            "first used in another event loop, and its connections belong to that loop. Nothing was sent. "
+            "Leave openai_client out and set no default client (the session then creates one client for "
+            "each loop), or create a client and a session inside each event loop."
         )
 
 
+class MetadataFullError(SessionError, ValueError):
+    """A conversation has no room for another metadata pair. Nothing was changed.
+
+    Attributes:
+        conversation_id: The id of the conversation.
+        pairs: How many pairs it would have.
+    """
+
+    def __init__(self, conversation_id: str, pairs: int, *, most: int) -> None:
+        super().__init__(
+            f"{conversation_id} would have {pairs} pairs of metadata, and the API allows {most}. Nothing was "
+            'changed. Remove a pair first: `await session.update_metadata({"…": None})`.'
+        )
+        self.conversation_id = conversation_id
+        self.pairs = pairs
+
+
+class InvalidUsageError(SessionError, ValueError):
+    """The metadata of the usage totals has a value that is not a usage record. Nothing was changed.
+
+    Attributes:
+        conversation_id: The id of the conversation.
+        value: The value, at most 512 characters.
+        reason: Why it is not a usage record.
+    """
+
+    def __init__(self, conversation_id: str, value: str, reason: str) -> None:
+        shown = value if len(value) <= _SHOWN_CHARACTERS else value[:_SHOWN_CHARACTERS] + "…"
+        super().__init__(
+            f"The metadata 'openai_sessions.usage' of {conversation_id} is {shown!r}, which is not a usage "
+            f"record: {reason}. Nothing was changed. `await session.set_session_usage(Usage())` overwrites "
+            "it and counts from zero."
+        )
+        self.conversation_id = conversation_id
+        self.value = value
+        self.reason = reason
+
+
 class VocabularyError(SessionError):
-    """Tell that tiktoken could not fetch the vocabulary that it counts with. `__cause__` says why.
+    """tiktoken could not fetch the vocabulary that it counts with. `__cause__` is the failure.
 
     Attributes:
         encoding: The name of the vocabulary, such as "o200k_base".
@@ -250,140 +216,63 @@ class VocabularyError(SessionError):
 
     def __init__(self, encoding: str) -> None:
         super().__init__(
-            f"tiktoken could not fetch its vocabulary {encoding!r}. It does so once, over the network, and "
-            "keeps it where TIKTOKEN_CACHE_DIR says. To count offline, set TIKTOKEN_CACHE_DIR to a folder, "
-            f"run `python -c \"import tiktoken; tiktoken.get_encoding('{encoding}')\"` once where there is "
-            "a network, and take the folder along; or give count_tokens= a function of your own."
+            f"tiktoken could not fetch its vocabulary {encoding!r}, which it downloads once and caches in "
+            "TIKTOKEN_CACHE_DIR. To count offline, set TIKTOKEN_CACHE_DIR to a directory, run "
+            f"`python -c \"import tiktoken; tiktoken.get_encoding('{encoding}')\"` once with network access, "
+            "and deploy the directory; or give your own function as count_tokens=."
         )
         self.encoding = encoding
 
 
-class UnsettledWarning(ResourceWarning):
-    """Warn that a session was closed with writes that failed and could not be undone.
+class CursorError(SessionError):
+    """The items could not be read to the end, because the server's pages contradict each other.
 
     Attributes:
-        receipts: What is left, for `settle()` in this or another process.
+        conversation_id: The id of the conversation.
+        cursor: The item id that was sent as `after`.
     """
 
-    def __init__(self, receipts: Sequence[Mapping[str, Any]]) -> None:
-        ids = ", ".join(sorted({str(receipt["conversation_id"]) for receipt in receipts}))
-        super().__init__(f"{len(receipts)} write(s) to {ids} failed and could not be undone: see `receipts`")
-        self.receipts = tuple(receipts)
-
-
-class DirectorySchemaError(SessionError):
-    """Tell that a database has no tables of a directory, or those of another version. Nothing was changed.
-
-    Attributes:
-        found: The version of the tables, or None when there are none.
-        supported: The version that this release of the library reads and writes.
-    """
-
-    def __init__(self, found: int | None, supported: int) -> None:
-        if found is None:
-            problem = (
-                "has no tables of a session directory. Create them with `await directory.create_tables()`."
-            )
-        else:
-            problem = (
-                f"has tables of a session directory in version {found}, and this release of openai-sessions "
-                f"knows version {supported}: use the release that made them, or a newer one."
-            )
-        super().__init__(f"The database {problem}")
-        self.found = found
-        self.supported = supported
-
-
-class NameNotFoundError(SessionError, LookupError):
-    """Tell that a directory has no such name, or a name no such branch. Nothing was changed.
-
-    Attributes:
-        name: The name that was asked for.
-        branch: The branch that was asked for, or None.
-    """
-
-    def __init__(self, name: str, branch: str | None = None) -> None:
-        what = f"name {name!r}" if branch is None else f"branch {branch!r} of {name!r}"
-        super().__init__(f"The directory has no {what}. `await directory.session(…)` makes a name.")
-        self.name = name
-        self.branch = branch
-
-
-class NameTakenError(SessionError, ValueError):
-    """Tell that a directory has the name already, or a name the branch. Nothing was changed.
-
-    Attributes:
-        name: The name.
-        branch: The branch, or None.
-    """
-
-    def __init__(self, name: str, branch: str | None = None) -> None:
-        what = f"name {name!r}" if branch is None else f"branch {branch!r} of {name!r}"
+    def __init__(
+        self,
+        conversation_id: str,
+        cursor: str,
+        reason: str,
+        *,
+        remedy: str = "Try again; if it happens again, the server's paging is broken.",
+    ) -> None:
         super().__init__(
-            f"The directory has the {what} already: choose another one, or forget that name first."
-        )
-        self.name = name
-        self.branch = branch
-
-
-class ConversationRegisteredError(SessionError, ValueError):
-    """Tell that a directory has a conversation under another name, or as another branch. Nothing was changed.
-
-    Attributes:
-        conversation_id: The conversation.
-        name: Its name.
-        branch: The branch of that name that it is.
-    """
-
-    def __init__(self, conversation_id: str, name: str, branch: str) -> None:
-        super().__init__(
-            f"{conversation_id} is registered already, as branch {branch!r} of {name!r}: open it by that "
-            "name, or rename that name, or forget it first, which leaves the conversation at OpenAI."
+            f"The items of {conversation_id} could not be read: the page after {cursor} {reason}. {remedy}"
         )
         self.conversation_id = conversation_id
-        self.name = name
-        self.branch = branch
+        self.cursor = cursor
 
 
-class DeletionPendingError(SessionError, ValueError):
-    """Tell that a directory is to delete a conversation, and cannot register it. Nothing was changed.
+class InvalidResponseError(SessionError):
+    """A response has a success status, and its body is not what the API documents.
 
-    Attributes:
-        conversation_id: The conversation.
-    """
-
-    def __init__(self, conversation_id: str) -> None:
-        super().__init__(
-            f"{conversation_id} was cleared or forgotten, or its name has expired: a sweep deletes it at any "
-            "moment. Register a copy: `fork()` of a session that was made with its id gives one."
-        )
-        self.conversation_id = conversation_id
-
-
-class CurrentBranchError(SessionError, ValueError):
-    """Tell that a branch cannot be forgotten, as its name stands for it. Nothing was changed.
+    After a write the outcome is unknown: the server may or may not have stored the items.
 
     Attributes:
-        name: The name.
-        branch: The branch.
+        operation: The operation of the API, such as "create items".
+        request_id: The server's `x-request-id`, or None.
     """
 
-    def __init__(self, name: str, branch: str) -> None:
+    def __init__(self, operation: str, reason: str, request_id: str | None) -> None:
         super().__init__(
-            f"{name!r} stands for its branch {branch!r}: `await directory.switch({name!r}, …)` to another "
-            "one first, or forget the whole name."
+            f"The response to {operation!r} {reason} (x-request-id: {request_id}). Check the client's "
+            "base_url, and any proxy in between."
         )
-        self.name = name
-        self.branch = branch
+        self.operation = operation
+        self.request_id = request_id
 
 
 class ForkPointError(SessionError, ValueError):
-    """Tell that a conversation cannot be forked there. Nothing was created.
+    """A conversation cannot be forked at this point. Nothing was created.
 
     Attributes:
-        conversation_id: The conversation that was to be forked.
-        safe_item_ids: The nearest items, before and behind, after which it can be forked; none where no
-            other place is meant.
+        conversation_id: The id of the conversation to be forked.
+        safe_item_ids: The nearest items, before and behind, after which it can be forked. Empty if the
+            requested turn or item does not exist.
     """
 
     def __init__(self, conversation_id: str, reason: str, safe_item_ids: Sequence[str] = ()) -> None:
@@ -393,34 +282,32 @@ class ForkPointError(SessionError, ValueError):
 
 
 class ForkVerificationError(SessionError):
-    """Tell that a fork did not hold the items that were written to it. It was deleted.
+    """A fork did not contain the items that were written to it. It was deleted.
 
     Attributes:
-        position: The first item, from 0, that differs, is missing, or is one too many.
+        position: The position, from 0, of the first item that differs, is missing or is extra.
     """
 
     def __init__(self, position: int) -> None:
         super().__init__(
-            "The new conversation was read back, and differs from what was written to it at item "
-            f"{position} (counted from 0): the server does not keep such an item as it is."
+            f"The fork was read back and differs from what was written at item {position} (counted from 0): "
+            "the server does not store this item unchanged."
         )
         self.position = position
 
 
 class UnfinishedForkError(SessionError):
-    """Tell that a fork failed, and that its new conversation could not be deleted, or may not be.
-
-    `__cause__` says how the fork failed.
+    """A fork failed, and its new conversation may remain. `__cause__` is the failure.
 
     Attributes:
-        conversation_id: The new conversation, which may hold items.
+        conversation_id: The id of the new conversation, which may contain items.
         undoing: Why it could not be deleted.
     """
 
     def __init__(self, conversation_id: str, undoing: BaseException) -> None:
         super().__init__(
             f"A fork failed, and its new conversation {conversation_id} could not be deleted "
-            f"({type(undoing).__name__}): it may stand, and hold items. To delete it: `await "
+            f"({type(undoing).__name__}): it may remain, with items. To delete it: `await "
             f"OpenAIConversationsSession(conversation_id={conversation_id!r}).clear_session(purge_items=True)`."
         )
         self.conversation_id = conversation_id
@@ -428,27 +315,27 @@ class UnfinishedForkError(SessionError):
 
 
 class TransferConflictError(SessionError):
-    """Tell that the target of a copy or an import holds something else. Nothing was written.
+    """The target of a copy or an import contains other items. Nothing was written.
 
     Attributes:
-        position: The first of its items, from 0, that is not what was to be written.
+        position: The position, from 0, of the first item of the target that differs from the source.
     """
 
     def __init__(self, position: int) -> None:
         super().__init__(
-            f"The target holds something else than the source, from its item {position} on (counted from 0), "
-            "and so is no copy that was cut short. Nothing was written. Give an empty target, or "
-            "append=True to add to what it holds."
+            f"The target differs from the source at its item {position} (counted from 0), so it is not a "
+            "partial copy to be completed. Nothing was written. Give an empty target, or append=True to add "
+            "to its items."
         )
         self.position = position
 
 
 class TransferFileError(SessionError, ValueError):
-    """Tell that a file cannot be imported. Nothing was written.
+    """A file cannot be imported. Nothing was written.
 
     Attributes:
         line: The number of the line, from 1.
-        reason: What is wrong with it, and the remedy.
+        reason: What is wrong with the line, and the remedy.
     """
 
     def __init__(self, line: int, reason: str) -> None:
@@ -458,46 +345,168 @@ class TransferFileError(SessionError, ValueError):
 
 
 class TransferVerificationError(SessionError):
-    """Tell that the target of a copy or an import does not give back what the source holds.
+    """The target of a copy or an import, read back, differs from the source.
 
-    Either was changed meanwhile, or the target does not keep such an item as it is.
+    Either was changed meanwhile, or the target does not store the item unchanged.
 
     Attributes:
-        position: The first item of the copy, from 0, that is not what the source holds.
+        position: The position, from 0, of the first item of the copy that differs from the source.
     """
 
     def __init__(self, position: int) -> None:
         super().__init__(
-            f"The copy was read back, and is not what the source holds from its item {position} on (counted "
-            "from 0). If something wrote to one of them meanwhile, try again when nothing does; otherwise "
-            "the target does not keep that item as it is."
+            f"The copy was read back and differs from the source at item {position} (counted from 0). If "
+            "something wrote to one of them meanwhile, try again when nothing does; otherwise the target "
+            "does not store this item unchanged."
         )
         self.position = position
 
 
 class UnsettledTransferError(SessionError):
-    """Tell that a copy or an import failed and could not be undone. `__cause__` says how it failed.
+    """A copy or an import failed and could not be undone. `__cause__` is the failure.
 
     Attributes:
-        session_id: What the target calls itself, or None.
-        left: How many of the items that it wrote are left in the target at most.
-        undoing: Why the undoing failed.
+        session_id: The session id of the target, or None.
+        left: How many of the written items remain in the target at most.
+        undoing: Why they could not be removed.
     """
 
     def __init__(
         self, session_id: str | None, left: int, undoing: BaseException, *, append: bool = False
     ) -> None:
-        what = f"up to {left} item(s) of it are" if left else "the conversation that it created, empty, is"
-        go_on = (
-            "Call it again with the same source and target to go on, or use clear_session() if it was empty."
-        )
-        take_off = (
-            "They stand behind what the target held: take them off its end before you copy to it again."
-        )
+        remains = f"up to {left} of its items remain" if left else "the empty conversation it created remains"
+        resume = "Call it again with the same source and target to continue, or clear_session() the target."
+        remove = "They follow the target's own items: remove them from its end before you copy to it again."
         super().__init__(
-            f"A copy to {session_id} failed and could not be undone ({type(undoing).__name__}): {what} left. "
-            f"{take_off if append and left else go_on}"
+            f"A copy to {session_id} failed and could not be undone ({type(undoing).__name__}): {remains}. "
+            f"{remove if append and left else resume}"
         )
         self.session_id = session_id
         self.left = left
         self.undoing = undoing
+
+
+class NameNotFoundError(SessionError, LookupError):
+    """A directory does not have the name, or the name does not have the branch. Nothing was changed.
+
+    Attributes:
+        name: The name.
+        branch: The branch, or None.
+    """
+
+    def __init__(self, name: str, branch: str | None = None) -> None:
+        super().__init__(
+            f"The directory has no {_described(name, branch)}. `await directory.session(…)` creates a name."
+        )
+        self.name = name
+        self.branch = branch
+
+
+class NameTakenError(SessionError, ValueError):
+    """A directory already has the name, or the name already has the branch. Nothing was changed.
+
+    Attributes:
+        name: The name.
+        branch: The branch, or None.
+    """
+
+    def __init__(self, name: str, branch: str | None = None) -> None:
+        super().__init__(
+            f"The directory already has the {_described(name, branch)}: choose another one, or forget that "
+            "one first."
+        )
+        self.name = name
+        self.branch = branch
+
+
+def _described(name: str, branch: str | None) -> str:
+    return f"name {name!r}" if branch is None else f"branch {branch!r} of {name!r}"
+
+
+class ConversationRegisteredError(SessionError, ValueError):
+    """A directory already has the conversation, under another name or as another branch. Nothing was changed.
+
+    Attributes:
+        conversation_id: The id of the conversation.
+        name: Its name.
+        branch: Its branch of that name.
+    """
+
+    def __init__(self, conversation_id: str, name: str, branch: str) -> None:
+        super().__init__(
+            f"{conversation_id} is already registered, as branch {branch!r} of {name!r}. Open it by that "
+            "name, or rename that name, or forget it first, which keeps the conversation at OpenAI."
+        )
+        self.conversation_id = conversation_id
+        self.name = name
+        self.branch = branch
+
+
+class DeletionPendingError(SessionError, ValueError):
+    """A directory will delete the conversation, so it cannot be registered. Nothing was changed.
+
+    Attributes:
+        conversation_id: The id of the conversation.
+    """
+
+    def __init__(self, conversation_id: str) -> None:
+        super().__init__(
+            f"{conversation_id} was cleared or forgotten, or its name expired: a sweep will delete it. "
+            "Register a copy: `await "
+            f"OpenAIConversationsSession(conversation_id={conversation_id!r}).fork()`."
+        )
+        self.conversation_id = conversation_id
+
+
+class CurrentBranchError(SessionError, ValueError):
+    """The current branch of a name cannot be forgotten. Nothing was changed.
+
+    Attributes:
+        name: The name.
+        branch: The branch.
+    """
+
+    def __init__(self, name: str, branch: str) -> None:
+        super().__init__(
+            f"{branch!r} is the current branch of {name!r}: `await directory.switch({name!r}, …)` to another "
+            "branch first, or forget the whole name."
+        )
+        self.name = name
+        self.branch = branch
+
+
+class DirectorySchemaError(SessionError):
+    """A database has no directory tables, or those of another version. Nothing was changed.
+
+    Attributes:
+        found: The version of the tables, or None if there are none.
+        supported: The version that this release of the library reads and writes.
+    """
+
+    def __init__(self, found: int | None, supported: int) -> None:
+        if found is None:
+            problem = "has no tables of a session directory. Create them: `await directory.create_tables()`."
+        else:
+            problem = (
+                f"has session directory tables of version {found}, and this release of openai-sessions "
+                f"supports version {supported}: use the release that created them, or a newer one."
+            )
+        super().__init__(f"The database {problem}")
+        self.found = found
+        self.supported = supported
+
+
+class UnsettledWarning(ResourceWarning):
+    """A session was closed with failed writes that could not be undone.
+
+    Attributes:
+        receipts: What `settle()` needs to undo them, in this or another process.
+    """
+
+    def __init__(self, receipts: Sequence[Mapping[str, Any]]) -> None:
+        ids = ", ".join(sorted({str(receipt["conversation_id"]) for receipt in receipts}))
+        super().__init__(
+            f"{len(receipts)} write(s) to {ids} failed and could not be undone: "
+            "`await session.settle(receipt)` for each of this warning's `receipts`"
+        )
+        self.receipts = tuple(receipts)

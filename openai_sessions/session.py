@@ -26,6 +26,7 @@ from openai_sessions._arguments import (
     checked_number,
     checked_text,
     checked_timeout,
+    checked_user_metadata,
     is_conversation_id,
 )
 from openai_sessions._conversation.lazy import Hooks, LazyConversation, PossibleOrphan
@@ -77,7 +78,6 @@ if TYPE_CHECKING:
 from openai_sessions._conversation.forking import (
     PARENT_KEY,
     ForkParent,
-    _checked_pairs,
     _create,
     _discard,
     _fill,
@@ -548,7 +548,7 @@ class OpenAIConversationsSession(AsyncCloseable):
             None if after_item is None else checked_text("after_item", after_item, wanted="the id of an item")
         )
         inherited = own_pairs(self._options.get("metadata") or {})
-        pairs = _checked_pairs(inherited if metadata is None else metadata)
+        pairs = checked_user_metadata(inherited if metadata is None else metadata, reserved=1)  # the parent
         found = await self._conversation.run(_read_whole)
         if found is None:
             raise ConversationNotCreatedError

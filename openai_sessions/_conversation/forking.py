@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from openai_sessions._arguments import checked_metadata
+from openai_sessions._arguments import RESERVED_PREFIX
 from openai_sessions._conversation.lazy import LazyConversation
 from openai_sessions._conversation.locked import LockedConversation, settle_all
-from openai_sessions._conversation.metadata import RESERVED_PREFIX, own_pairs
 from openai_sessions._conversation.shielding import GRACE, Cancellation, run_shielded
 from openai_sessions._conversation.writing import append_items, delete_all_items
 from openai_sessions._items.forms import same_item
@@ -35,9 +34,6 @@ logger = logging.getLogger("openai_sessions")
 PARENT_KEY = f"{RESERVED_PREFIX}parent"
 """The key of the metadata under which a fork names its parent."""
 
-_MAX_PAIRS = 15
-"""One less than the API keeps: the parent is one more."""
-
 
 @dataclass(frozen=True, slots=True)
 class ForkParent:
@@ -50,24 +46,6 @@ class ForkParent:
 
     conversation_id: str
     item_id: str | None
-
-
-def _checked_pairs(metadata: Mapping[str, str] | None) -> dict[str, str]:
-    """Return metadata that has room for the parent.
-
-    Raises:
-        TypeError: It is not a mapping of strings to strings.
-        ValueError: It is over a limit, or has a key of this library's.
-    """
-    pairs = checked_metadata(metadata) or {}
-    if len(pairs) > _MAX_PAIRS:
-        raise ValueError(
-            f"metadata has {len(pairs)} pairs, and a fork keeps at most {_MAX_PAIRS}: the API keeps 16, and "
-            "one names the parent. Leave one out of metadata=."
-        )
-    if reserved := pairs.keys() - own_pairs(pairs).keys():
-        raise ValueError(f"the metadata key {min(reserved)!r} is kept by openai_sessions: take another name")
-    return pairs
 
 
 async def _read_whole(locked: LockedConversation) -> tuple[str, list[Item]]:

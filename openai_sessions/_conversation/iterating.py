@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from openai_sessions._api.client import NotFoundError, Page
+from openai_sessions._arguments import MAX_PAGE_SIZE
 from openai_sessions._conversation.locked import LockedConversation, settle_all
-from openai_sessions._items.turns import MAX_PAGE_SIZE
 from openai_sessions._items.types import Item
 from openai_sessions.errors import ConversationNotCreatedError, ConversationNotFoundError, CursorError
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from openai_sessions._arguments import checked_metadata
+from openai_sessions._arguments import (
+    MAX_METADATA_PAIRS,
+    RESERVED_PREFIX,
+    check_not_reserved,
+    checked_metadata,
+)
 from openai_sessions._conversation.locked import LockedConversation
 from openai_sessions.errors import MetadataFullError
-
-RESERVED_PREFIX = "openai_sessions."
-"""How the keys begin under which this library keeps what it knows of a conversation."""
-
-_MAX_PAIRS = 16
 
 
 def own_pairs(metadata: Mapping[str, str]) -> dict[str, str]:
@@ -28,12 +28,11 @@ def checked_changes(value: object) -> dict[str, str | None]:
     """
     if not isinstance(value, Mapping):
         raise TypeError(
-            f"the changes are a mapping of strings to strings or None, not {type(value).__name__}"
+            f"changes must be a mapping of strings to strings or None, not {type(value).__name__}"
         )
     for key, text in value.items():
         checked_metadata({key: "" if text is None else text})
-        if key.startswith(RESERVED_PREFIX):
-            raise ValueError(f"the metadata key {key!r} is kept by openai_sessions: take another name")
+        check_not_reserved(key)
     return dict(value)
 
 
@@ -48,8 +47,8 @@ def check_room(conversation_id: str, metadata: Mapping[str, str]) -> None:
     Raises:
         MetadataFullError: There are more than 16.
     """
-    if len(metadata) > _MAX_PAIRS:
-        raise MetadataFullError(conversation_id, len(metadata))
+    if len(metadata) > MAX_METADATA_PAIRS:
+        raise MetadataFullError(conversation_id, len(metadata), most=MAX_METADATA_PAIRS)
 
 
 async def replace_metadata(locked: LockedConversation, metadata: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ from itertools import takewhile
 from typing import Any
 
 from openai_sessions._api.client import ConversationsClient, NotFoundError, Order, Page
-from openai_sessions._items.turns import MAX_PAGE_SIZE
+from openai_sessions._arguments import MAX_PAGE_SIZE
 from openai_sessions._items.types import Item
 from openai_sessions.errors import CursorError
 

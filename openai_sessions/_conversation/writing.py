@@ -23,6 +23,7 @@ import anyio
 
 from openai_sessions._api.client import NotFoundError
 from openai_sessions._api.retries import Outcome, RequestKind
+from openai_sessions._arguments import MAX_ITEMS_PER_REQUEST
 from openai_sessions._conversation.locked import LockedConversation, settle_all
 from openai_sessions._conversation.shielding import OperationCancelledError
 from openai_sessions._conversation.state import (
@@ -56,7 +57,7 @@ async def append_items(locked: LockedConversation, items: Sequence[Item]) -> lis
 async def append_to_tail(locked: LockedConversation, items: Sequence[Item]) -> list[str]:
     """Append items where nothing is unsettled and the newest items are known."""
     locked.cancellation.has_begun = True
-    write = _Write(locked, batches(items))
+    write = _Write(locked, batches(items, MAX_ITEMS_PER_REQUEST))
     try:
         for batch in write.requests:
             await write.send(batch)

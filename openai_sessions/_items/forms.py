@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from openai_sessions._items.text import has_surrogate
 from openai_sessions._items.types import REQUIRED_ON_CREATE, Item, requires_id
 from openai_sessions.errors import InvalidItemError
 
@@ -66,12 +67,9 @@ def _member(value: object, place: str) -> Any:
 
 
 def _text(value: str) -> str:
-    text = str.__str__(value)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise NotJSONError("holds a lone surrogate, which UTF-8 cannot encode") from None
-    return text
+    if has_surrogate(value):
+        raise NotJSONError("contains a lone surrogate, which UTF-8 cannot encode: remove it")
+    return str.__str__(value)
 
 
 def _scalar(value: float | None) -> float | None:

@@ -79,5 +79,17 @@ def _without_data(value: Any) -> Any:
     return value
 
 
+def has_surrogate(text: str) -> bool:
+    """Return whether a string contains a lone surrogate, which UTF-8 cannot encode.
+
+    Python puts surrogates into strings that it decodes from bytes with `surrogateescape`.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
 def _is_data(value: object) -> bool:
     return isinstance(value, str) and value.startswith("data:") and ";base64," in value[:100]

@@ -78,37 +78,35 @@ def _kind(item: Item) -> str:
     return kind
 
 
-MAX_ITEMS_PER_REQUEST = 20
-"""The API's limit for one create request."""
-
-MAX_PAGE_SIZE = 100
-"""The API's limit for one page of a list."""
-
-
-def batches(items: Sequence[Item]) -> list[list[Item]]:
-    """Split items into requests of at most 20, in order.
+def batches(items: Sequence[Item], size: int) -> list[list[Item]]:
+    """Split items into requests of at most `size` items, in order.
 
     A call and its output, and a reasoning item and what follows it, stay in one request where they
     fit. Among the splits that tear the fewest such pairs, the one with the fewest requests is taken,
     and among those the one whose first requests are fullest.
     """
-    ends = partners(items)
+    belonging = partners(items)
     best: list[tuple[int, int, int]] = [(0, 0, len(items))] * (len(items) + 1)
     for start in reversed(range(len(items))):
-        best[start] = min(_cuts(start, ends, best))
+        best[start] = min(_cuts(start, belonging[start : start + size], best))
     return _split(items, [-negative_end for _, _, negative_end in best])
 
 
 def _cuts(
-    start: int, ends: Sequence[list[int]], best: Sequence[tuple[int, int, int]]
+    start: int, belonging: Sequence[list[int]], best: Sequence[tuple[int, int, int]]
 ) -> list[tuple[int, int, int]]:
-    """Return for each end of a request from `start`: pairs torn, requests, and the end, negated."""
+    """Return (torn pairs, requests, -end) for each request that starts at `start`.
+
+    Args:
+        start: The position of its first item.
+        belonging: The partners of each item that fits into the request.
+        best: The best cut from each later position.
+    """
     cuts = []
-    last = min(start + MAX_ITEMS_PER_REQUEST, len(ends))
-    partners: list[int] = []
-    for end in range(start + 1, last + 1):
-        partners += ends[end - 1]
-        torn = sum(partner >= end for partner in partners)
+    later: list[int] = []
+    for end, partners_of_last in enumerate(belonging, start + 1):
+        later += partners_of_last
+        torn = sum(partner >= end for partner in later)
         cuts.append((torn + best[end][0], 1 + best[end][1], -end))
     return cuts
 

@@ -18,10 +18,10 @@ from openai_sessions import _agents
 from openai_sessions._api.client import ConversationsClient, NotFoundError
 from openai_sessions._api.clients import Clients, OwnClients, PerLoop
 from openai_sessions._api.retries import Outcome
-from openai_sessions._arguments import checked_metadata
+from openai_sessions._arguments import checked_user_metadata
 from openai_sessions._conversation.lazy import Hooks, LazyConversation, PossibleOrphan
 from openai_sessions._conversation.locked import LockedConversation
-from openai_sessions._conversation.metadata import RESERVED_PREFIX
+from openai_sessions._conversation.metadata import own_pairs
 from openai_sessions._conversation.usage import Usage, counted_run, marks_of
 from openai_sessions._conversation.writing import delete_conversation
 from openai_sessions._instrumentation import operation
@@ -213,8 +213,8 @@ class NamedConversation(LazyConversation):
             logger.warning("%s is left for a sweep: %s", created, type(error).__name__)
 
 
-_MAX_PAIRS = 13
-"""The API keeps 16: one is the directory's, one is for usage, one names the parent of a fork."""
+_RESERVED_PAIRS = 3
+"""Metadata pairs of this library: the directory's creation id, the usage totals, the parent of a fork."""
 
 
 class NamedSession(OpenAIConversationsSession):
@@ -297,11 +297,7 @@ class NamedSession(OpenAIConversationsSession):
 
     async def _forked(self, items: Sequence[Item], metadata: Metadata) -> Self:
         """Fork as an `OpenAIConversationsSession` does, and note in the directory before that it is done."""
-        if len(metadata) > _MAX_PAIRS + 1:
-            raise ValueError(
-                f"metadata has {len(metadata) - 1} pairs, and a fork of a name keeps at most {_MAX_PAIRS}: "
-                "the API keeps 16, and three are this library's. Leave one out."
-            )
+        checked_conversation_metadata(own_pairs(metadata))
         registration = self._registration
         creation_id = await registration.note_creation(metadata)
         try:
@@ -433,19 +429,10 @@ class NamedSession(OpenAIConversationsSession):
 
 
 def checked_conversation_metadata(value: object) -> dict[str, str]:
-    """Return pairs for OpenAI to keep with a conversation, beside those of this library.
+    """Return metadata for a conversation of the directory, which leaves room for this library's pairs.
 
     Raises:
         TypeError: It is not a mapping of strings to strings.
-        ValueError: It is over a limit of the API, or has a key of this library's.
+        ValueError: It is over a limit of the API, or has a reserved key.
     """
-    metadata = checked_metadata(value) or {}
-    if len(metadata) > _MAX_PAIRS:
-        raise ValueError(
-            f"the metadata of a conversation has {len(metadata)} pairs, and at most {_MAX_PAIRS} fit: the "
-            "API keeps 16, and three are this library's"
-        )
-    for key in metadata:
-        if key.startswith(RESERVED_PREFIX):
-            raise ValueError(f"the metadata key {key!r} is kept by openai_sessions: take another name")
-    return metadata
+    return checked_user_metadata(value, reserved=_RESERVED_PAIRS)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from openai_sessions._arguments import has_surrogate
+from openai_sessions._items.text import has_surrogate
 from openai_sessions.directory._database import MAX_NAME
 from openai_sessions.session import OpenAIConversationsSession
 

@@ -15,7 +15,8 @@ from dataclasses import astuple, dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from openai_sessions._arguments import checked_text, has_surrogate
+from openai_sessions._arguments import checked_text
+from openai_sessions._items.text import has_surrogate
 from openai_sessions._items.types import Item
 from openai_sessions.errors import InvalidItemError
 

@@ -124,7 +124,7 @@ def test_import_refuses_a_name_that_is_taken_and_two_targets(service, directory,
     directory.holds("user_1")
     before = directory.names()
     exit_code, error = service.failure("import", str(tmp_path / "file"), "--name", "user_1")
-    assert (exit_code, error.startswith("The directory has the name 'user_1' already")) == (1, True)
+    assert (exit_code, error.startswith("The directory already has the name 'user_1'")) == (1, True)
     assert service.failure("import", "file", "--name", "a", "--into", "b") == (
         2,
         "Give --name or --into, not both.",
@@ -138,7 +138,10 @@ def test_fork_makes_a_branch_of_a_name(service, directory):
     assert service.texts(forked) == ["I am user_1"]
     assert directory.do(branches) == {"main": directory.names()["user_1"], "second try": forked}
     exit_code, error = service.failure("fork", "user_1", "--branch", "second try")
-    assert (exit_code, error.startswith("The directory has the branch 'second try' of 'user_1'")) == (1, True)
+    assert (exit_code, error.startswith("The directory already has the branch 'second try' of 'user_1'")) == (
+        1,
+        True,
+    )
     assert service.failure("fork", forked, "--branch", "third") == (
         2,
         f"{forked} is an id: this is kept with the names of a directory.",
@@ -158,7 +161,7 @@ def test_fork_puts_a_conversation_under_a_name(service, directory):
 @pytest.mark.parametrize(
     ("options", "exit_code", "said"),
     [
-        (["--name", "user_1"], 1, "The directory has the name 'user_1' already: "),
+        (["--name", "user_1"], 1, "The directory already has the name 'user_1': "),
         (["--name", "a", "--branch", "b"], 2, "Give --name or --branch, not both."),
         (["--name", "conv_2"], 2, "The name 'conv_2' would be taken for an id: "),
         (["--name", ""], 2, "the name is empty: "),

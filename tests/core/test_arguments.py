@@ -42,10 +42,10 @@ def test_a_well_formed_conversation_id_is_taken_without_a_request(conversation_i
 @pytest.mark.parametrize(
     ("metadata", "error", "message"),
     [
-        ("topic", TypeError, "metadata is a mapping of strings to strings, not str"),
-        ({"n": 1}, TypeError, r"metadata\['n'\] is not a string under a string"),
-        ({1: "n"}, TypeError, r"metadata\[1\] is not a string under a string"),
-        ({str(n): "" for n in range(17)}, ValueError, "metadata has 17 pairs, and the API keeps at most 16"),
+        ("topic", TypeError, "metadata must be a mapping of strings to strings, not str"),
+        ({"n": 1}, TypeError, r"metadata\['n'\] must be a string, not int"),
+        ({1: "n"}, TypeError, "the metadata key 1 must be a string"),
+        ({str(n): "" for n in range(17)}, ValueError, "metadata has 17 pairs, and the API allows 16"),
         ({"k" * 65: ""}, ValueError, "has over 64 characters"),
         ({"k": "v" * 513}, ValueError, r"metadata\['k'\] has over 512 characters"),
     ],
@@ -61,26 +61,26 @@ def test_metadata_at_the_limits_is_taken():
 
 @pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan"), True, "30"])
 def test_a_timeout_that_is_no_positive_number_is_refused(timeout):
-    with pytest.raises(ValueError, match="timeout is a positive number of seconds") as caught:
+    with pytest.raises(ValueError, match="timeout must be a positive number of seconds") as caught:
         OpenAIConversationsSession(timeout=timeout)
     assert repr(timeout) in str(caught.value)
 
 
 @pytest.mark.parametrize("include", ["message.output_text.logprobs", [1]])
 def test_include_that_is_no_list_of_strings_is_refused(include):
-    with pytest.raises(TypeError, match="include is a list of strings"):
+    with pytest.raises(TypeError, match="include must be a list of strings"):
         OpenAIConversationsSession(include=include)
 
 
 @pytest.mark.parametrize("limit", [True, 1.0, "1"])
 def test_a_limit_that_is_no_whole_number_is_refused(limit):
-    with pytest.raises(TypeError, match="limit is a whole number of items, or None for all"):
+    with pytest.raises(TypeError, match="limit must be a whole number of items, or None for all"):
         checked_limit(limit)
 
 
 @pytest.mark.parametrize("items", ["Hello", b"", {"role": "user", "content": "Hi"}, 7, None])
 def test_items_that_are_no_list_are_refused(items):
-    with pytest.raises(TypeError, match="items is a list of items"):
+    with pytest.raises(TypeError, match="items must be a list of items"):
         checked_items(items)
 
 

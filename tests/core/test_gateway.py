@@ -58,7 +58,7 @@ async def test_a_request_without_an_answer_ends_at_the_timeout(client):
     with (
         router,
         pytest.raises(
-            RequestTimeoutError, match=r"'list items' got no complete answer within 0\.02 s"
+            RequestTimeoutError, match=r"'list items' got no complete response within 0\.02 s"
         ) as caught,
     ):
         await session_on(client, timeout=0.02).get_items()
@@ -110,7 +110,10 @@ async def test_a_success_that_is_not_what_the_api_promises_is_an_error(client, r
     router.get(ITEMS).respond(content=body, headers={"x-request-id": "req_1"})
     with pytest.raises(InvalidResponseError) as caught:
         await session_on(client).get_items()
-    assert str(caught.value) == f"The answer to 'list items' {problem} (x-request-id: req_1)."
+    assert str(caught.value) == (
+        f"The response to 'list items' {problem} (x-request-id: req_1). "
+        "Check the client's base_url, and any proxy in between."
+    )
 
 
 @pytest.mark.parametrize("answer", [{}, {"id": None}, {"id": "../files"}])

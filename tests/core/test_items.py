@@ -347,7 +347,10 @@ def test_stored_form_of_a_string_enum_is_its_value():
             {"role": "user", "content": [{"type": "x", "n": float("nan")}]},
             "content[0].n is nan, which is not JSON",
         ),
-        ({"role": "user", "content": "\ud800"}, "content holds a lone surrogate, which UTF-8 cannot encode"),
+        (
+            {"role": "user", "content": "\ud800"},
+            "content contains a lone surrogate, which UTF-8 cannot encode: remove it",
+        ),
         ({"role": "user", "content": "Hi", 1: 2}, "it has the key 1, and the keys of JSON are strings"),
         (
             {"type": "web_search_call", "status": "completed", "action": {}},

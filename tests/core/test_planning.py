@@ -24,7 +24,7 @@ def output(key: str) -> dict:
 
 
 def sizes(items: list[dict]) -> list[int]:
-    return [len(batch) for batch in batches(items)]
+    return [len(batch) for batch in batches(items, 20)]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_every_kind_of_call_stays_with_its_output(asks, answers):
 def test_what_cannot_fit_one_request_is_split_at_the_fewest_pairs():
     """Eleven calls and their outputs are 22 items: two requests, and two pairs apart at the least."""
     keys = "abcdefghijk"
-    requests = batches([*map(call, keys), *map(output, keys)])
+    requests = batches([*map(call, keys), *map(output, keys)], 20)
     assert [len(request) for request in requests] == [20, 2]
     assert torn(requests) == 2
 
@@ -129,7 +129,7 @@ def test_batches_keep_the_order_and_never_tear_a_pair_that_fits(kinds):
         if not open_calls:
             groups.append(group)
             group = 0
-    requests = batches(items)
+    requests = batches(items, 20)
     assert [item for request in requests for item in request] == items
     assert all(1 <= len(request) <= 20 for request in requests)
     if not open_calls and all(size <= 20 for size in groups):

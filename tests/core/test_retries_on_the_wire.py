@@ -173,6 +173,6 @@ async def test_on_retry_hears_the_operation_and_the_waits_that_the_server_asked_
 async def test_a_missing_conversation_is_asked_for_once():
     wire = Wire(lambda call: not_found())
     session = CASES["get_items"].session(wire)
-    with pytest.raises(Exception, match="No conversation 'conv_1' was found"):
+    with pytest.raises(Exception, match="has no conversation 'conv_1'"):
         await session.get_items()
     assert [f"GET {ITEMS}", "GET /conversations/conv_1"] == str(wire).split("\n")

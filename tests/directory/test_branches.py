@@ -173,6 +173,6 @@ async def test_fork_without_a_branch_has_no_name(session, directory, url):
 
 async def test_fork_with_too_many_pairs_is_refused(session, emulator):
     emulator.forget_requests()
-    with pytest.raises(ValueError, match="metadata has 14 pairs, and a fork of a name keeps at most 13"):
+    with pytest.raises(ValueError, match="metadata has 14 pairs, and 13 fit"):
         await session.fork(metadata={f"{number}": "" for number in range(14)})
     assert not any(request.method == "POST" for request in emulator.requests)

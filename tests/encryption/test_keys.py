@@ -106,7 +106,7 @@ def test_session_is_not_copied(encrypted, make_copy):
 def test_name_is_needed():
     with pytest.raises(ValueError, match="session_id is empty"):
         EncryptedSession("", ListSession(), KEY)
-    with pytest.raises(TypeError, match="session_id is a string, not NoneType"):
+    with pytest.raises(TypeError, match="session_id must be a string, not NoneType"):
         EncryptedSession(None, ListSession(), KEY)
     with pytest.raises(ValueError, match=r"session_id '\\ud800' contains a lone surrogate"):
         EncryptedSession("\ud800", ListSession(), KEY)

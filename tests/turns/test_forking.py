@@ -191,14 +191,14 @@ async def test_a_fork_that_is_cleared_begins_without_a_parent(world, session):
         (
             {str(n): "" for n in range(16)},
             ValueError,
-            "has 16 pairs, and a fork keeps at most 15.*Leave one out",
+            "has 16 pairs, and 15 fit.*Remove some",
         ),
         (
             {"openai_sessions.parent": "conv_1"},
             ValueError,
-            "'openai_sessions.parent' is kept by openai_sessions",
+            "'openai_sessions.parent' is reserved for openai_sessions",
         ),
-        ({"n": 1}, TypeError, r"metadata\['n'\] is not a string"),
+        ({"n": 1}, TypeError, r"metadata\['n'\] must be a string, not int"),
     ],
 )
 async def test_bad_metadata_is_refused_without_a_request(world, session, metadata, error, message):
@@ -211,9 +211,13 @@ async def test_bad_metadata_is_refused_without_a_request(world, session, metadat
     ("point", "error", "message"),
     [
         ({"before_turn": 1, "after_item": "msg_1"}, ValueError, "give one of them, or neither"),
-        ({"before_turn": "1"}, TypeError, "before_turn is a whole number .* or None for all items, not '1'"),
-        ({"before_turn": True}, TypeError, "before_turn is a whole number .* not True"),
-        ({"after_item": 7}, TypeError, "after_item is a string, not int"),
+        (
+            {"before_turn": "1"},
+            TypeError,
+            "before_turn must be a whole number .* or None for all items, not '1'",
+        ),
+        ({"before_turn": True}, TypeError, "before_turn must be a whole number .* not True"),
+        ({"after_item": 7}, TypeError, "after_item must be a string, not int"),
         ({"after_item": ""}, ValueError, "after_item is empty: give the id of an item"),
     ],
 )

@@ -247,17 +247,17 @@ async def test_a_cursor_that_is_gone_has_all_be_read(session, emulator):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"turns": 1.5}, TypeError, r"turns is a whole number of turns, or None for no limit, not 1\.5"),
-        ({"turns": True}, TypeError, "turns is a whole number of turns"),
+        ({"turns": 1.5}, TypeError, r"turns must be a whole number of turns, or None for no limit, not 1\.5"),
+        ({"turns": True}, TypeError, "turns must be a whole number of turns"),
         (
             {"max_tokens": "9"},
             TypeError,
-            "max_tokens is a whole number of tokens, or None for no limit, not '9'",
+            "max_tokens must be a whole number of tokens, or None for no limit, not '9'",
         ),
-        ({"max_tokens": 9, "count_tokens": 4}, TypeError, "count_tokens is a function of a text .*, not 4"),
+        ({"max_tokens": 9, "count_tokens": 4}, TypeError, "count_tokens must be a function .*, not 4"),
         ({"count_tokens": len}, ValueError, "count_tokens= counts for max_tokens=, which is not given"),
         ({"count_tokens": len, "turns": 1}, ValueError, "count_tokens= counts for max_tokens="),
-        ({"limit": "9", "turns": 1}, TypeError, "limit is a whole number of items"),
+        ({"limit": "9", "turns": 1}, TypeError, "limit must be a whole number of items"),
     ],
 )
 async def test_bad_arguments_are_refused_without_a_request(session, emulator, arguments, error, message):
@@ -269,11 +269,11 @@ async def test_bad_arguments_are_refused_without_a_request(session, emulator, ar
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"max_turns": 0}, ValueError, "max_turns is at least 1, or None for no limit, not 0"),
-        ({"max_turns": "2"}, TypeError, "max_turns is a whole number of turns"),
-        ({"max_tokens": -1, "count_tokens": len}, ValueError, "max_tokens is at least 1"),
-        ({"max_tokens": 0}, ValueError, "max_tokens is at least 1"),
-        ({"count_tokens": 4}, TypeError, "count_tokens is a function of a text"),
+        ({"max_turns": 0}, ValueError, "max_turns must be at least 1, or None for no limit, not 0"),
+        ({"max_turns": "2"}, TypeError, "max_turns must be a whole number of turns"),
+        ({"max_tokens": -1, "count_tokens": len}, ValueError, "max_tokens must be at least 1"),
+        ({"max_tokens": 0}, ValueError, "max_tokens must be at least 1"),
+        ({"count_tokens": 4}, TypeError, "count_tokens must be a function"),
     ],
 )
 def test_bad_limits_of_a_session_are_refused(arguments, error, message):
@@ -282,10 +282,10 @@ def test_bad_limits_of_a_session_are_refused(arguments, error, message):
 
 
 async def test_a_bad_search_is_refused_without_a_request(session, emulator):
-    with pytest.raises(ValueError, match="text is empty: give what to look for"):
+    with pytest.raises(ValueError, match="text is empty: give the text to search for"):
         await session.find_turns("")
-    with pytest.raises(TypeError, match="text is a string, not bytes"):
+    with pytest.raises(TypeError, match="text must be a string, not bytes"):
         await session.find_turns(b"a")
-    with pytest.raises(TypeError, match="last is a whole number of turns"):
+    with pytest.raises(TypeError, match="last must be a whole number of turns"):
         await session.turns(last="2")
     assert emulator.requests == ()
