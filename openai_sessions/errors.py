@@ -375,7 +375,9 @@ class UnsettledTransferError(SessionError):
         self, session_id: str | None, left: int, undoing: BaseException, *, append: bool = False
     ) -> None:
         remains = f"up to {left} of its items remain" if left else "the empty conversation it created remains"
-        resume = "Call it again with the same source and target to continue, or clear_session() the target."
+        resume = (
+            "Call it again with the same source and target to continue, or clear a target that was empty."
+        )
         remove = "They follow the target's own items: remove them from its end before you copy to it again."
         super().__init__(
             f"A copy to {session_id} failed and could not be undone ({type(undoing).__name__}): {remains}. "

@@ -223,8 +223,11 @@ async def test_metadata_is_kept_until_it_is_replaced(directory, emulator):
         (lambda d: d.session("a", metadata={"a": 1}), "'a'"),
         (lambda d: d.session("a", metadata="a"), "mapping"),
         (lambda d: d.session("a", conversation_id="conv_1"), "'conversation_id' is no option"),
-        (lambda d: d.session("a", conversation_metadata={f"{n}": "" for n in range(14)}), "at most 13"),
-        (lambda d: d.session("a", conversation_metadata={"openai_sessions.x": ""}), "kept by"),
+        (
+            lambda d: d.session("a", conversation_metadata={f"{n}": "" for n in range(14)}),
+            "14 pairs, and 13 fit",
+        ),
+        (lambda d: d.session("a", conversation_metadata={"openai_sessions.x": ""}), "reserved"),
         (lambda d: d.list(limit=0), "limit is a whole number from 1, not 0"),
         (lambda d: d.list(limit="1"), "limit is a whole number, not '1'"),
         (lambda d: d.list(None), "the prefix is a string"),

@@ -70,7 +70,7 @@ async def test_name_with_another_conversation_is_taken(directory, existing, url)
     session = await directory.session("user_1", metadata={"plan": "pro"})
     await session.ensure_conversation()
     before = await directory.get("user_1")
-    with pytest.raises(NameTakenError, match="'user_1' already"):
+    with pytest.raises(NameTakenError, match="already has the name 'user_1'"):
         await directory.register("user_1", existing, metadata={"plan": "none"}, expires_in=1)
     assert before == await directory.get("user_1")
     assert (1, 1, 0, 0) == await in_tables(url)

@@ -86,9 +86,7 @@ async def test_a_copy_that_cannot_be_read_back_leaves_no_item(world, source, kin
     """Whether others have written to the new conversation is not known then: it stays, as is said."""
     target = patient(world)
     world.inject(Spot(kind, "list_items", place, ALWAYS))
-    with pytest.raises(
-        UnsettledTransferError, match="the conversation that it created, empty, is left"
-    ) as caught:
+    with pytest.raises(UnsettledTransferError, match="the empty conversation it created remains") as caught:
         await copy_session(source, target)
     await world.calm()
     assert (0, [[]], target.session_id) == (caught.value.left, held(world), caught.value.session_id)
@@ -121,11 +119,11 @@ async def test_what_cannot_be_undone_of_an_appended_copy_is_not_to_be_gone_on_wi
     """Called again, it would write all of it once more."""
     target = await world.session_with(*BEFORE, openai_client=world.patient, retry_policy=POLICY)
     world.inject(Spot("quota", "create_items", after=6), Spot("quota", "delete_item", 0, ALWAYS))
-    with pytest.raises(UnsettledTransferError, match=r"up to \d+ item\(s\)") as caught:
+    with pytest.raises(UnsettledTransferError, match=r"up to \d+ of its items remain") as caught:
         await copy_session(source, target, append=True)
     await world.calm()
-    assert "to go on" not in str(caught.value)
-    assert "behind what the target held" in str(caught.value)
+    assert "to continue" not in str(caught.value)
+    assert "follow the target's own items" in str(caught.value)
     assert "clear_session" not in str(caught.value)
 
 

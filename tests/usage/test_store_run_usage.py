@@ -210,7 +210,7 @@ async def test_full_metadata_is_told_and_left_until_there_is_room(emulator, clie
 async def test_value_that_is_not_ours_is_told_and_left_until_it_is_replaced(emulator, client, value):
     session, result = await session_on(client, metadata={USAGE_KEY: value, "other": "pair"}), result_of()
     for call in (session.store_run_usage, lambda _: session.get_session_usage()):
-        with pytest.raises(InvalidUsageError, match=r"no record of usage: .*set_session_usage") as caught:
+        with pytest.raises(InvalidUsageError, match=r"not a usage record: .*set_session_usage") as caught:
             await call(result)
         assert repr(value[:100])[:-1] in str(caught.value)
         assert (session.session_id, value) == (caught.value.conversation_id, caught.value.value)
