@@ -376,7 +376,8 @@ class UnsettledTransferError(SessionError):
     ) -> None:
         remains = f"up to {left} of its items remain" if left else "the empty conversation it created remains"
         resume = (
-            "Call it again with the same source and target to continue, or clear a target that was empty."
+            "Call it again with the same source and target to continue, or clear_session() a target that was "
+            "empty before."
         )
         remove = "They follow the target's own items: remove them from its end before you copy to it again."
         super().__init__(
