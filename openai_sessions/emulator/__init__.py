@@ -1,9 +1,7 @@
-"""OpenAI's Conversations API in a box: all eight operations over SQLite, in process or on a socket.
+"""An offline emulator of OpenAI's Conversations API over SQLite, in process or on a socket.
 
-Responses are created by script, see `Emulator.reply`, and added to their conversation.
-
-It can also fail like a network and a service, on purpose: see `Fault`, `Emulator.inject` and
-`Emulator.inject_at_random`.
+It also answers the Responses API with scripted replies (`Emulator.reply`) and injects the faults of networks
+and services (`Fault`, `Emulator.inject`, `Emulator.inject_at_random`).
 """
 
 from openai_sessions.emulator._app import EmulatedRequest

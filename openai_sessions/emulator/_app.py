@@ -1,14 +1,13 @@
-"""What the emulator remembers of the requests that it has met."""
+"""The ASGI application: routes, authentication, the request log, and the response to each request."""
 
 from __future__ import annotations
 
 import secrets
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.applications import Starlette
@@ -17,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Route
 
-from openai_sessions.emulator._conversations import Call, Operations
+from openai_sessions.emulator._conversations import ApiRequest, ConversationOperations
 from openai_sessions.emulator._errors import (
     ApiError,
     JsonObject,
@@ -27,7 +26,7 @@ from openai_sessions.emulator._errors import (
     wrong_key,
 )
 from openai_sessions.emulator._faults import (
-    COURSES,
+    FAULT_EFFECTS,
     Fault,
     FaultKind,
     FaultPlan,
@@ -36,12 +35,12 @@ from openai_sessions.emulator._faults import (
     NoResponse,
     OperationName,
     Outcome,
+    TruncatedResponse,
 )
 from openai_sessions.emulator._items import parse_body
-from openai_sessions.emulator._responses._events import STREAMED_FORMS, EventStream, TruncatedEventStream
+from openai_sessions.emulator._responses._events import EventStream, ResponseStream, TruncatedEventStream
 from openai_sessions.emulator._responses._operations import (
-    Responses,
-    ResponseStream,
+    ResponseOperations,
     conversation_of,
     wants_stream,
 )
@@ -50,22 +49,57 @@ from openai_sessions.emulator._store import owner_of
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+Operation = Callable[[ApiRequest], JsonObject]
+
+StreamOperation = Callable[[ApiRequest], ResponseStream]
+
+Result = TypeVar("Result")
+
+
+def build_app(
+    conversations: ConversationOperations, responses: ResponseOperations, handler: RequestHandler
+) -> Starlette:
+    """Return the application that serves all operations under `/v1`."""
+    conversation, response = "/v1/conversations/{conversation_id}", "/v1/responses/{response_id}"
+    items, item = f"{conversation}/items", f"{conversation}/items/{{item_id}}"
+    table: tuple[tuple[str, str, OperationName, Operation], ...] = (
+        ("POST", "/v1/conversations", "create_conversation", conversations.create_conversation),
+        ("GET", conversation, "retrieve_conversation", conversations.retrieve_conversation),
+        ("POST", conversation, "update_conversation", conversations.update_conversation),
+        ("DELETE", conversation, "delete_conversation", conversations.delete_conversation),
+        ("POST", items, "create_items", conversations.create_items),
+        ("GET", items, "list_items", conversations.list_items),
+        ("GET", item, "retrieve_item", conversations.retrieve_item),
+        ("DELETE", item, "delete_item", conversations.delete_item),
+        ("POST", "/v1/responses", "create_response", responses.create),
+        ("GET", response, "retrieve_response", responses.retrieve),
+        ("DELETE", response, "delete_response", responses.delete),
+        ("GET", f"{response}/input_items", "list_input_items", responses.list_input_items),
+    )
+    streams: dict[OperationName, StreamOperation] = {"create_response": responses.stream}
+    routes = [
+        Route(path, handler.endpoint(name, operation, stream=streams.get(name)), methods=[method])
+        for method, path, name, operation in table
+    ]
+    app = Starlette(routes=routes, exception_handlers={404: handler.unrouted, 405: handler.unrouted})
+    app.router.redirect_slashes = False
+    return app
+
 
 @dataclass(frozen=True, slots=True)
 class EmulatedRequest:
-    """One request, without its headers: no key is kept.
+    """A request in the emulator's log, without its headers: API keys are not kept.
 
-    It is remembered before its answer goes out, and before its connection is cut.
+    It is logged before its response is sent, or its connection is reset.
 
     Attributes:
         method: The HTTP method.
         path: The full path, `/v1/...`.
-        query: Every value of each query parameter, in order.
-        body: The parsed JSON body; None where there was none or it was not JSON.
-        status: The HTTP status answered; None where a fault left the request without an answer.
-        operation: Which of the API's operations it asked for, `create_items` for example; None for a URL or
-            a method that is none of theirs.
-        fault: The kind of the injected fault that it met, if any.
+        query: All values of each query parameter, in order.
+        body: The parsed JSON body; None if it was empty or not JSON.
+        status: The HTTP status of the response; None if a fault prevented the response.
+        operation: The operation, `create_items` for example; None if the URL and method match none.
+        fault: The kind of the injected fault, if any.
     """
 
     method: str
@@ -78,56 +112,67 @@ class EmulatedRequest:
 
 
 class RequestLog:
-    """Collect requests from any thread, in the order in which they were answered or met a fault."""
+    """The requests in the order of their responses and faults; usable from any thread."""
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
         self._requests: list[EmulatedRequest] = []
 
     def append(self, request: EmulatedRequest) -> None:
-        """Remember one more request."""
+        """Add a request."""
         with self._mutex:
             self._requests.append(request)
 
     def snapshot(self) -> tuple[EmulatedRequest, ...]:
-        """Return all requests so far."""
+        """Return all requests."""
         with self._mutex:
             return tuple(self._requests)
 
     def clear(self) -> None:
-        """Forget all requests so far."""
+        """Remove all requests."""
         with self._mutex:
             self._requests.clear()
 
 
-Operation = Callable[[Call], JsonObject]
-
-StreamingOperation = Callable[[Call], ResponseStream]
-
-Done = TypeVar("Done")
-
-
 @dataclass(frozen=True, slots=True)
-class Received:
-    """A request that has come in whole; `operation` is None where no route takes it."""
+class ReceivedRequest:
+    """A completely received request; `operation` is None if no route matches."""
 
     request: Request
     operation: OperationName | None = None
     body: Any = None
-    unparsable: ApiError | None = None
+    body_error: ApiError | None = None
     started: float = field(default_factory=time.monotonic)
 
     @property
     def conversation_id(self) -> str | None:
-        """The conversation that the path names, or else the body."""
-        named: str | None = self.request.path_params.get("conversation_id")
-        return conversation_of(self.body) if named is None else named
+        """The conversation in the path, or else in the body."""
+        in_path: str | None = self.request.path_params.get("conversation_id")
+        return conversation_of(self.body) if in_path is None else in_path
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        """All values of each query parameter."""
+        params = self.request.query_params
+        return {name: params.getlist(name) for name in params}
+
+    def response_headers(self) -> dict[str, str]:
+        """Return the headers of every response of the API."""
+        return {
+            "openai-version": "2020-10-01",
+            "openai-processing-ms": str(round((time.monotonic() - self.started) * 1000)),
+            "x-request-id": f"req_{secrets.token_hex(16)}",
+        }
 
 
-class Answering:
-    """Turn requests into calls of operations, and their outcomes into answers, or into faults.
+class RequestHandler:
+    """Turns requests into calls of operations, and their outcomes or faults into responses.
 
-    Only digests of keys are kept. With `api_keys=None` every key is accepted.
+    Args:
+        api_keys: The keys accepted; None accepts any. Only their digests are kept.
+        log: The log to which each request is added.
+        faults: The faults that requests meet.
+        late: The scheduler of late commits.
     """
 
     def __init__(
@@ -139,53 +184,66 @@ class Answering:
         self._late = late
 
     def endpoint(
-        self, name: OperationName, operation: Operation, *, streamed: StreamingOperation | None = None
+        self, name: OperationName, operation: Operation, *, stream: StreamOperation | None
     ) -> Callable[[Request], Any]:
-        """Return the endpoint that answers with the outcome of the operation, as a stream where asked to."""
+        """Return the endpoint of an operation; `stream` serves requests with `"stream": true`."""
 
-        async def answer(request: Request) -> Response:
+        async def respond(request: Request) -> Response:
             try:
                 received = _received(request, name, raw=await request.body())
             except ClientDisconnect:
-                return Response()  # there is nobody left to answer
+                return Response()  # no client is left to receive it
             fault = self._faults.draw(name, received.conversation_id)
-            if streamed is not None and wants_stream(received.body):
-                return self._stream(fault, received, operation, streamed)
+            if stream is not None and wants_stream(received.body):
+                return self._streamed(fault, received, operation, stream)
             if fault is not None:
-                return self._misbehave(fault, received, operation)
-            return self._respond(received, self._perform(received, operation))
+                return self._faulty(fault, received, operation)
+            return self._response(received, self._perform(received, operation))
 
-        return answer
-
-    def _stream(
-        self, fault: Fault | None, received: Received, operation: Operation, streamed: StreamingOperation
-    ) -> Response:
-        if fault is not None and fault.kind != "cut_mid_stream":
-            return self._misbehave(fault, received, operation, forms=STREAMED_FORMS)
-        kind = None if fault is None else fault.kind
-        outcome = self._perform(received, streamed)
-        if isinstance(outcome, ApiError):
-            return self._respond(received, outcome, fault=kind)
-        if fault is not None:
-            return self._respond(received, outcome.abandon(), response=TruncatedEventStream, fault=kind)
-        self._remember(received, status=200, fault=None)
-        return EventStream(outcome, headers=_headers(received))
+        return respond
 
     async def unrouted(self, request: Request, error: Exception) -> Response:
-        """Answer a request that no route takes: 404, or 405 where only the method is wrong."""
+        """Answer a request that no route matches: 404, or 405 for a wrong method."""
         wrong_method = isinstance(error, HTTPException) and error.status_code == 405
         describe = method_not_allowed if wrong_method else unknown_url
-        return self._respond(Received(request), describe(request.method, request.scope["path"]))
+        return self._response(ReceivedRequest(request), describe(request.method, request.scope["path"]))
+
+    def _streamed(
+        self, fault: Fault | None, received: ReceivedRequest, operation: Operation, stream: StreamOperation
+    ) -> Response:
+        if fault is not None and fault.kind != "cut_mid_stream":
+            return self._faulty(fault, received, operation, streamed=True)
+        kind = None if fault is None else fault.kind
+        outcome = self._perform(received, stream)
+        if isinstance(outcome, ApiError):
+            return self._response(received, outcome, fault=kind)
+        if fault is not None:
+            return self._response(received, outcome.abandon(), form=TruncatedEventStream, fault=kind)
+        self._add_to_log(received, status=200, fault=None)
+        return EventStream(outcome, headers=received.response_headers())
+
+    def _faulty(
+        self, fault: Fault, received: ReceivedRequest, operation: Operation, *, streamed: bool = False
+    ) -> Response:
+        effect = FAULT_EFFECTS[fault.kind]
+        perform = partial(self._perform, received, operation, stale=fault.kind == "stale_page")
+        if fault.kind == "late_commit":
+            self._late.schedule(perform, delay=fault.delay)
+        outcome = effect.outcome(fault, perform() if effect.served else {})
+        form = effect.response
+        if streamed and form is TruncatedResponse and not isinstance(outcome, ApiError):
+            form = TruncatedEventStream
+        return self._response(received, outcome, form=form, fault=fault.kind)
 
     def _perform(
-        self, received: Received, operation: Callable[[Call], Done], *, stale: bool = False
-    ) -> Done | ApiError:
-        request = received.request
+        self, received: ReceivedRequest, operation: Callable[[ApiRequest], Result], *, stale: bool = False
+    ) -> Result | ApiError:
         try:
-            owner = self._authenticate(request)
-            if received.unparsable is not None:
-                raise received.unparsable
-            return operation(Call(owner, request.path_params, _query(request), received.body, stale))
+            owner = self._authenticate(received.request)
+            if received.body_error is not None:
+                raise received.body_error
+            path = received.request.path_params
+            return operation(ApiRequest(owner, path, received.query, received.body, stale))
         except ApiError as error:
             return error
 
@@ -198,90 +256,33 @@ class Answering:
             raise wrong_key()
         return owner
 
-    def _misbehave(
+    def _response(
         self,
-        fault: Fault,
-        received: Received,
-        operation: Operation,
-        *,
-        forms: Mapping[type[Response], type[Response]] = MappingProxyType({}),
-    ) -> Response:
-        """Answer as the fault has it; `forms` are other forms of answers of success than the usual ones."""
-        course = COURSES[fault.kind]
-        perform = partial(self._perform, received, operation, stale=fault.kind == "stale_page")
-        if fault.kind == "late_commit":
-            self._late.schedule(perform, delay=fault.delay)
-        outcome = course.answered(fault, perform() if course.performed else {})
-        usual = course.response
-        response = usual if isinstance(outcome, ApiError) else forms.get(usual, usual)
-        return self._respond(received, outcome, response=response, fault=fault.kind)
-
-    def _respond(
-        self,
-        received: Received,
+        received: ReceivedRequest,
         outcome: Outcome,
         *,
-        response: type[Response] = JsonResponse,
+        form: type[Response] = JsonResponse,
         fault: FaultKind | None = None,
     ) -> Response:
-        status, content = (200, outcome) if isinstance(outcome, dict) else (outcome.status, outcome.body())
-        self._remember(received, status=None if issubclass(response, NoResponse) else status, fault=fault)
-        more = outcome.headers if isinstance(outcome, ApiError) else {}
-        return response(content, status_code=status, headers={**_headers(received), **more})
+        """Log the request and return its response, an instance of `form`."""
+        headers = received.response_headers()
+        if isinstance(outcome, ApiError):
+            status, content = outcome.status, outcome.body()
+            headers.update(outcome.headers)
+        else:
+            status, content = 200, outcome
+        self._add_to_log(received, status=None if issubclass(form, NoResponse) else status, fault=fault)
+        return form(content, status_code=status, headers=headers)
 
-    def _remember(self, received: Received, *, status: int | None, fault: FaultKind | None) -> None:
-        request = received.request
-        path, query = request.scope["path"], _query(request)
+    def _add_to_log(self, received: ReceivedRequest, *, status: int | None, fault: FaultKind | None) -> None:
+        method, path = received.request.method, received.request.scope["path"]
         self._log.append(
-            EmulatedRequest(request.method, path, query, received.body, status, received.operation, fault)
+            EmulatedRequest(method, path, received.query, received.body, status, received.operation, fault)
         )
 
 
-def build_app(operations: Operations, responses: Responses, answering: Answering) -> Starlette:
-    """Return the application that serves the operations under `/v1`."""
-    response = "/v1/responses/{response_id}"
-    conversations, conversation = "/v1/conversations", "/v1/conversations/{conversation_id}"
-    items, item = f"{conversation}/items", f"{conversation}/items/{{item_id}}"
-    table: tuple[tuple[str, str, OperationName, Operation], ...] = (
-        ("POST", conversations, "create_conversation", operations.create_conversation),
-        ("GET", conversation, "retrieve_conversation", operations.retrieve_conversation),
-        ("POST", conversation, "update_conversation", operations.update_conversation),
-        ("DELETE", conversation, "delete_conversation", operations.delete_conversation),
-        ("POST", items, "create_items", operations.create_items),
-        ("GET", items, "list_items", operations.list_items),
-        ("GET", item, "retrieve_item", operations.retrieve_item),
-        ("DELETE", item, "delete_item", operations.delete_item),
-        ("GET", response, "retrieve_response", responses.retrieve),
-        ("DELETE", response, "delete_response", responses.delete),
-        ("GET", f"{response}/input_items", "list_input_items", responses.list_input_items),
-    )
-    create = answering.endpoint("create_response", responses.create, streamed=responses.stream)
-    routes = [
-        Route("/v1/responses", create, methods=["POST"]),
-        *(
-            Route(path, answering.endpoint(name, operation), methods=[method])
-            for method, path, name, operation in table
-        ),
-    ]
-    app = Starlette(routes=routes, exception_handlers={404: answering.unrouted, 405: answering.unrouted})
-    app.router.redirect_slashes = False
-    return app
-
-
-def _received(request: Request, operation: OperationName, *, raw: bytes) -> Received:
+def _received(request: Request, operation: OperationName, *, raw: bytes) -> ReceivedRequest:
     try:
-        return Received(request, operation, parse_body(raw) if raw else None)
+        return ReceivedRequest(request, operation, parse_body(raw) if raw else None)
     except ApiError as error:
-        return Received(request, operation, unparsable=error)
-
-
-def _headers(received: Received) -> dict[str, str]:
-    return {
-        "openai-version": "2020-10-01",
-        "openai-processing-ms": str(round((time.monotonic() - received.started) * 1000)),
-        "x-request-id": f"req_{secrets.token_hex(16)}",
-    }
-
-
-def _query(request: Request) -> dict[str, list[str]]:
-    return {name: request.query_params.getlist(name) for name in request.query_params}
+        return ReceivedRequest(request, operation, body_error=error)

@@ -1,4 +1,4 @@
-"""The eight operations on conversations: from a checked request to the body of the answer."""
+"""The eight operations on conversations: from an authenticated request to the body of the response."""
 
 from __future__ import annotations
 
@@ -27,10 +27,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """One authenticated request: whose key it came with, the ids in its path, its query and its JSON body.
+class ApiRequest:
+    """An authenticated request.
 
-    With `stale`, a list is answered as it was before the last write to the conversation.
+    Attributes:
+        owner: The digest of its key.
+        path: The ids in its path.
+        query: Its query parameters.
+        body: Its parsed JSON body.
+        stale: Whether a list is answered as it was before the last write to the conversation.
     """
 
     owner: str
@@ -41,75 +46,80 @@ class Call:
 
     @property
     def conversation_id(self) -> str:
-        """The conversation that the path names."""
+        """The conversation in the path."""
         return self.path["conversation_id"]
 
     @property
     def item_id(self) -> str:
-        """The item that the path names."""
+        """The item in the path."""
         return self.path["item_id"]
 
+    @property
+    def response_id(self) -> str:
+        """The response in the path."""
+        return self.path["response_id"]
 
-class Operations:
-    """Answer each operation of the API from a store; what is refused raises `ApiError`."""
+
+class ConversationOperations:
+    """The operations on conversations and their items; a refused request raises `ApiError`."""
 
     def __init__(self, store: Store, *, accept_unknown_types: bool = False) -> None:
         self._store = store
         self._accept_unknown_types = accept_unknown_types
 
-    def create_conversation(self, call: Call) -> JsonObject:
+    def create_conversation(self, request: ApiRequest) -> JsonObject:
         """POST /conversations."""
-        body = check_body(call.body, known=("metadata", "items"))
+        body = check_body(request.body, known=("metadata", "items"))
         metadata = check_metadata(body.get("metadata"))
         now = int(time.time())
         given = {"items": [] if body.get("items") is None else body["items"]}
         addition = self._prepare(check_items(given), second=now)
         conversation = Conversation(new_id("conv", second=now), now, metadata)
-        self._store.create(conversation, owner=call.owner, addition=addition)
+        self._store.create(conversation, owner=request.owner, addition=addition)
         return conversation.body()
 
-    def retrieve_conversation(self, call: Call) -> JsonObject:
+    def retrieve_conversation(self, request: ApiRequest) -> JsonObject:
         """GET /conversations/{id}."""
-        return self._store.conversation(call.conversation_id, owner=call.owner).body()
+        return self._store.conversation(request.conversation_id, owner=request.owner).body()
 
-    def update_conversation(self, call: Call) -> JsonObject:
+    def update_conversation(self, request: ApiRequest) -> JsonObject:
         """POST /conversations/{id}."""
-        body = check_body(call.body, known=("metadata",))
+        body = check_body(request.body, known=("metadata",))
         if "metadata" not in body:
             raise missing_parameter("metadata")
-        metadata = check_metadata(body["metadata"])
-        return self._store.replace_metadata(call.conversation_id, owner=call.owner, metadata=metadata).body()
+        return self._store.replace_metadata(
+            request.conversation_id, owner=request.owner, metadata=check_metadata(body["metadata"])
+        ).body()
 
-    def delete_conversation(self, call: Call) -> JsonObject:
+    def delete_conversation(self, request: ApiRequest) -> JsonObject:
         """DELETE /conversations/{id}."""
-        self._store.delete(call.conversation_id, owner=call.owner)
-        return {"id": call.conversation_id, "object": "conversation.deleted", "deleted": True}
+        self._store.delete(request.conversation_id, owner=request.owner)
+        return {"id": request.conversation_id, "object": "conversation.deleted", "deleted": True}
 
-    def create_items(self, call: Call) -> JsonObject:
+    def create_items(self, request: ApiRequest) -> JsonObject:
         """POST /conversations/{id}/items."""
-        include = check_include(call.query)
-        items = check_items(check_body(call.body, known=("items",)))
+        include = check_include(request.query)
+        items = check_items(check_body(request.body, known=("items",)))
         addition = self._prepare(items, second=int(time.time()))
-        self._store.add(call.conversation_id, owner=call.owner, addition=addition)
+        self._store.add(request.conversation_id, owner=request.owner, addition=addition)
         return list_body(Page(addition.items, has_more=False), include=include)
 
-    def list_items(self, call: Call) -> JsonObject:
+    def list_items(self, request: ApiRequest) -> JsonObject:
         """GET /conversations/{id}/items."""
-        include = check_include(call.query)
-        read = self._store.stale_page if call.stale else self._store.page
-        page = read(call.conversation_id, owner=call.owner, request=check_page(call.query))
+        include = check_include(request.query)
+        read = self._store.stale_page if request.stale else self._store.page
+        page = read(request.conversation_id, owner=request.owner, request=check_page(request.query))
         return list_body(page, include=include)
 
-    def retrieve_item(self, call: Call) -> JsonObject:
+    def retrieve_item(self, request: ApiRequest) -> JsonObject:
         """GET /conversations/{id}/items/{item_id}."""
-        include = check_include(call.query)
-        return shown_item(
-            self._store.item(call.conversation_id, call.item_id, owner=call.owner), include=include
-        )
+        include = check_include(request.query)
+        item = self._store.item(request.conversation_id, request.item_id, owner=request.owner)
+        return shown_item(item, include=include)
 
-    def delete_item(self, call: Call) -> JsonObject:
+    def delete_item(self, request: ApiRequest) -> JsonObject:
         """DELETE /conversations/{id}/items/{item_id}."""
-        return self._store.delete_item(call.conversation_id, call.item_id, owner=call.owner).body()
+        return self._store.delete_item(request.conversation_id, request.item_id, owner=request.owner).body()
 
     def _prepare(self, items: list[Any], *, second: int) -> Addition:
         return prepare_items(

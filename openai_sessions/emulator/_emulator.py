@@ -1,4 +1,4 @@
-"""The emulator: the application, its database, and the ways to reach it."""
+"""`Emulator`: the application, its database, its faults and replies, and the ways to reach it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,20 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
-from openai_sessions.emulator._app import Answering, EmulatedRequest, RequestLog, build_app
-from openai_sessions.emulator._conversations import Operations
-from openai_sessions.emulator._faults import Chance, Fault, FaultPlan, LateCommits, OperationName, Script
-from openai_sessions.emulator._responses._operations import Responses
+from openai_sessions.emulator._app import EmulatedRequest, RequestHandler, RequestLog, build_app
+from openai_sessions.emulator._conversations import ConversationOperations
+from openai_sessions.emulator._faults import (
+    Fault,
+    FaultPlan,
+    InjectedFault,
+    LateCommits,
+    OperationName,
+    RandomFaults,
+)
+from openai_sessions.emulator._responses._operations import ResponseOperations
 from openai_sessions.emulator._responses._scripts import Replies, Reply, ReplyStatus, ScriptedReply
 from openai_sessions.emulator._server import in_process_client, serving
-from openai_sessions.emulator._store import Contents, Seeding, SeedResult, Store, StoredConversation
+from openai_sessions.emulator._store import Contents, SeedResult, Store, StoredConversation, store_seeds
 
 if TYPE_CHECKING:
     import os
@@ -25,31 +32,32 @@ if TYPE_CHECKING:
 
 
 class Emulator:
-    """Answer the operations of OpenAI's Conversations API, and of its Responses API by script, offline.
+    """An offline emulator of OpenAI's Conversations API, and of its Responses API with scripted replies.
 
-    It is an ASGI application: serve it with `serve`, or reach it in process through `client`, both at once
-    and from any number of threads and event loops. Close it with `close`, or use it as a context manager.
+    It is an ASGI application: serve it with `serve`, or reach it in process through `client`, or both at
+    once, from any number of threads and event loops. Close it with `close`, or use it as a context manager.
 
     Args:
-        database: A file, made if need be, that keeps the conversations; `":memory:"` keeps them until closed.
-        api_keys: The bearer keys accepted; None accepts any. Each key sees its own conversations and
-            those of `seed`, and only digests of keys are kept.
-        accept_unknown_types: Stand for a newer service: items of a type that is not in the public document
-            are stored as they come, with an id where they bring none, instead of being refused.
+        database: The SQLite file of the conversations, created if missing; `":memory:"` keeps them until
+            `close`.
+        api_keys: The bearer keys accepted; None accepts any. Each key sees the conversations it created and
+            those of `seed`. Only digests of keys are kept.
+        accept_unknown_types: Emulate a newer service: store items of unknown types as given, with a new id if
+            they have none, instead of refusing them.
 
     Raises:
-        sqlite3.Error: The database cannot be opened or is none.
+        sqlite3.Error: The file cannot be opened or is not a database.
 
-    Where the behaviour of the API is not attested, the emulator keeps to these rules:
+    Where OpenAI documents no behaviour, the emulator follows these rules:
 
-    - An `item_reference` must name an item of the same conversation (404 otherwise) and adds nothing;
-      a `compaction_trigger` adds nothing.
+    - An `item_reference` must refer to an item of the same conversation (404 otherwise) and adds nothing; a
+      `compaction_trigger` adds nothing.
     - A well-formed id (letters, digits, `_` and `-`, the type's prefix, at most 64 characters) is kept on
-      every type, also where it is optional; one that the conversation holds already is refused with a 400.
-      The id of a deleted item may be added again.
-    - A `status` that is absent becomes `completed` where the schema of listed items requires one.
+      every type, even where it is optional. An id that is already in the conversation is a 400; the id of a
+      deleted item can be used again.
+    - A missing `status` becomes `completed` if the schema of listed items requires one.
     - An empty page has null for `first_id` and `last_id`.
-    - A field that no `include` opens is absent, or empty (null, `[]`) where the schema requires it.
+    - A field that needs an `include` is missing, or empty (null, `[]`) if the schema requires it.
     """
 
     def __init__(
@@ -59,54 +67,55 @@ class Emulator:
         api_keys: Collection[str] | None = None,
         accept_unknown_types: bool = False,
     ) -> None:
+        self._accept_unknown_types = accept_unknown_types
         self._store = Store(database)
         self._log = RequestLog()
         self._faults = FaultPlan()
         self._late = LateCommits()
-        self._seeding = Seeding(self._store, accept_unknown_types=accept_unknown_types)
-        operations = Operations(self._store, accept_unknown_types=accept_unknown_types)
         self._replies = Replies()
-        responses = Responses(self._store, self._replies, accept_unknown_types=accept_unknown_types)
-        answering = Answering(api_keys=api_keys, log=self._log, faults=self._faults, late=self._late)
-        self._app = build_app(operations, responses, answering)
+        self._app = build_app(
+            ConversationOperations(self._store, accept_unknown_types=accept_unknown_types),
+            ResponseOperations(self._store, self._replies, accept_unknown_types=accept_unknown_types),
+            RequestHandler(api_keys=api_keys, log=self._log, faults=self._faults, late=self._late),
+        )
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """Answer one ASGI connection."""
+        """Serve one ASGI connection."""
         await self._app(scope, receive, send)
 
     def client(self, *, api_key: str = "sk-emulator") -> openai.AsyncOpenAI:
-        """Return a client wired to this emulator in process: no socket, any event loop.
+        """Return a new client that calls this emulator in process: without a socket, in any event loop.
 
         Args:
             api_key: The bearer key it sends.
 
         Returns:
-            A new client, which is the caller's to close.
+            The client, which the caller closes.
         """
         return in_process_client(self, api_key=api_key)
 
     def serve(self, *, host: str = "127.0.0.1", port: int = 0) -> AbstractContextManager[str]:
-        """Serve this emulator on a socket inside a `with` block, from a thread of its own.
+        """Serve this emulator on a socket inside a `with` block, in a separate thread.
 
         Args:
-            host: The address to bind. Anyone who reaches an address other than loopback can write.
+            host: The address to bind. Everyone who can reach it can write.
             port: The port to bind; 0 takes a free one.
 
         Returns:
-            A context manager that gives the base URL, which ends in `/v1`. Leaving the block stops the
-            server; requests in flight have one second to end.
+            A context manager that gives the base URL, which ends in `/v1`. On leaving the block the server
+            stops; requests in flight have one second to finish.
 
         Raises:
-            OSError: On entering, when the port is taken or the address cannot be bound.
+            OSError: On entering, if the address and port cannot be bound.
         """
         return serving(self, host=host, port=port)
 
     def locked(self, conversation_id: str) -> AbstractContextManager[None]:
-        """Let another writer hold the conversation inside a `with` block.
+        """Lock the conversation inside a `with` block, as another writer does.
 
-        Writes to it (items added or deleted, metadata, its deletion) are answered with a 400
-        `conversation_locked`; reads go on. A write that another process makes to the same database file has
-        the same effect on all writes, when it takes longer than a moment.
+        Writes to it (adding and deleting items, metadata, its deletion) get a 400 `conversation_locked`;
+        reads are served. All writes get the same error while another process writes to the database file for
+        longer than 0.2 seconds.
         """
         return self._store.locked(conversation_id)
 
@@ -119,26 +128,29 @@ class Emulator:
         times: int = 1,
         conversation_id: str | None = None,
     ) -> None:
-        """Let coming requests meet a fault.
+        """Inject a fault into coming requests.
 
-        Any number of faults can be injected. Each counts for itself the requests that match it, whatever else
-        these meet; where several want the same request, the one injected first has it, and the others have
-        the next. Faults look the same through `client` and `serve`: on a socket they are real, in process
-        they are the errors of the HTTP library that openai uses. Another ASGI server than that of `serve`
-        answers a 500 in place of those that leave a request without a whole answer.
+        Each injected fault counts its matching requests independently of the others. If several are due for
+        the same request, it meets the one injected first, and the others apply to the next.
+
+        Faults are the same through `client` and `serve`: on a socket connections break, in process the errors
+        of openai's HTTP library are raised. Any other ASGI server answers a 500 if a fault leaves a request
+        without a complete response.
 
         Args:
-            fault: What happens.
-            operation: The operation it happens to; None for all that the fault fits.
-            after: How many matching requests pass before.
-            times: How many requests meet the fault then.
-            conversation_id: The conversation it happens to; None for all.
+            fault: The fault.
+            operation: The operation that meets it; None for every operation it applies to.
+            after: The number of matching requests to serve first.
+            times: The number of requests that meet it.
+            conversation_id: The conversation of the requests; None for any.
 
         Raises:
-            ValueError: The operation is unknown or the fault makes no sense for it, or a number is too small.
+            ValueError: The operation is unknown, the fault does not apply to it, or a number is too small.
         """
         self._faults.add(
-            Script(fault, operation=operation, after=after, times=times, conversation_id=conversation_id)
+            InjectedFault(
+                fault, operation=operation, after=after, times=times, conversation_id=conversation_id
+            )
         )
 
     def inject_at_random(
@@ -149,33 +161,33 @@ class Emulator:
         faults: Collection[Fault] | None = None,
         operations: Collection[OperationName] | None = None,
     ) -> None:
-        """Let coming requests meet faults at random, until `clear_faults`.
+        """Inject faults into coming requests at random, until `clear_faults`.
 
-        The same requests in the same order meet the same faults with the same seed.
+        The same requests in the same order with the same seed meet the same faults.
 
         Args:
-            rate: The probability, from 0 to 1, with which a matching request meets a fault.
-            seed: What the choices are made from.
-            faults: The faults to choose from, all as likely as each other; None for one of each kind. For
-                each request only those that fit its operation count.
+            rate: The probability, from 0 to 1, that a matching request meets a fault.
+            seed: The seed of the random generator.
+            faults: The faults to choose from with equal probability; None for one of each kind. Those that do
+                not apply to a request's operation are left out.
             operations: The operations that match; None for all.
 
         Raises:
-            ValueError: The rate is no probability, an operation is unknown, or no fault fits any of them.
+            ValueError: The rate is out of range, an operation is unknown, or no fault applies to any of them.
         """
-        self._faults.add(Chance(rate, seed=seed, faults=faults, operations=operations))
+        self._faults.add(RandomFaults(rate, seed=seed, faults=faults, operations=operations))
 
     def clear_faults(self) -> None:
-        """Let no more requests meet a fault. Late commits under way still happen."""
+        """Remove all faults. Pending late commits are still made."""
         self._faults.clear()
 
     @property
     def unmet_faults(self) -> tuple[Fault, ...]:
-        """The faults of `inject` that no request has met yet, in order: a test of them has tested nothing."""
+        """The faults of `inject` that no request has met yet, in order. A test should end with none."""
         return self._faults.unmet
 
     async def late_commits(self) -> None:
-        """Wait until every late commit under way has happened."""
+        """Wait for all pending late commits."""
         await asyncio.to_thread(self._late.wait)
 
     def reply(
@@ -187,89 +199,88 @@ class Emulator:
         status: ReplyStatus = "completed",
         delay: float = 0,
     ) -> None:
-        """Say what the model answers to a coming `POST /responses`: each request gets the first reply for it.
+        """Queue a reply of the model; a `POST /responses` gets the first reply that matches it.
 
-        Requests get a default where nothing was scripted for them: the outputs of the tools just called, or
-        what the user said last. Where something was, and is used up, one more is refused with a 400
-        `no_scripted_reply`. A request that meets a fault after it was done has used its reply.
+        If no reply was ever queued for a request, it gets a default: the outputs of the preceding tool calls,
+        or an echo of the user's last message. If the replies for it are used up, it gets a 400
+        `no_scripted_reply`. A request that meets a fault after its commit has used its reply.
 
         Args:
             reply: The text of a message; an output item, such as `{"type": "function_call", "name": "add",
-                "arguments": {"a": 1}}`; a list of items and texts; or a function that makes one of these from
-                a `ResponseRequest`. What an item lacks (ids, a status, the parts of a message) is filled in.
-            conversation_id: The conversation it is for; None for any request, with a conversation or without.
-            times: How many requests it is for; None for all that follow.
-            status: How the response ends. Only a completed one is added to its conversation.
-            delay: Seconds to wait after each event, where the request asks for a stream.
+                "arguments": {"a": 1}}`; a list of items and texts; or a function that returns one of these
+                for a `ResponseRequest`. Missing fields (ids, a status, the parts of a message) are filled in.
+            conversation_id: The conversation of the request; None for any request, even without one.
+            times: The number of requests that get the reply; None for all that follow.
+            status: The final status of the response. Only a completed response is added to its conversation.
+            delay: Seconds to wait after each event of a stream.
 
         Raises:
-            ValueError: The reply is no output of a model, or a number is too small.
+            ValueError: The reply is not valid output of a model, or a number is too small.
         """
         self._replies.add(
             ScriptedReply(reply, conversation_id=conversation_id, times=times, status=status, delay=delay)
         )
 
     def clear_replies(self) -> None:
-        """Forget all replies, so that the default answers again."""
+        """Remove all replies and return to the default."""
         self._replies.clear()
 
     @property
     def unused_replies(self) -> int:
-        """How many requests more the replies are for; those for all requests do not count."""
+        """The number of requests that the queued replies are left for, without those of `times=None`."""
         return self._replies.unused()
 
     @property
     def requests(self) -> tuple[EmulatedRequest, ...]:
-        """Every request answered or met by a fault since the last `forget_requests`, in order."""
+        """All requests since the last `forget_requests`, in the order of their responses or faults."""
         return self._log.snapshot()
 
     def forget_requests(self) -> None:
-        """Empty `requests`."""
+        """Clear `requests`."""
         self._log.clear()
 
     def seed(self, conversations: Iterable[Mapping[str, Any]]) -> SeedResult:
-        """Hold these conversations from the start: all of them, or none when one cannot be held.
+        """Store conversations that every key sees: all of them, or none if one is invalid.
 
-        Every key sees them. A conversation that the database has had before stays as it has become, a
-        deleted one deleted, so that the same seeds may be given again after a restart.
+        A conversation that the database already has, or has deleted, is skipped, so that the same seeds can
+        be given after a restart.
 
         Args:
-            conversations: Each with `items`, any number, as the API takes them; and, where wanted, with an
-                `id` (`conv_...`), `metadata` and `created_at` (seconds since the epoch). Without an id it
-                gets one made from its content. They are read one by one; nothing else is answered meanwhile.
+            conversations: Mappings with `items`, of any number, as the API accepts them, and optionally `id`
+                (`conv_...`), `metadata` and `created_at` (Unix seconds). Without `id`, it is derived from the
+                content. The iterable is read one by one, and requests wait meanwhile.
 
         Returns:
-            How many conversations and items were stored, and how many conversations were there before.
+            How many conversations and items were stored, and how many conversations were skipped.
 
         Raises:
-            InvalidSeedError: A conversation cannot be held as it is given, or two have one id; a
-                `ValueError`.
+            InvalidSeedError: A conversation is invalid, or two have the same id; a `ValueError`.
         """
-        return self._seeding.run(conversations)
+        return store_seeds(self._store, conversations, accept_unknown_types=self._accept_unknown_types)
 
     def conversations(self, *, api_key: str | None = None) -> tuple[StoredConversation, ...]:
-        """Return the conversations held now, newest first; with an `api_key`, those that this key sees."""
+        """Return all conversations, newest first; with `api_key`, those that this key sees."""
         return self.contents.conversations(api_key=api_key)
 
     def items(self, conversation_id: str) -> tuple[dict[str, Any], ...]:
         """Return all items of a conversation as they are stored, oldest first.
 
         Raises:
-            LookupError: There is no such conversation, or it was deleted.
+            LookupError: The conversation does not exist or was deleted.
         """
         if not self.contents.has_conversation(conversation_id):
-            raise LookupError(f"The emulator holds no conversation {conversation_id!r}.")
-        return tuple(json.loads(held.json) for held in self.contents.items(conversation_id))
+            raise LookupError(f"The emulator has no conversation {conversation_id!r}.")
+        return tuple(json.loads(stored.json) for stored in self.contents.items(conversation_id))
 
     @property
     def contents(self) -> Contents:
-        """What is held, for those who watch it as it changes."""
+        """The contents of the database, for programs that watch it change."""
         return Contents(self._store)
 
     def close(self) -> None:
-        """Close the database, once late commits under way have happened.
+        """Wait for pending late commits and close the database.
 
-        Closing twice is no error; requests after it fail.
+        Closing twice does nothing; requests after it fail.
         """
         self._late.wait()
         self._store.close()

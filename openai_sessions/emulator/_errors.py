@@ -1,6 +1,6 @@
-"""Errors of the API: one exception, and a maker for each error the emulator answers with.
+"""The error responses of the API: `ApiError`, and a function that builds each error the emulator sends.
 
-Messages follow the wording of the API where it is known: clients must read statuses and codes instead.
+Messages use the API's wording where it is known. Clients should rely on statuses and codes only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ JsonObject = dict[str, Any]
 
 
 class ApiError(Exception):
-    """Carry an error answer: its HTTP status, its `{"error": ...}` fields and its headers."""
+    """An error response: its HTTP status, the fields of its `error` object, and its headers."""
 
     def __init__(  # noqa: PLR0913 - an error has these fields
         self,
@@ -36,7 +36,7 @@ class ApiError(Exception):
         self.headers = dict(headers or {})
 
     def body(self) -> JsonObject:
-        """Return the JSON body of the answer."""
+        """Return the JSON body of the response."""
         fields = {
             "message": self.message,
             "type": self.kind,
@@ -46,14 +46,17 @@ class ApiError(Exception):
         return {"error": fields}
 
     def renamed(self, old: str, new: str) -> ApiError:
-        """Return the same 400 for a list that a request names otherwise: `items[0]` becomes `input[0]`."""
+        """Return the error for a request that names the list differently: `items[0]` becomes `input[0]`."""
         param = None if self.param is None else self.param.replace(old, new, 1)
         message = self.message.replace(f"'{old}[", f"'{new}[")
         return ApiError(message, status=self.status, kind=self.kind, param=param, code=self.code)
 
 
+# Keys and URLs
+
+
 def missing_key() -> ApiError:
-    """Return the 401 of a request without a bearer key."""
+    """Return the 401 for a request without a bearer key."""
     message = (
         "You didn't provide an API key. You need to provide your API key in an Authorization header using "
         "Bearer auth (i.e. Authorization: Bearer YOUR_KEY). You can obtain an API key from "
@@ -63,7 +66,7 @@ def missing_key() -> ApiError:
 
 
 def wrong_key() -> ApiError:
-    """Return the 401 of an unknown key, which it masks whole."""
+    """Return the 401 for an unknown key, which is fully masked."""
     message = (
         "Incorrect API key provided: ********. "
         "You can find your API key at https://platform.openai.com/account/api-keys."
@@ -74,54 +77,100 @@ def wrong_key() -> ApiError:
 _CHALLENGE = {"www-authenticate": 'Bearer realm="OpenAI API"'}
 
 
-def conversation_not_found(conversation_id: str) -> ApiError:
-    """Return the 404 of a conversation that is unknown, deleted or another key's."""
-    return ApiError(f"Conversation with id '{conversation_id}' not found.", status=404)
-
-
-def item_not_found(item_id: str) -> ApiError:
-    """Return the 404 of an item that is unknown or deleted."""
-    return ApiError(f"Item with id '{item_id}' not found.", status=404)
-
-
 def unknown_url(method: str, path: str) -> ApiError:
-    """Return the 404 of a path that is none of the operations'."""
+    """Return the 404 for a path that belongs to no operation."""
     return ApiError(f"Invalid URL ({method} {path})", status=404)
 
 
 def method_not_allowed(method: str, path: str) -> ApiError:
-    """Return the 405 of a known path asked with a wrong method."""
+    """Return the 405 for a known path with a wrong method."""
     message = f"Not allowed to {method} on {path} (HINT: Perhaps you meant to use a different HTTP method?)"
     return ApiError(message, status=405, code="method_not_supported")
 
 
+# The state of conversations and responses
+
+
+def not_found(kind: str, object_id: str) -> ApiError:
+    """Return the 404 for an object that is unknown, deleted or owned by another key.
+
+    Args:
+        kind: "Conversation", "Item" or "Response".
+        object_id: The id in the request.
+    """
+    return ApiError(f"{kind} with id '{object_id}' not found.", status=404)
+
+
 def conversation_locked() -> ApiError:
-    """Return the 400 of a write while another writer holds the conversation."""
+    """Return the 400 for a write to a conversation that another writer has locked."""
     message = "Another process is currently operating on this conversation. Please retry in a few seconds."
     return ApiError(message, code="conversation_locked")
 
 
+def duplicate_item(item_id: str) -> ApiError:
+    """Return the 400 for an item whose id is already in the conversation."""
+    message = f"Duplicate item found with id {item_id}. Remove duplicate items from your input and try again."
+    return ApiError(message, param="items")
+
+
+def previous_response_not_found(response_id: str) -> ApiError:
+    """Return the 400 for a `previous_response_id` that is unknown, deleted or owned by another key."""
+    message = f"Previous response with id '{response_id}' not found."
+    return ApiError(message, param="previous_response_id", code="previous_response_not_found")
+
+
+def previous_response_and_conversation() -> ApiError:
+    """Return the 400 for a request with both `previous_response_id` and `conversation`."""
+    message = (
+        "Mutually exclusive parameters. "
+        "Ensure you are only providing one of: 'previous_response_id' or 'conversation'."
+    )
+    return ApiError(message, code="mutually_exclusive_parameters")
+
+
+def no_input() -> ApiError:
+    """Return the 400 for an empty input without a conversation or a previous response."""
+    message = "One of \"input\" or \"previous_response_id\" or 'prompt' or 'conversation' must be provided."
+    return ApiError(message, code="missing_required_parameter")
+
+
+def call_missing(call_id: object, *, kind: str) -> ApiError:
+    """Return the 400 for a tool output without its call; `kind` is "function call", for example."""
+    return ApiError(f"No tool call found for {kind} output with call_id {call_id}.", param="input")
+
+
+def output_missing(call_id: object, *, kind: str) -> ApiError:
+    """Return the 400 for a tool call without its output; `kind` is "function call", for example."""
+    return ApiError(f"No tool output found for {kind} {call_id}.", param="input")
+
+
+# Injected faults
+
+
 def rate_limited(*, retry_after: float | None) -> ApiError:
-    """Return the 429 of too many requests, with the seconds to wait where they are given."""
+    """Return the 429 of the rate limit, with a `retry-after` header if seconds are given."""
     message = "Rate limit reached for requests. Please try again later."
     headers = {} if retry_after is None else {"retry-after": f"{retry_after:g}"}
     return ApiError(message, status=429, kind="requests", code="rate_limit_exceeded", headers=headers)
 
 
 def quota_exceeded() -> ApiError:
-    """Return the 429 of an account without credit, which no waiting mends."""
+    """Return the 429 for an account without credit: a retry cannot succeed."""
     message = "You exceeded your current quota, please check your plan and billing details."
     return ApiError(message, status=429, kind="insufficient_quota", code="insufficient_quota")
 
 
 def server_error() -> ApiError:
-    """Return the 500 of a failure inside the service."""
+    """Return the 500 for a failure inside the service."""
     message = "The server had an error while processing your request. Sorry about that!"
     return ApiError(message, status=500, kind="server_error")
 
 
+# The values in a request
+
+
 def unparsable_body() -> ApiError:
-    """Return the 400 of a body that is not JSON."""
+    """Return the 400 for a body that is not JSON."""
     message = (
         "We could not parse the JSON body of your request. The OpenAI API expects a JSON payload, "
         "but what was sent was not valid JSON."
@@ -129,30 +178,24 @@ def unparsable_body() -> ApiError:
     return ApiError(message)
 
 
-def duplicate_item(item_id: str) -> ApiError:
-    """Return the 400 of an item whose id the conversation holds already."""
-    message = f"Duplicate item found with id {item_id}. Remove duplicate items from your input and try again."
-    return ApiError(message, param="items")
-
-
 def unknown_parameter(param: str) -> ApiError:
-    """Return the 400 of a field that a request may not carry."""
+    """Return the 400 for a field that the operation does not accept."""
     return ApiError(f"Unknown parameter: '{param}'.", param=param, code="unknown_parameter")
 
 
 def missing_parameter(param: str) -> ApiError:
-    """Return the 400 of a field that a request must carry."""
+    """Return the 400 for a missing required field."""
     return ApiError(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
 
 
 def invalid_type(param: str, *, expected: str, actual: str) -> ApiError:
-    """Return the 400 of a value of a wrong JSON type; both types come with their article."""
+    """Return the 400 for a value of the wrong JSON type; both types include their article."""
     message = f"Invalid type for '{param}': expected {expected}, but got {actual} instead."
     return ApiError(message, param=param, code="invalid_type")
 
 
 def invalid_choice(param: str, *, value: str, choices: Sequence[str]) -> ApiError:
-    """Return the 400 of a string that is none of the values allowed."""
+    """Return the 400 for a string that is not one of the supported values."""
     message = f"Invalid value: '{value}'. Supported values are: {_enumerate(choices)}."
     return ApiError(message, param=param, code="invalid_value")
 
@@ -165,22 +208,13 @@ def _enumerate(choices: Sequence[str]) -> str:
 
 
 def invalid_id(param: str, *, value: str, expectation: str) -> ApiError:
-    """Return the 400 of an id of a wrong form; `expectation` completes "Expected an ID that"."""
+    """Return the 400 for a malformed id; `expectation` completes "Expected an ID that"."""
     message = f"Invalid '{param}': '{value}'. Expected an ID that {expectation}."
     return ApiError(message, param=param, code="invalid_value")
 
 
-def string_too_long(param: str, *, maximum: int, length: int) -> ApiError:
-    """Return the 400 of a string over its maximum length in characters."""
-    message = (
-        f"Invalid '{param}': string too long. "
-        f"Expected a string with maximum length {maximum}, but got a string with length {length} instead."
-    )
-    return ApiError(message, param=param, code="string_above_max_length")
-
-
 def empty_string(param: str) -> ApiError:
-    """Return the 400 of an empty string where one character is the minimum."""
+    """Return the 400 for an empty string in a field that requires a character."""
     message = (
         f"Invalid '{param}': empty string. "
         "Expected a string with minimum length 1, but got an empty string instead."
@@ -188,17 +222,18 @@ def empty_string(param: str) -> ApiError:
     return ApiError(message, param=param, code="empty_string")
 
 
-def array_too_long(param: str, *, maximum: int, length: int) -> ApiError:
-    """Return the 400 of an array over its maximum length."""
+def too_long(param: str, kind: str, *, maximum: int, length: int) -> ApiError:
+    """Return the 400 for a "string" or "array" over its maximum length; `kind` says which."""
+    article = "an" if kind == "array" else "a"
     message = (
-        f"Invalid '{param}': array too long. "
-        f"Expected an array with maximum length {maximum}, but got an array with length {length} instead."
+        f"Invalid '{param}': {kind} too long. Expected {article} {kind} with maximum length {maximum}, "
+        f"but got {article} {kind} with length {length} instead."
     )
-    return ApiError(message, param=param, code="array_above_max_length")
+    return ApiError(message, param=param, code=f"{kind}_above_max_length")
 
 
 def too_many_properties(param: str, *, maximum: int, count: int) -> ApiError:
-    """Return the 400 of an object with too many keys."""
+    """Return the 400 for an object with too many keys."""
     message = (
         f"Invalid '{param}': too many properties. Expected an object with at most {maximum} properties, "
         f"but got an object with {count} properties instead."
@@ -207,7 +242,7 @@ def too_many_properties(param: str, *, maximum: int, count: int) -> ApiError:
 
 
 def property_name_too_long(param: str, *, maximum: int, length: int) -> ApiError:
-    """Return the 400 of a key over its maximum length in characters."""
+    """Return the 400 for a key over its maximum length."""
     message = (
         f"Invalid property name in '{param}': too long. "
         f"Expected a property name with maximum length {maximum}, but got one with length {length} instead."
@@ -215,77 +250,35 @@ def property_name_too_long(param: str, *, maximum: int, length: int) -> ApiError
     return ApiError(message, param=param, code="property_name_above_max_length")
 
 
-def number_too_large(param: str, *, kind: str, maximum: float, value: float) -> ApiError:
-    """Return the 400 of a number over its maximum; its kind is "integer" or "decimal"."""
-    message = (
-        f"Invalid '{param}': {kind} above maximum value. "
-        f"Expected a value <= {_written(maximum, kind)}, but got {_written(value, kind)} instead."
+def number_out_of_range(param: str, kind: str, *, value: float, bound: float) -> ApiError:
+    """Return the 400 for an "integer" or "decimal" beyond one of its bounds; `kind` says which."""
+    side, relation, code = (
+        ("above maximum", "<=", "above_max") if value > bound else ("below minimum", ">=", "below_min")
     )
-    return ApiError(message, param=param, code=f"{kind}_above_max_value")
-
-
-def number_too_small(param: str, *, kind: str, minimum: float, value: float) -> ApiError:
-    """Return the 400 of a number below its minimum; its kind is "integer" or "decimal"."""
+    expected, actual = (str(each) if kind == "integer" else f"{each:g}" for each in (bound, value))
     message = (
-        f"Invalid '{param}': {kind} below minimum value. "
-        f"Expected a value >= {_written(minimum, kind)}, but got {_written(value, kind)} instead."
+        f"Invalid '{param}': {kind} {side} value. "
+        f"Expected a value {relation} {expected}, but got {actual} instead."
     )
-    return ApiError(message, param=param, code=f"{kind}_below_min_value")
+    return ApiError(message, param=param, code=f"{kind}_{code}_value")
 
 
-def _written(value: float, kind: str) -> str:
-    return str(value) if kind == "integer" else f"{value:g}"
-
-
-def response_not_found(response_id: str) -> ApiError:
-    """Return the 404 of a response that is unknown, deleted, not stored or another key's."""
-    return ApiError(f"Response with id '{response_id}' not found.", status=404)
-
-
-def previous_response_not_found(response_id: str) -> ApiError:
-    """Return the 400 of a response to follow that is unknown, deleted, not stored or another key's."""
-    message = f"Previous response with id '{response_id}' not found."
-    return ApiError(message, param="previous_response_id", code="previous_response_not_found")
-
-
-def previous_response_and_conversation() -> ApiError:
-    """Return the 400 of a request that names both what it follows and where it belongs."""
-    message = (
-        "Mutually exclusive parameters. "
-        "Ensure you are only providing one of: 'previous_response_id' or 'conversation'."
-    )
-    return ApiError(message, code="mutually_exclusive_parameters")
-
-
-def nothing_to_answer() -> ApiError:
-    """Return the 400 of an empty input that nothing comes before."""
-    message = "One of \"input\" or \"previous_response_id\" or 'prompt' or 'conversation' must be provided."
-    return ApiError(message, code="missing_required_parameter")
-
-
-def call_missing(call_id: object, *, kind: str) -> ApiError:
-    """Return the 400 of an output that no call belongs to; `kind` is "function call", for example."""
-    return ApiError(f"No tool call found for {kind} output with call_id {call_id}.", param="input")
-
-
-def output_missing(call_id: object, *, kind: str) -> ApiError:
-    """Return the 400 of a call that nobody has answered; `kind` is "function call", for example."""
-    return ApiError(f"No tool output found for {kind} {call_id}.", param="input")
+# The emulator's own errors
 
 
 def unsupported_parameter(param: str) -> ApiError:
-    """Return the 400 of a parameter that the emulator does not support."""
+    """Return the 400 for a parameter that the emulator does not support."""
     message = f"Unsupported parameter: '{param}' is not supported by the emulator. Leave it out."
     return ApiError(message, param=param, code="unsupported_parameter")
 
 
 def no_reply(reason: str) -> ApiError:
-    """Return the 400 of a request that the emulator has no reply for; no client repeats it."""
+    """Return the 400 for a request without a reply; clients do not retry it."""
     message = f"The emulator has no reply for this request: {reason}. Queue one with Emulator.reply."
     return ApiError(message, code="no_scripted_reply")
 
 
 def reply_failed(error: Exception) -> ApiError:
-    """Return the 400 of a reply that could not be made; no client repeats it."""
-    message = f"The reply that was scripted for this request failed: {type(error).__name__}: {error}"
+    """Return the 400 for a scripted reply that raised or was invalid; clients do not retry it."""
+    message = f"The reply scripted for this request failed: {type(error).__name__}: {error}"
     return ApiError(message, code="scripted_reply_failed")

@@ -1,4 +1,4 @@
-"""Faults: which request meets which, and how each goes wrong."""
+"""Faults: their kinds, which request meets one, and how that request is then answered."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from starlette.responses import Response
 
@@ -46,7 +46,7 @@ FaultKind = Literal[
 ]
 
 FAULT_KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
-"""Every kind of fault, in the order in which `Fault` explains them."""
+"""All fault kinds, in the order in which `Fault` explains them."""
 
 OperationName = Literal[
     "create_conversation",
@@ -71,7 +71,7 @@ _CONVERSATION_WRITES = frozenset(
 
 _WRITES = frozenset({"create_conversation", *_CONVERSATION_WRITES, "delete_response"})
 
-_FITTING: dict[str, frozenset[str]] = {
+_OPERATIONS: dict[str, frozenset[str]] = {
     "cut_after_commit": _WRITES,
     "late_commit": _WRITES,
     "error_500_after_commit": _WRITES,
@@ -81,37 +81,41 @@ _FITTING: dict[str, frozenset[str]] = {
     "stale_page": frozenset({"list_items"}),
     "cut_mid_stream": frozenset({"create_response"}),
 }
-"""The operations of the kinds that do not fit all of them."""
+"""The operations of each kind that does not apply to all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One way in which a request can go wrong.
+    """One way in which a request can fail.
 
     Args:
-        kind: One of `FAULT_KINDS`. Those of commits fit writes only, those of pages lists of items only:
+        kind: One of `FAULT_KINDS`. Kinds with a commit apply to writes only, kinds with a page to lists of
+            items only:
 
-            - `cut_before`: the connection is reset, nothing is done.
-            - `cut_after_commit`: the write is done, then the connection is reset.
-            - `late_commit`: the connection is reset, and the write is done `delay` seconds later.
-            - `error_500_before`, `error_500_after_commit`: a 500, with nothing or the write done.
-            - `throttled`: a 429 of the rate limit, nothing is done.
-            - `quota`: a 429 `insufficient_quota`, nothing is done.
-            - `locked`: a 400 `conversation_locked`, nothing is done; for writes to a known conversation.
-            - `stall`, `stall_after_commit`: no answer ever comes, with nothing or the write done.
-            - `truncated_body`: the request is served, but the connection ends in the middle of the answer.
-            - `not_json`: the request is served, but the answer is a 200 with an HTML body.
-            - `empty_page`: the list is an empty page that says that more follow.
-            - `stale_page`: the list is as it was before the last write to the conversation (the last that
-              this emulator made: another process's writes to the same file are always seen).
-            - `cut_mid_stream`: the first half of a streamed response, then the end of the connection; the
-              response is not completed. One that is not streamed is a `cut_before`.
-        retry_after: Seconds that a `throttled` answer asks to wait; None leaves the header out.
-        delay: Seconds from a late commit's cut to its write.
+            - `cut_before`: the connection is reset; the request has no effect.
+            - `cut_after_commit`: the write is committed, then the connection is reset.
+            - `late_commit`: the connection is reset, and the write is committed `delay` seconds later.
+            - `error_500_before`: a 500; the request has no effect.
+            - `error_500_after_commit`: a 500; the write is committed.
+            - `throttled`: a 429 of the rate limit; the request has no effect.
+            - `quota`: a 429 `insufficient_quota`; the request has no effect.
+            - `locked`: a 400 `conversation_locked`; the request has no effect. For writes to an existing
+              conversation.
+            - `stall`: no response; the request has no effect.
+            - `stall_after_commit`: no response; the write is committed.
+            - `truncated_body`: the request is served, but the connection ends in the middle of the response.
+            - `not_json`: the request is served, but the response is a 200 with an HTML body.
+            - `empty_page`: the list is an empty page with `has_more` true.
+            - `stale_page`: the list is as it was before the last write to the conversation by this emulator;
+              another process's writes to the same file are always visible.
+            - `cut_mid_stream`: a streamed response ends in its middle, and is not completed. A response that
+              is not streamed gets `cut_before`.
+        retry_after: The `retry-after` header of a `throttled` response, in seconds; None leaves it out.
+        delay: Seconds between the reset of a `late_commit` and its write.
 
     Raises:
-        ValueError: The kind is unknown, a number of seconds is negative, or `retry_after` is given to a kind
-            other than `throttled`.
+        ValueError: The kind is unknown, a number of seconds is negative, or `retry_after` is given for
+            another kind than `throttled`.
     """
 
     kind: FaultKind
@@ -122,17 +126,56 @@ class Fault:
         if self.kind not in FAULT_KINDS:
             raise ValueError(f"Unknown fault kind {self.kind!r}; the kinds are {', '.join(FAULT_KINDS)}.")
         if self.retry_after is not None and self.kind != "throttled":
-            raise ValueError(f"retry_after belongs to a 'throttled' fault, not to {self.kind!r}.")
-        if self.delay < 0 or (self.retry_after or 0) < 0:
-            raise ValueError("Seconds of a fault cannot be negative.")
+            raise ValueError(f"retry_after applies to 'throttled' faults only, not to {self.kind!r}.")
+        for name, seconds in (("delay", self.delay), ("retry_after", self.retry_after)):
+            if seconds is not None and seconds < 0:
+                raise ValueError(f"{name} must be at least 0 seconds, not {seconds}.")
 
     def fits(self, operation: OperationName) -> bool:
-        """Tell whether the fault makes sense for the operation."""
-        return operation in _FITTING.get(self.kind, OPERATION_NAMES)
+        """Return whether the fault applies to the operation."""
+        return operation in _OPERATIONS.get(self.kind, OPERATION_NAMES)
 
 
-class Script:
-    """Let some of the matching requests meet one fault; how is told by `Emulator.inject`."""
+class FaultPlan:
+    """The rules by which requests meet faults; usable from any thread.
+
+    Every rule is offered every request, and the first rule with a fault wins.
+    """
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._rules: list[InjectedFault | RandomFaults] = []
+
+    def add(self, rule: InjectedFault | RandomFaults) -> None:
+        """Append a rule."""
+        with self._mutex:
+            self._rules.append(rule)
+
+    def clear(self) -> None:
+        """Remove all rules."""
+        with self._mutex:
+            self._rules.clear()
+
+    @property
+    def unmet(self) -> tuple[Fault, ...]:
+        """The injected faults that no request has met."""
+        with self._mutex:
+            return tuple(fault for rule in self._rules for fault in rule.unmet)
+
+    def draw(self, operation: OperationName, conversation_id: str | None) -> Fault | None:
+        """Return the fault that a request meets, if any."""
+        with self._mutex:
+            offers = [(rule, rule.offer(operation, conversation_id)) for rule in self._rules]
+            for rule, fault in offers:
+                if fault is not None:
+                    if rule.spend():
+                        self._rules.remove(rule)
+                    return fault
+        return None
+
+
+class InjectedFault:
+    """The rule of `Emulator.inject`: one fault for some of the matching requests."""
 
     def __init__(
         self,
@@ -148,7 +191,9 @@ class Script:
             if not fault.fits(operation):
                 raise ValueError(f"A {fault.kind!r} fault does not apply to {operation}.")
         if operation == "create_conversation" and conversation_id is not None:
-            raise ValueError("A conversation has no id before it is created: leave conversation_id out.")
+            raise ValueError(
+                "create_conversation has no conversation_id to match: leave conversation_id out."
+            )
         if after < 0 or times < 1:
             raise ValueError(f"after must be at least 0 and times at least 1, not {after} and {times}.")
         self._fault = fault
@@ -160,11 +205,11 @@ class Script:
 
     @property
     def unmet(self) -> tuple[Fault, ...]:
-        """The fault, while no request has met it."""
+        """The fault, until a request meets it."""
         return () if self._is_met else (self._fault,)
 
     def offer(self, operation: OperationName, conversation_id: str | None) -> Fault | None:
-        """Count the request, and return the fault when enough matching ones have passed."""
+        """Count the request, and return the fault if enough matching requests have passed."""
         if self._operation not in {None, operation} or not self._fault.fits(operation):
             return None
         if self._conversation_id not in {None, conversation_id}:
@@ -175,17 +220,17 @@ class Script:
         return self._fault
 
     def spend(self) -> bool:
-        """Use up one of the times; tell whether none is left."""
+        """Record that a request met the fault, and return whether the rule is used up."""
         self._is_met = True
         self._left -= 1
         return not self._left
 
 
-class Chance:
-    """Let requests meet faults at random; how is told by `Emulator.inject_at_random`."""
+class RandomFaults:
+    """The rule of `Emulator.inject_at_random`: faults from a seeded random generator."""
 
     unmet: tuple[Fault, ...] = ()
-    """None is certain to be met."""
+    """Empty: a random fault may never be drawn."""
 
     def __init__(
         self,
@@ -204,56 +249,18 @@ class Chance:
         self._fitting = {name: [fault for fault in faults if fault.fits(name)] for name in operations}
         if not any(self._fitting.values()):
             raise ValueError("None of the faults applies to any of the operations.")
-        self._random = random.Random(seed)  # noqa: S311 - reproducible is what it is for
+        self._random = random.Random(seed)  # noqa: S311 - faults must be reproducible, not secret
 
-    def offer(self, operation: OperationName, conversation_id: str | None) -> Fault | None:  # noqa: ARG002 - any will do
-        """Return a fault that fits the operation, or none, as the generator has it."""
+    def offer(self, operation: OperationName, conversation_id: str | None) -> Fault | None:  # noqa: ARG002 - every conversation matches
+        """Return a random fault that applies to the operation, or None, at the given rate."""
         fitting = self._fitting.get(operation)
         if not fitting or self._random.random() >= self._rate:
             return None
         return self._random.choice(fitting)
 
     def spend(self) -> bool:
-        """Stay: chance is never used up."""
+        """Return False: the rule is never used up."""
         return False
-
-
-Rule = Script | Chance
-
-
-class FaultPlan:
-    """Hold the rules, from any thread: each is offered every request, and the first with a fault wins."""
-
-    def __init__(self) -> None:
-        self._mutex = threading.Lock()
-        self._rules: list[Rule] = []
-
-    def add(self, rule: Rule) -> None:
-        """Add a rule behind the others."""
-        with self._mutex:
-            self._rules.append(rule)
-
-    def clear(self) -> None:
-        """Drop all rules."""
-        with self._mutex:
-            self._rules.clear()
-
-    @property
-    def unmet(self) -> tuple[Fault, ...]:
-        """The scripted faults that no request has met."""
-        with self._mutex:
-            return tuple(fault for rule in self._rules for fault in rule.unmet)
-
-    def draw(self, operation: OperationName, conversation_id: str | None) -> Fault | None:
-        """Return the fault that this request meets; None for a request that goes well."""
-        with self._mutex:
-            offers = [(rule, rule.offer(operation, conversation_id)) for rule in self._rules]
-            for rule, fault in offers:
-                if fault is not None:
-                    if rule.spend():
-                        self._rules.remove(rule)
-                    return fault
-        return None
 
 
 def _check_operations(names: Collection[str]) -> None:
@@ -262,11 +269,8 @@ def _check_operations(names: Collection[str]) -> None:
             raise ValueError(f"Unknown operation {name!r}; the operations are {', '.join(OPERATION_NAMES)}.")
 
 
-_PAGE = b"<!DOCTYPE html>\n<html><head><title>Welcome</title></head><body><h1>Welcome</h1></body></html>\n"
-
-
 class JsonResponse(Response):
-    """A whole answer in the layout of the API."""
+    """A complete JSON response, indented as the API indents it."""
 
     media_type = "application/json"
 
@@ -276,119 +280,113 @@ class JsonResponse(Response):
 
 
 class HtmlResponse(Response):
-    """A page of HTML whatever the content, as from a proxy in between."""
+    """An HTML page in place of the content, as a proxy might send."""
 
     media_type = "text/html"
 
-    def render(self, content: JsonObject) -> bytes:  # noqa: ARG002 - it is what gets lost
+    def render(self, content: JsonObject) -> bytes:  # noqa: ARG002 - the page replaces it
         """Return the body."""
-        return _PAGE
+        return _HTML
+
+
+_HTML = b"<!DOCTYPE html>\n<html><head><title>Welcome</title></head><body><h1>Welcome</h1></body></html>\n"
 
 
 class TruncatedResponse(JsonResponse):
-    """Half of an answer. In process it is a `RemoteProtocolError`."""
+    """The first half of a response. In process, a `RemoteProtocolError`."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send half of the body under the length of the whole."""
-        connection = _connection(scope)
-        if connection is None:
-            raise http_family().RemoteProtocolError("the emulator ended the body too early")
+        """Send half of the body with the `content-length` of all of it, then close the connection."""
+        connection = _connection(scope, error="RemoteProtocolError", reason="the emulator truncated the body")
         half = self.body[: len(self.body) // 2]
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": half, "more_body": True})
-        connection.end()
+        connection.close()
         await _disconnected(receive)
 
 
 class NoResponse(JsonResponse):
-    """No answer at all."""
+    """A response that the client does not receive."""
 
 
 class ResetResponse(NoResponse):
-    """The connection is reset. In process it is a `ReadError`."""
+    """A reset connection. In process, a `ReadError`."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - see above
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - nothing is sent
         """Reset the connection."""
-        connection = _connection(scope)
-        if connection is None:
-            raise http_family().ReadError("the emulator cut the connection")
-        connection.reset()
+        _connection(scope, error="ReadError", reason="the emulator reset the connection").reset()
         await _disconnected(receive)
 
 
 class StalledResponse(NoResponse):
-    """The connection stays, and is silent. In process it is a `ReadTimeout` at once."""
+    """An open, silent connection. In process, an immediate `ReadTimeout`."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - see above
-        """Wait for the other side to leave."""
-        connection = _connection(scope)
-        if connection is None:
-            raise http_family().ReadTimeout("the emulator does not answer")
-        connection.stall()
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - nothing is sent
+        """Wait until the client disconnects."""
+        _connection(scope, error="ReadTimeout", reason="the emulator does not respond").stall()
         await _disconnected(receive)
 
 
-def _connection(scope: Scope) -> Connection | None:
-    state: dict[str, Any] = scope.get("state", {})
-    return state.get("connection")
+def _connection(scope: Scope, *, error: str, reason: str) -> Connection:
+    """Return the socket connection of a request; in process, raise the named error of the HTTP library."""
+    connection: Connection | None = scope.get("state", {}).get("connection")
+    if connection is None:
+        raise getattr(http_family(), error)(reason)
+    return connection
 
 
 async def _disconnected(receive: Receive) -> None:
     # Returning before the server has noticed would make it send a 500 of its own. The request has been
-    # received whole, so that nothing but its end can come.
+    # received completely, so the only message left is its end.
     await receive()
 
 
 Outcome = JsonObject | ApiError
-"""What a request comes to: the body of an answer of success, or an error."""
-
-
-def _unchanged(_fault: Fault, outcome: Outcome) -> Outcome:
-    return outcome
+"""The result of a request: the body of a successful response, or an error."""
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
-    """The way that a request goes when it meets a fault.
+class FaultEffect:
+    """How a request with a fault is answered.
 
     Attributes:
-        response: The form of the answer.
-        performed: Whether the request is served; otherwise its outcome is an empty object.
-        answered: Makes the outcome that is told of the real one.
+        response: The class of the response.
+        served: Whether the operation is performed; otherwise its outcome is an empty object.
+        outcome: Replaces the outcome of the operation in the response.
     """
 
     response: type[Response] = JsonResponse
-    performed: bool = False
-    answered: Callable[[Fault, Outcome], Outcome] = _unchanged
+    served: bool = False
+    outcome: Callable[[Fault, Outcome], Outcome] = lambda _, outcome: outcome
 
 
-def _emptied(_fault: Fault, outcome: Outcome) -> Outcome:
+def _empty_page(_fault: Fault, outcome: Outcome) -> Outcome:
     if isinstance(outcome, ApiError):
         return outcome
     return {"object": "list", "data": [], "first_id": None, "has_more": True, "last_id": None}
 
 
-COURSES: Mapping[FaultKind, Course] = {
-    "cut_before": Course(ResetResponse),
-    "cut_after_commit": Course(ResetResponse, performed=True),
-    "late_commit": Course(ResetResponse),
-    "error_500_before": Course(answered=lambda *_: server_error()),
-    "error_500_after_commit": Course(performed=True, answered=lambda *_: server_error()),
-    "throttled": Course(answered=lambda fault, _: rate_limited(retry_after=fault.retry_after)),
-    "quota": Course(answered=lambda *_: quota_exceeded()),
-    "locked": Course(answered=lambda *_: conversation_locked()),
-    "stall": Course(StalledResponse),
-    "stall_after_commit": Course(StalledResponse, performed=True),
-    "truncated_body": Course(TruncatedResponse, performed=True),
-    "not_json": Course(HtmlResponse, performed=True, answered=lambda *_: {}),
-    "empty_page": Course(performed=True, answered=_emptied),
-    "stale_page": Course(performed=True),
-    "cut_mid_stream": Course(ResetResponse),  # of a request whose answer is no stream
+FAULT_EFFECTS: Mapping[FaultKind, FaultEffect] = {
+    "cut_before": FaultEffect(ResetResponse),
+    "cut_after_commit": FaultEffect(ResetResponse, served=True),
+    "late_commit": FaultEffect(ResetResponse),
+    "error_500_before": FaultEffect(outcome=lambda *_: server_error()),
+    "error_500_after_commit": FaultEffect(served=True, outcome=lambda *_: server_error()),
+    "throttled": FaultEffect(outcome=lambda fault, _: rate_limited(retry_after=fault.retry_after)),
+    "quota": FaultEffect(outcome=lambda *_: quota_exceeded()),
+    "locked": FaultEffect(outcome=lambda *_: conversation_locked()),
+    "stall": FaultEffect(StalledResponse),
+    "stall_after_commit": FaultEffect(StalledResponse, served=True),
+    "truncated_body": FaultEffect(TruncatedResponse, served=True),
+    "not_json": FaultEffect(HtmlResponse, served=True, outcome=lambda *_: {}),
+    "empty_page": FaultEffect(served=True, outcome=_empty_page),
+    "stale_page": FaultEffect(served=True),
+    "cut_mid_stream": FaultEffect(ResetResponse),  # for a response that is not streamed
 }
 
 
 class LateCommits:
-    """Run writes later, each in a thread of its own: event loops may end before."""
+    """The scheduled writes of `late_commit` faults, each in a thread: the event loop may end earlier."""
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
@@ -403,7 +401,7 @@ class LateCommits:
             timer.start()
 
     def wait(self) -> None:
-        """Wait until all that were scheduled are done."""
+        """Wait until all scheduled writes are done."""
         with self._mutex:
             pending = tuple(self._pending)
         for timer in pending:

@@ -1,4 +1,4 @@
-"""From the items of a request to the items of a list, and checks of requests."""
+"""Requests and items: checks of bodies and queries, stored items made from given ones, `include`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,15 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from openai_sessions.emulator._errors import (
-    ApiError,
     JsonObject,
-    array_too_long,
     empty_string,
     invalid_choice,
     invalid_id,
     invalid_type,
     missing_parameter,
-    number_too_large,
-    number_too_small,
+    number_out_of_range,
     property_name_too_long,
-    string_too_long,
+    too_long,
     too_many_properties,
     unknown_parameter,
     unparsable_body,
@@ -36,17 +33,11 @@ from openai_sessions.emulator._schema import (
     IdRule,
     ItemType,
     Shape,
-    Value,
     conform,
     conform_object,
+    one_of,
     wrong_type,
 )
-
-
-def new_id(prefix: str, *, second: int) -> str:
-    """Return a fresh id made in the given second since the epoch."""
-    return f"{prefix}_{second:08x}{secrets.token_hex(20)}"
-
 
 MAX_ITEMS = 20
 
@@ -60,6 +51,8 @@ DEFAULT_PAGE_LENGTH = 20
 
 MAX_PAGE_LENGTH = 100
 
+MAX_ID_LENGTH = 64
+
 INCLUDABLE = (
     "file_search_call.results",
     "web_search_call.results",
@@ -70,17 +63,35 @@ INCLUDABLE = (
     "reasoning.encrypted_content",
     "message.output_text.logprobs",
 )
+"""The values of `include`."""
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}\Z")
 
+_ID_CHARACTERS = re.compile(r"[A-Za-z0-9_-]+\Z")
+
+_FOREIGN_CHARACTERS = (
+    "contains letters, numbers, underscores, or dashes, but this value contained additional characters"
+)
+
+_ROLE = one_of(*MESSAGE_ROLES)
+
 Query = Mapping[str, Sequence[str]]
+"""The query parameters of a request, each with all of its values."""
+
+NewId = Callable[[str], str]
+"""Returns a new id with the given prefix."""
+
+
+def new_id(prefix: str, *, second: int) -> str:
+    """Return a new id for an object created at `second` (Unix seconds)."""
+    return f"{prefix}_{second:08x}{secrets.token_hex(20)}"
 
 
 def parse_body(raw: bytes) -> Any:
     """Return the parsed JSON body.
 
     Raises:
-        ApiError: 400 when it is not JSON.
+        ApiError: 400 for a body that is not JSON.
     """
     try:
         return json.loads(raw, parse_constant=_refuse_constant)
@@ -93,10 +104,10 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def check_body(body: Any, *, known: Sequence[str]) -> JsonObject:
-    """Return the body, an object that has none but the `known` fields; no body at all is an empty one.
+    """Return the body, an object with `known` fields only; a missing body counts as an empty object.
 
     Raises:
-        ApiError: 400 when it is no object or has another field.
+        ApiError: 400 for another JSON type or an unknown field.
     """
     if body is None:
         return {}
@@ -109,27 +120,37 @@ def check_body(body: Any, *, known: Sequence[str]) -> JsonObject:
 
 
 def check_items(body: JsonObject) -> list[Any]:
-    """Return the items of a body, at most 20.
+    """Return the items of a body.
 
     Raises:
-        ApiError: 400 when they are missing, no array or too many.
+        ApiError: 400 if `items` is missing, not an array, or longer than 20.
     """
-    if "items" not in body:
-        raise missing_parameter("items")
-    items = body["items"]
-    if not isinstance(items, list):
-        raise wrong_type(items, kinds=("array",), path="items")
+    items = check_array(body, "items")
     if len(items) > MAX_ITEMS:
-        raise array_too_long("items", maximum=MAX_ITEMS, length=len(items))
+        raise too_long("items", "array", maximum=MAX_ITEMS, length=len(items))
+    return items
+
+
+def check_array(body: Mapping[str, Any], name: str) -> list[Any]:
+    """Return a required array.
+
+    Raises:
+        ApiError: 400 if it is missing or of another JSON type.
+    """
+    if name not in body:
+        raise missing_parameter(name)
+    if not isinstance(body[name], list):
+        raise wrong_type(body[name], kinds=("array",), path=name)
+    items: list[Any] = body[name]
     return items
 
 
 def check_metadata(metadata: Any) -> dict[str, str]:
-    """Return the metadata to store: null is none at all.
+    """Return the metadata to store; null counts as empty.
 
     Raises:
-        ApiError: 400 for more than 16 pairs, a key over 64 or a value over 512 characters, or a value that is
-            no string.
+        ApiError: 400 for more than 16 pairs, a key over 64 or a value over 512 characters, or a value of
+            another type than string.
     """
     if metadata is None:
         return {}
@@ -148,12 +169,12 @@ def _check_pair(key: str, value: Any) -> None:
     if not isinstance(value, str):
         raise wrong_type(value, kinds=("string",), path=f"metadata.{key}")
     if len(value) > MAX_METADATA_VALUE_LENGTH:
-        raise string_too_long(f"metadata.{key}", maximum=MAX_METADATA_VALUE_LENGTH, length=len(value))
+        raise too_long(f"metadata.{key}", "string", maximum=MAX_METADATA_VALUE_LENGTH, length=len(value))
 
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """Which page of a list is asked for."""
+    """The page of a list that a query requests."""
 
     limit: int = DEFAULT_PAGE_LENGTH
     ascending: bool = False
@@ -161,10 +182,10 @@ class PageRequest:
 
 
 def check_page(query: Query) -> PageRequest:
-    """Return the page that the query asks for.
+    """Return the requested page.
 
     Raises:
-        ApiError: 400 for a limit outside 1 to 100 or no integer, and for an unknown order.
+        ApiError: 400 for a limit that is not an integer from 1 to 100, or an unknown order.
     """
     order = _last(query, "order")
     if order is not None and order not in {"asc", "desc"}:
@@ -191,22 +212,21 @@ def _check_limit(text: str) -> int:
 
 
 def check_range(param: str, value: float, *, minimum: float, maximum: float, kind: str = "integer") -> None:
-    """Refuse a number that is not from `minimum` to `maximum`; its kind is "integer" or "decimal".
+    """Check that an "integer" or "decimal" is within its bounds.
 
     Raises:
-        ApiError: 400, which names the bound.
+        ApiError: 400 that names the bound.
     """
-    if value > maximum:
-        raise number_too_large(param, kind=kind, maximum=maximum, value=value)
-    if value < minimum:
-        raise number_too_small(param, kind=kind, minimum=minimum, value=value)
+    if not minimum <= value <= maximum:
+        bound = maximum if value > maximum else minimum
+        raise number_out_of_range(param, kind, value=value, bound=bound)
 
 
 def check_include(query: Query) -> frozenset[str]:
-    """Return the fields that `include` opens, given as `include[]=…` or `include=…`, any number of times.
+    """Return the values of `include`, given as `include[]=…` or `include=…`.
 
     Raises:
-        ApiError: 400 for a value that is none of the API's.
+        ApiError: 400 for an unknown value.
     """
     values = [*query.get("include[]", ()), *query.get("include", ())]
     for index, value in enumerate(values):
@@ -215,29 +235,38 @@ def check_include(query: Query) -> frozenset[str]:
     return frozenset(values)
 
 
-MAX_ID_LENGTH = 64
+def check_id(value: Any, *, prefix: str, path: str) -> str:
+    """Return a well-formed id.
 
-_ID_CHARACTERS = re.compile(r"[A-Za-z0-9_-]+\Z")
-
-_ROLE = Value(("string",), choices=MESSAGE_ROLES)
-
-NewId = Callable[[str], str]
-"""Makes a fresh id from a prefix."""
+    Raises:
+        ApiError: 400 for another type than string, a missing prefix, or wrong length or characters.
+    """
+    if not isinstance(value, str):
+        raise wrong_type(value, kinds=("string",), path=path)
+    if not value:
+        raise empty_string(path)
+    if len(value) > MAX_ID_LENGTH:
+        raise too_long(path, "string", maximum=MAX_ID_LENGTH, length=len(value))
+    if not value.startswith(prefix):
+        raise invalid_id(path, value=value, expectation=f"begins with '{prefix}'")
+    if not _ID_CHARACTERS.match(value):
+        raise invalid_id(path, value=value, expectation=_FOREIGN_CHARACTERS)
+    return value
 
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """What the items of one request come to: items to store, in order, and the ids they refer to."""
+    """The checked items of one request: those to store, in order, and the ids of `item_reference`s."""
 
     items: tuple[JsonObject, ...] = ()
     referenced: tuple[str, ...] = ()
 
 
 def prepare_items(items: Sequence[Any], *, new_id: NewId, accept_unknown_types: bool = False) -> Addition:
-    """Check the items of a request and bring them into the form in which they are listed.
+    """Check the items of a request and return them in stored form.
 
     Raises:
-        ApiError: 400 naming the first field that is refused; then none of the items may be stored.
+        ApiError: 400 for the first invalid field of any item.
     """
     added: list[JsonObject] = []
     referenced: list[str] = []
@@ -245,19 +274,19 @@ def prepare_items(items: Sequence[Any], *, new_id: NewId, accept_unknown_types: 
         path = f"items[{index}]"
         if not isinstance(item, dict):
             raise wrong_type(item, kinds=("object",), path=path)
-        name = _type_name(item, path=path)
+        name = _type_of(item, path=path)
         if name == "item_reference":
-            referenced.append(_reference(item, path=path))
+            referenced.append(_referenced_id(item, path=path))
         elif name == "compaction_trigger":
             conform_object(item, to=Shape(), path=path)
         elif accept_unknown_types and name != "message" and name not in ITEM_TYPES:
             added.append({"id": _unknown_id(item, path=path) or new_id("item"), **_without(item, "id")})
         else:
-            added.append(_stored(item, name=name, new_id=new_id, path=path))
+            added.append(_stored_item(item, name=name, new_id=new_id, path=path))
     return Addition(tuple(added), tuple(referenced))
 
 
-def _type_name(item: JsonObject, *, path: str) -> str:
+def _type_of(item: JsonObject, *, path: str) -> str:
     name = item.get("type")
     if isinstance(name, str):
         return name
@@ -270,7 +299,7 @@ def _type_name(item: JsonObject, *, path: str) -> str:
     raise missing_parameter(f"{path}.type")
 
 
-def _reference(item: JsonObject, *, path: str) -> str:
+def _referenced_id(item: JsonObject, *, path: str) -> str:
     for name in item:
         if name not in {"id", "type"}:
             raise unknown_parameter(f"{path}.{name}")
@@ -284,7 +313,7 @@ def _unknown_id(item: JsonObject, *, path: str) -> str | None:
     return None if given is None else str(conform(given, to=TEXT, path=f"{path}.id"))
 
 
-def _stored(item: JsonObject, *, name: str, new_id: NewId, path: str) -> JsonObject:
+def _stored_item(item: JsonObject, *, name: str, new_id: NewId, path: str) -> JsonObject:
     fields = {key: value for key, value in item.items() if key not in {"id", "type"}}
     if name == "message":
         item_type, fields = _message(fields, path=path)
@@ -311,7 +340,7 @@ def _message(fields: JsonObject, *, path: str) -> tuple[ItemType, JsonObject]:
 def _given_id(item: JsonObject, *, item_type: ItemType, path: str) -> str | None:
     value = item.get("id")
     if value is not None:
-        return well_formed_id(value, prefix=item_type.prefix, path=path)
+        return check_id(value, prefix=item_type.prefix, path=path)
     if item_type.id_rule is IdRule.REQUIRED:
         raise missing_parameter(path)
     if item_type.id_rule is IdRule.REQUIRED_UNLESS_ENCRYPTED and not item.get("encrypted_content"):
@@ -319,36 +348,10 @@ def _given_id(item: JsonObject, *, item_type: ItemType, path: str) -> str | None
     return None
 
 
-def well_formed_id(value: Any, *, prefix: str, path: str) -> str:
-    """Return the id when it has the form of the API's.
-
-    Raises:
-        ApiError: 400 when it is no string, too long, without the prefix, or has a foreign character.
-    """
-    if not isinstance(value, str):
-        raise wrong_type(value, kinds=("string",), path=path)
-    if not value:
-        raise empty_string(path)
-    if len(value) > MAX_ID_LENGTH:
-        raise string_too_long(path, maximum=MAX_ID_LENGTH, length=len(value))
-    if not value.startswith(prefix):
-        raise invalid_id(path, value=value, expectation=f"begins with '{prefix}'")
-    if not _ID_CHARACTERS.match(value):
-        raise _foreign_characters(value, path=path)
-    return value
-
-
-def _foreign_characters(value: str, *, path: str) -> ApiError:
-    expectation = (
-        "contains letters, numbers, underscores, or dashes, but this value contained additional characters"
-    )
-    return invalid_id(path, value=value, expectation=expectation)
-
-
 def shown_item(item: JsonObject, *, include: frozenset[str]) -> JsonObject:
-    """Return the item as it is answered.
+    """Return the item as a response shows it.
 
-    What no `include` opens is left out, or empty where the schema requires it.
+    Fields that need an `include` are left out, or are empty if the schema requires them.
     """
     hide = _HIDERS.get(item["type"])
     return hide(item, include) if hide is not None else item

@@ -1,4 +1,8 @@
-"""What items of a request must look like, and how they are stored."""
+"""The schema of the items in a request: which fields each type has, and how they are stored.
+
+It is written by hand because the API's errors carry the path of the field, `items[0].content[1].text` for
+example, which validation libraries report in other forms.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from openai_sessions.emulator._errors import (
     invalid_choice,
     invalid_type,
     missing_parameter,
-    string_too_long,
+    too_long,
     unknown_parameter,
 )
 
@@ -22,37 +26,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-_KINDS: tuple[tuple[type, str], ...] = (
-    (bool, "boolean"),
-    (int, "integer"),
-    (float, "number"),
-    (str, "string"),
-    (list, "array"),
-    (dict, "object"),
-)
-
-_ARTICLED = {
-    "boolean": "a boolean",
-    "integer": "an integer",
-    "number": "a decimal",
-    "string": "a string",
-    "array": "an array",
-    "object": "an object",
-    "null": "null",
-}
-
-
 class Null(Enum):
-    """What a null given for a field means."""
+    """How a null in a field is treated."""
 
-    REFUSED = "refused"  # the request schema knows no null here
-    KEPT = "kept"  # listed items may say null, so it is stored
-    ABSENT = "absent"  # listed items may not: as if the field had not been sent
+    REFUSED = "refused"  # not nullable in the schema of requests
+    KEPT = "kept"  # nullable in listed items too, so it is stored
+    ABSENT = "absent"  # not nullable in listed items, so it is dropped
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One JSON value: its kinds, and what the kinds hold. Without a shape an object is free-form."""
+    """The schema of one JSON value. An object without `shape` or `variants` is free-form."""
 
     kinds: tuple[str, ...]
     null: Null = Null.REFUSED
@@ -64,39 +48,28 @@ class Value:
     variants: Mapping[str, Shape] | None = None
 
     def nullable(self, *, null: Null = Null.KEPT) -> Value:
-        """Return the same value, for which null is `null`."""
+        """Return a copy that accepts null."""
         return replace(self, null=null)
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """An object with known fields; `defaults` complete the stored object."""
+    """The schema of an object with known fields; missing ones are stored as their `defaults`."""
 
     required: Mapping[str, Value] = field(default_factory=dict)
     optional: Mapping[str, Value] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def field_value(self, name: str) -> Value | None:
-        """Return what the field `name` must be, None where there is no such field."""
+        """Return the schema of a field, or None if the field is unknown."""
         return self.required.get(name) or self.optional.get(name)
 
 
-def kind_of(value: Any) -> str:
-    """Return the JSON type of a parsed value."""
-    return next((kind for python_type, kind in _KINDS if isinstance(value, python_type)), "null")
-
-
-def wrong_type(value: Any, *, kinds: tuple[str, ...], path: str) -> ApiError:
-    """Return the error for `value`, which is of none of the `kinds`."""
-    expected = " or ".join(_ARTICLED[kind] for kind in kinds)
-    return invalid_type(path, expected=expected, actual=_ARTICLED[kind_of(value)])
-
-
 def conform(value: Any, *, to: Value, path: str) -> Any:
-    """Check `value` and return it as it is stored.
+    """Validate a value and return its stored form.
 
     Raises:
-        ApiError: 400 naming the field, from `path` on, that does not fit.
+        ApiError: 400 with the path of the first invalid field, which starts with `path`.
     """
     kind = kind_of(value)
     if kind not in to.kinds and not (kind == "integer" and "number" in to.kinds):
@@ -118,25 +91,29 @@ def _check_string(value: str, *, to: Value, path: str) -> None:
     if not to.may_be_empty and not value:
         raise empty_string(path)
     if to.max_length is not None and len(value) > to.max_length:
-        raise string_too_long(path, maximum=to.max_length, length=len(value))
+        raise too_long(path, "string", maximum=to.max_length, length=len(value))
 
 
 def _variant(value: JsonObject, *, variants: Mapping[str, Shape], path: str) -> Shape:
     name = value.get("type")
     if name is None:
         raise missing_parameter(f"{path}.type")
-    choices = Value(("string",), choices=tuple(variants))
-    return variants[conform(name, to=choices, path=f"{path}.type")]
+    return variants[conform(name, to=one_of(*variants), path=f"{path}.type")]
 
 
 def conform_object(value: JsonObject, *, to: Shape, path: str) -> JsonObject:
-    """Check the fields of an object (`type`, which chose the shape, aside) and return it as it is stored.
+    """Validate the fields of an object and return its stored form.
 
-    Its fields come in the order of the API: `type`, those with defaults, the other required ones, the rest.
-    The path of the body of a request is empty.
+    `type` is not validated: it selected the shape. Fields are stored in the API's order: `type`, fields with
+    defaults, other required fields, the rest.
+
+    Args:
+        value: The object.
+        to: Its schema.
+        path: Its path in the request; empty for the body itself.
 
     Raises:
-        ApiError: 400 for an unknown field, a refused null, a missing or an ill-typed field.
+        ApiError: 400 for an unknown, missing, null or wrongly typed field.
     """
     stored = {
         name: _conform_field(name, each, to=to, path=_inside(path, name))
@@ -173,26 +150,65 @@ def _conform_field(name: str, value: Any, *, to: Shape, path: str) -> Any:
     raise unknown_parameter(path)
 
 
+def kind_of(value: Any) -> str:
+    """Return the JSON type of a parsed value."""
+    return next((kind for python_type, kind in _KINDS if isinstance(value, python_type)), "null")
+
+
+def wrong_type(value: Any, *, kinds: tuple[str, ...], path: str) -> ApiError:
+    """Return the 400 for a value of another JSON type than `kinds`."""
+    expected = " or ".join(_ARTICLED[kind] for kind in kinds)
+    return invalid_type(path, expected=expected, actual=_ARTICLED[kind_of(value)])
+
+
+_KINDS: tuple[tuple[type, str], ...] = (
+    (bool, "boolean"),
+    (int, "integer"),
+    (float, "number"),
+    (str, "string"),
+    (list, "array"),
+    (dict, "object"),
+)
+
+_ARTICLED = {
+    "boolean": "a boolean",
+    "integer": "an integer",
+    "number": "a decimal",
+    "string": "a string",
+    "array": "an array",
+    "object": "an object",
+    "null": "null",
+}
+
+
 class IdRule(Enum):
-    """Whether an item must bring its id."""
+    """Whether an item must include its id."""
 
     REQUIRED = "required"
     OPTIONAL = "optional"
-    REQUIRED_UNLESS_ENCRYPTED = "required unless encrypted_content is there"
+    REQUIRED_UNLESS_ENCRYPTED = "required without encrypted_content"
 
 
 @dataclass(frozen=True, slots=True)
 class ItemType:
-    """One type of item, as a request may give it."""
+    """A type of item in a request: the prefix of its ids, and its fields."""
 
     prefix: str
     shape: Shape
     id_rule: IdRule = IdRule.OPTIONAL
 
 
-def item_status(*others: str) -> Value:
-    """Return a status: in progress, completed, or one of the others."""
-    return Value(("string",), choices=("in_progress", "completed", *others))
+def one_of(*choices: str) -> Value:
+    """Return the schema of a string with these choices."""
+    return Value(("string",), choices=choices)
+
+
+def _status(*others: str) -> Value:
+    return one_of("in_progress", "completed", *others)
+
+
+def _array_of(variants: Mapping[str, Shape]) -> Value:
+    return Value(("array",), elements=Value(("object",), variants=variants))
 
 
 TEXT = Value(("string",))
@@ -201,7 +217,7 @@ CALL_ID = Value(("string",), max_length=64, may_be_empty=False)
 
 FLAG = Value(("boolean",))
 
-INTEGER_OR_NULL = Value(("integer",), null=Null.KEPT)
+INTEGER = Value(("integer",))
 
 FREE_OBJECT = Value(("object",))
 
@@ -209,15 +225,15 @@ FREE_ARRAY = Value(("array",))
 
 TEXTS = Value(("array",), elements=TEXT)
 
-STATUS = item_status("incomplete")
+STATUS = _status("incomplete")
 
-PHASE = Value(("string",), null=Null.KEPT, choices=("commentary", "final_answer"))
+PHASE = one_of("commentary", "final_answer").nullable()
 
 COMPLETED = {"status": "completed"}
 
 _BREAKPOINT = {"prompt_cache_breakpoint": FREE_OBJECT.nullable(null=Null.ABSENT)}
 
-_DETAIL = Value(("string",), null=Null.ABSENT, choices=("low", "high", "auto", "original"))
+_DETAIL = one_of("low", "high", "auto", "original").nullable(null=Null.ABSENT)
 
 _FILE_TEXTS = dict.fromkeys(("filename", "file_data", "file_url"), TEXT.nullable(null=Null.ABSENT))
 
@@ -231,7 +247,7 @@ INPUT_PARTS: Mapping[str, Shape] = {
         optional={
             "file_id": TEXT.nullable(),
             **_FILE_TEXTS,
-            "detail": Value(("string",), choices=("auto", "low", "high")),
+            "detail": one_of("auto", "low", "high"),
             **_BREAKPOINT,
         },
     ),
@@ -248,9 +264,8 @@ OUTPUT_PARTS: Mapping[str, Shape] = {
 
 
 def _message(parts: Mapping[str, Shape]) -> ItemType:
-    content = Value(("array",), elements=Value(("object",), variants=parts))
     shape = Shape(
-        required={"content": content, "role": TEXT},
+        required={"content": _array_of(parts), "role": TEXT},
         optional={"status": STATUS, "phase": PHASE},
         defaults=COMPLETED,
     )
@@ -271,7 +286,7 @@ _SCREENSHOT = {"computer_screenshot": Shape(optional={"image_url": TEXT, "file_i
 
 _SHELL_ACTION = Shape(
     required={"commands": TEXTS},
-    optional={"timeout_ms": INTEGER_OR_NULL, "max_output_length": INTEGER_OR_NULL},
+    optional={"timeout_ms": INTEGER.nullable(), "max_output_length": INTEGER.nullable()},
     defaults={"timeout_ms": None, "max_output_length": None},
 )
 
@@ -294,7 +309,7 @@ _IMAGE_FACTS = {
 
 _SEARCHED = {
     "call_id": CALL_ID.nullable(),
-    "execution": Value(("string",), choices=("server", "client")),
+    "execution": one_of("server", "client"),
     "status": STATUS,
 }
 
@@ -302,7 +317,7 @@ _SEARCH_DEFAULTS = {"call_id": None, "execution": "server", **COMPLETED}
 
 
 def _text_parts(name: str) -> Value:
-    return Value(("array",), elements=Value(("object",), variants={name: Shape(required={"text": TEXT})}))
+    return _array_of({name: Shape(required={"text": TEXT})})
 
 
 _FUNCTIONS = {
@@ -344,14 +359,14 @@ _HOSTED_TOOLS = {
     "file_search_call": ItemType(
         "fs",
         Shape(
-            required={"status": item_status("searching", "incomplete", "failed"), "queries": TEXTS},
+            required={"status": _status("searching", "incomplete", "failed"), "queries": TEXTS},
             optional={"results": FREE_ARRAY.nullable()},
         ),
         IdRule.REQUIRED,
     ),
     "web_search_call": ItemType(
         "ws",
-        Shape(required={"status": item_status("searching", "failed"), "action": FREE_OBJECT}),
+        Shape(required={"status": _status("searching", "failed"), "action": FREE_OBJECT}),
         IdRule.REQUIRED,
     ),
     "computer_call": ItemType(
@@ -377,7 +392,7 @@ _HOSTED_TOOLS = {
         "ci",
         Shape(
             required={
-                "status": item_status("incomplete", "interpreting", "failed"),
+                "status": _status("incomplete", "interpreting", "failed"),
                 "container_id": TEXT,
                 "code": TEXT.nullable(),
                 "outputs": FREE_ARRAY.nullable(),
@@ -388,7 +403,7 @@ _HOSTED_TOOLS = {
     "image_generation_call": ItemType(
         "ig",
         Shape(
-            required={"status": item_status("generating", "failed"), "result": TEXT.nullable()},
+            required={"status": _status("generating", "failed"), "result": TEXT.nullable()},
             optional=_IMAGE_FACTS,
         ),
         IdRule.REQUIRED,
@@ -421,7 +436,7 @@ _SHELLS = {
                 "call_id": CALL_ID,
                 "output": Value(("array",), elements=Value(("object",), shape=_SHELL_OUTPUT)),
             },
-            optional={"caller": _CALLER, "status": STATUS, "max_output_length": INTEGER_OR_NULL},
+            optional={"caller": _CALLER, "status": STATUS, "max_output_length": INTEGER.nullable()},
             defaults={"max_output_length": None, **COMPLETED},
         ),
     ),
@@ -430,7 +445,7 @@ _SHELLS = {
         Shape(
             required={
                 "call_id": CALL_ID,
-                "status": item_status(),
+                "status": _status(),
                 "operation": Value(("object",), variants=_PATCH),
             },
             optional={"caller": _CALLER},
@@ -439,7 +454,7 @@ _SHELLS = {
     "apply_patch_call_output": ItemType(
         "apco",
         Shape(
-            required={"call_id": CALL_ID, "status": Value(("string",), choices=("completed", "failed"))},
+            required={"call_id": CALL_ID, "status": one_of("completed", "failed")},
             optional={"caller": _CALLER, "output": TEXT.nullable()},
         ),
     ),
@@ -468,7 +483,7 @@ _MCP = {
             optional={
                 "output": TEXT.nullable(),
                 "error": Value(("object", "string"), null=Null.KEPT),
-                "status": item_status("incomplete", "calling", "failed"),
+                "status": _status("incomplete", "calling", "failed"),
                 "approval_request_id": TEXT.nullable(),
             },
         ),
@@ -496,9 +511,7 @@ _CONTEXT = {
     "tool_search_output": ItemType(
         "tso", Shape(required={"tools": FREE_ARRAY}, optional=_SEARCHED, defaults=_SEARCH_DEFAULTS)
     ),
-    "additional_tools": ItemType(
-        "at", Shape(required={"role": Value(("string",), choices=("developer",)), "tools": FREE_ARRAY})
-    ),
+    "additional_tools": ItemType("at", Shape(required={"role": one_of("developer"), "tools": FREE_ARRAY})),
     "configuration_update": ItemType(
         "cfu", Shape(optional={"reasoning": FREE_OBJECT.nullable(), "text": FREE_OBJECT.nullable()})
     ),
@@ -511,7 +524,7 @@ _CONTEXT = {
             required={
                 "call_id": CALL_ID,
                 "result": TEXT,
-                "status": Value(("string",), choices=("completed", "incomplete")),
+                "status": one_of("completed", "incomplete"),
             },
         ),
         IdRule.REQUIRED,
@@ -521,7 +534,7 @@ _CONTEXT = {
 ITEM_TYPES: Mapping[str, ItemType] = MappingProxyType(
     {**_FUNCTIONS, **_HOSTED_TOOLS, **_SHELLS, **_MCP, **_CONTEXT}
 )
-"""Every type that can be created, messages aside."""
+"""Every type that can be created, except messages."""
 
 NOTHING_ADDED = ("item_reference", "compaction_trigger")
-"""Types that a request may hold and that store nothing themselves."""
+"""Types that a request may contain but that are not stored."""

@@ -1,4 +1,7 @@
-"""Keys, of which only digests are kept: a digest is the owner of the conversations made with its key."""
+"""The SQLite database: `Store` serves the operations, `Contents` shows the rows, `store_seeds` adds rows.
+
+A conversation belongs to the key that created it. The database contains only a digest of the key, the owner.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,36 +21,28 @@ from openai_sessions.emulator._errors import (
     ApiError,
     JsonObject,
     conversation_locked,
-    conversation_not_found,
     duplicate_item,
-    item_not_found,
-    missing_parameter,
+    not_found,
 )
 from openai_sessions.emulator._items import (
     Addition,
+    PageRequest,
+    check_array,
+    check_id,
     check_metadata,
     check_range,
     new_id,
     prepare_items,
-    well_formed_id,
 )
-from openai_sessions.emulator._schema import Value, conform, wrong_type
+from openai_sessions.emulator._schema import INTEGER, conform
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
-    from openai_sessions.emulator._items import Addition, PageRequest
-
 
 EVERY_KEY = ""
-"""The owner of conversations that every key sees: those an emulator began with."""
-
-
-def owner_of(api_key: str) -> str:
-    """Return the owner that the conversations of a bearer key are kept under."""
-    return hashlib.sha256(api_key.encode()).hexdigest()
-
+"""The owner of seeded conversations, which every key sees."""
 
 BUSY_SECONDS = 0.2
 """How long a write waits for another process's write to the same file before it is answered with a 400."""
@@ -70,9 +65,14 @@ CREATE TABLE IF NOT EXISTS items (
 """
 
 
+def owner_of(api_key: str) -> str:
+    """Return the digest of a bearer key."""
+    return hashlib.sha256(api_key.encode()).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """One conversation; `created_at` in seconds since the epoch."""
+    """A conversation; `created_at` is in Unix seconds."""
 
     id: str
     created_at: int
@@ -90,7 +90,7 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Items of a list, in the order asked for, and whether more follow."""
+    """A page of a list: items in the requested order, and whether more follow."""
 
     items: tuple[JsonObject, ...]
     has_more: bool
@@ -98,17 +98,17 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """What a write did to the items of a conversation; a row is a position and a body."""
+    """The items that a write added, by id, and removed, as rows of position and body."""
 
     added: frozenset[str] = frozenset()
     removed: tuple[tuple[int, str], ...] = ()
 
 
 class Store:
-    """Keep the conversations of all keys; `owner` is a digest of the key that asks.
+    """The conversations of all keys; each operation takes the `owner`, the digest of the request's key.
 
-    Every operation may be called from any thread. A conversation that is unknown, deleted or another owner's
-    raises the 404 of the API.
+    Operations may be called from any thread. A conversation that is unknown, deleted or owned by another key
+    raises the API's 404.
     """
 
     def __init__(self, database: str | os.PathLike[str]) -> None:
@@ -119,7 +119,7 @@ class Store:
         self._locked: Counter[str] = Counter()
         self._last_changes: dict[str, _Change] = {}
         try:
-            # With a write-ahead log, reads are never kept waiting by another process's write.
+            # With a write-ahead log, reads do not wait for another process's write.
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.executescript(_SCHEMA)
         except sqlite3.Error:
@@ -127,13 +127,13 @@ class Store:
             raise
 
     def close(self) -> None:
-        """Close the database; closing twice is no error."""
+        """Close the database; closing it again does nothing."""
         with self._mutex:
             self._connection.close()
 
     @contextmanager
     def locked(self, conversation_id: str) -> Iterator[None]:
-        """Refuse every write to the conversation inside the block, as if another writer held it."""
+        """Refuse writes to the conversation inside the block, as if another writer had locked it."""
         with self._mutex:
             self._locked[conversation_id] += 1
         try:
@@ -157,7 +157,7 @@ class Store:
             return self._find(conversation_id, owner)
 
     def replace_metadata(self, conversation_id: str, *, owner: str, metadata: dict[str, str]) -> Conversation:
-        """Replace the metadata of the conversation, and return it."""
+        """Replace the metadata of the conversation, and return the conversation."""
         with self.writing(conversation_id):
             self._find(conversation_id, owner)
             self._connection.execute(
@@ -167,27 +167,35 @@ class Store:
             return self._find(conversation_id, owner)
 
     def delete(self, conversation_id: str, *, owner: str) -> None:
-        """Make the conversation unreachable; its items stay in the file."""
+        """Make the conversation unreachable; its items remain in the database."""
         with self.writing(conversation_id):
             self._find(conversation_id, owner)
             self._connection.execute("UPDATE conversations SET deleted = 1 WHERE id = ?", (conversation_id,))
             self._last_changes[conversation_id] = _Change()
 
     def add(self, conversation_id: str, *, owner: str, addition: Addition) -> None:
-        """Append the items, all or none.
+        """Append all of the items, or none.
 
         Raises:
-            ApiError: 400 for an id that the conversation holds already, 404 for an unknown referenced item.
+            ApiError: 400 for an id that is already in the conversation, 404 for an unknown referenced item.
         """
         with self.writing(conversation_id):
             self._find(conversation_id, owner)
             self.append(conversation_id, addition)
 
+    def append(self, conversation_id: str, addition: Addition) -> None:
+        """Append the items to an existing conversation; the caller is inside `writing`."""
+        for item_id in addition.referenced:
+            self._position(conversation_id, item_id)
+        for item in addition.items:
+            self._insert(conversation_id, item)
+        self._last_changes[conversation_id] = _Change(added=frozenset(item["id"] for item in addition.items))
+
     def page(self, conversation_id: str, *, owner: str, request: PageRequest) -> Page:
-        """Return the page asked for.
+        """Return a page of items.
 
         Raises:
-            ApiError: 404 for a cursor that is no item of the conversation, or no longer.
+            ApiError: 404 for a cursor that is not an item of the conversation.
         """
         direction, beyond = ("ASC", ">") if request.ascending else ("DESC", "<")
         with self._mutex:
@@ -202,10 +210,10 @@ class Store:
         return Page(items, has_more=len(rows) > request.limit)
 
     def stale_page(self, conversation_id: str, *, owner: str, request: PageRequest) -> Page:
-        """Return the page as it was before the last write made here; a deletion counts as a write.
+        """Return the page as it was before the last write by this emulator; a deletion is a write too.
 
         Raises:
-            ApiError: 404 for a cursor that was no item of the conversation at that time.
+            ApiError: 404 for a cursor that was not an item of the conversation then.
         """
         with self._mutex:
             self._find(conversation_id, owner, or_deleted=True)
@@ -213,20 +221,18 @@ class Store:
                 "SELECT position, body FROM items WHERE conversation_id = ?", (conversation_id,)
             ).fetchall()
             change = self._last_changes.get(conversation_id, _Change())
-        rows = sorted([*rows, *change.removed], reverse=not request.ascending)
-        items = [item for _, body in rows if (item := json.loads(body))["id"] not in change.added]
-        start = 0 if request.after is None else _index_after(request.after, items)
-        return Page(tuple(items[start:][: request.limit]), has_more=len(items) > start + request.limit)
+        items = [json.loads(body) for _, body in sorted([*rows, *change.removed])]
+        return page_of([item for item in items if item["id"] not in change.added], request)
 
     def item(self, conversation_id: str, item_id: str, *, owner: str) -> JsonObject:
-        """Return one item; an unknown one raises the 404 of the API."""
+        """Return an item; an unknown one raises the API's 404."""
         with self._mutex:
             self._find(conversation_id, owner)
             item: JsonObject = json.loads(self._body(self._position(conversation_id, item_id)))
         return item
 
     def delete_item(self, conversation_id: str, item_id: str, *, owner: str) -> Conversation:
-        """Remove one item and return the conversation; an unknown item raises the 404 of the API."""
+        """Delete an item and return its conversation; an unknown item raises the API's 404."""
         with self.writing(conversation_id):
             conversation = self._find(conversation_id, owner)
             position = self._position(conversation_id, item_id)
@@ -236,30 +242,16 @@ class Store:
 
     @contextmanager
     def exclusive(self) -> Iterator[sqlite3.Connection]:
-        """Hold the database inside the block: every other operation waits."""
+        """Use the connection inside the block; all other operations wait."""
         with self._mutex:
             yield self._connection
 
     @contextmanager
-    def writing(self, conversation_id: str | None) -> Iterator[sqlite3.Connection]:
-        """Do all inside the block or nothing; 400 when another writer holds the conversation, if any."""
-        with self._mutex, ExitStack() as stack:
-            if conversation_id is not None and self._locked[conversation_id]:
-                raise conversation_locked()
-            try:
-                connection = stack.enter_context(self.transaction())
-            except sqlite3.OperationalError as error:
-                if "locked" in str(error):
-                    raise conversation_locked() from error
-                raise
-            yield connection
-
-    @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Do all inside the block or nothing.
+        """Commit the block as one transaction; roll back if it raises.
 
         Raises:
-            sqlite3.OperationalError: On entering, while another process writes for longer than a moment.
+            sqlite3.OperationalError: On entering, if another process's write exceeds `BUSY_SECONDS`.
         """
         with self.exclusive() as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -271,6 +263,25 @@ class Store:
                     connection.execute("ROLLBACK")
                 raise
 
+    @contextmanager
+    def writing(self, conversation_id: str | None) -> Iterator[sqlite3.Connection]:
+        """Run the block as a transaction on the conversation; None for one on no conversation.
+
+        Raises:
+            ApiError: On entering, 400 if another writer has locked the conversation, or another process's
+                write takes longer than `BUSY_SECONDS`.
+        """
+        with self._mutex, ExitStack() as stack:
+            if conversation_id is not None and self._locked[conversation_id]:
+                raise conversation_locked()
+            try:
+                connection = stack.enter_context(self.transaction())
+            except sqlite3.OperationalError as error:
+                if "locked" in str(error):
+                    raise conversation_locked() from error
+                raise
+            yield connection
+
     def _find(self, conversation_id: str, owner: str, *, or_deleted: bool = False) -> Conversation:
         row = self._connection.execute(
             "SELECT created_at, metadata FROM conversations"
@@ -278,7 +289,7 @@ class Store:
             (conversation_id, owner, EVERY_KEY, or_deleted),
         ).fetchone()
         if row is None:
-            raise conversation_not_found(conversation_id)
+            raise not_found("Conversation", conversation_id)
         created_at, metadata = row
         return Conversation(conversation_id, created_at, json.loads(metadata))
 
@@ -287,7 +298,7 @@ class Store:
             "SELECT position FROM items WHERE conversation_id = ? AND id = ?", (conversation_id, item_id)
         ).fetchone()
         if row is None:
-            raise item_not_found(item_id)
+            raise not_found("Item", item_id)
         position: int = row[0]
         return position
 
@@ -296,14 +307,6 @@ class Store:
             "SELECT body FROM items WHERE position = ?", (position,)
         ).fetchone()
         return str(body)
-
-    def append(self, conversation_id: str, addition: Addition) -> None:
-        """Append the items, inside `writing`, to a conversation that is there."""
-        for item_id in addition.referenced:
-            self._position(conversation_id, item_id)
-        for item in addition.items:
-            self._insert(conversation_id, item)
-        self._last_changes[conversation_id] = _Change(added=frozenset(item["id"] for item in addition.items))
 
     def _insert(self, conversation_id: str, item: JsonObject) -> None:
         try:
@@ -315,22 +318,31 @@ class Store:
             raise duplicate_item(item["id"]) from error
 
 
-def _index_after(item_id: str, items: list[JsonObject]) -> int:
-    for index, item in enumerate(items):
-        if item["id"] == item_id:
-            return index + 1
-    raise item_not_found(item_id)
+def page_of(items: Sequence[JsonObject], request: PageRequest) -> Page:
+    """Return a page of items given oldest first.
+
+    Raises:
+        ApiError: 404 for a cursor that is not one of the items.
+    """
+    ordered = list(items) if request.ascending else list(reversed(items))
+    start = 0
+    if request.after is not None:
+        ids = [item["id"] for item in ordered]
+        if request.after not in ids:
+            raise not_found("Item", request.after)
+        start = ids.index(request.after) + 1
+    return Page(tuple(ordered[start:][: request.limit]), has_more=len(ordered) > start + request.limit)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredConversation:
-    """One conversation that an emulator holds.
+    """A conversation in an emulator's database.
 
     Attributes:
         id: Its id.
-        created_at: When it was created, in seconds since the epoch.
+        created_at: When it was created (Unix seconds).
         metadata: Its metadata.
-        item_count: How many items it has.
+        item_count: The number of its items.
         first_position: The `position` of its first item; None without items.
     """
 
@@ -343,12 +355,12 @@ class StoredConversation:
 
 @dataclass(frozen=True, slots=True)
 class StoredItem:
-    """One item that an emulator holds.
+    """An item in an emulator's database.
 
     Attributes:
-        position: A number that is larger than that of every item added before, to whichever conversation,
-            and is never given again.
-        json: The item as it is stored, every field that an `include` opens among them.
+        position: A number greater than that of every item added before, to any conversation. Numbers are not
+            reused.
+        json: The item as it is stored, with every field that an `include` opens.
     """
 
     position: int
@@ -356,13 +368,13 @@ class StoredItem:
 
 
 class Contents:
-    """Look into a store: all that it holds, or, with an `api_key`, what that key sees."""
+    """Read access to an emulator's database: everything, or what one key sees."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def version(self) -> str:
-        """Return a text that is another one once anything may have changed, by whichever process."""
+        """Return a string that changes whenever the database may have changed, in any process."""
         with self._store.exclusive() as connection:
             (by_others,) = connection.execute("PRAGMA data_version").fetchone()
             return f"{by_others}-{connection.total_changes}"
@@ -370,7 +382,7 @@ class Contents:
     def conversations(
         self, *, api_key: str | None = None, limit: int | None = None
     ) -> tuple[StoredConversation, ...]:
-        """Return the conversations, newest first, at most `limit` of them."""
+        """Return the conversations, newest first, at most `limit` of them; with `api_key`, those it sees."""
         owner = None if api_key is None else owner_of(api_key)
         with self._store.exclusive() as connection:
             rows = connection.execute(
@@ -387,7 +399,7 @@ class Contents:
         )
 
     def has_conversation(self, conversation_id: str, *, api_key: str | None = None) -> bool:
-        """Tell whether the conversation is there."""
+        """Return whether the conversation exists; with `api_key`, whether that key sees it."""
         owner = None if api_key is None else owner_of(api_key)
         with self._store.exclusive() as connection:
             row = connection.execute(
@@ -399,13 +411,13 @@ class Contents:
     def items(
         self, conversation_id: str, *, after: int = 0, max_items: int = -1, max_characters: int | None = None
     ) -> tuple[StoredItem, ...]:
-        """Return items of a conversation, oldest first.
+        """Return items of a conversation, oldest first; none for an unknown conversation.
 
         Args:
-            conversation_id: The conversation; one that is not there has no items.
-            after: Only those with a larger position.
-            max_items: At most so many; -1 for all.
-            max_characters: No more once they have so many characters of JSON in all, but at least one.
+            conversation_id: The conversation.
+            after: Return only items with a greater position.
+            max_items: The maximum number of items; -1 for all.
+            max_characters: Stop after the item with which the JSON reaches this many characters in all.
         """
         with self._store.exclusive() as connection:
             rows = connection.execute(
@@ -416,7 +428,7 @@ class Contents:
             return tuple(_until(rows, max_characters))
 
     def positions(self, conversation_id: str, *, to: int) -> tuple[int, ...]:
-        """Return the positions of a conversation's items, none larger than `to`, in order."""
+        """Return the positions of a conversation's items up to and including `to`, in order."""
         with self._store.exclusive() as connection:
             rows = connection.execute(
                 "SELECT position FROM items WHERE conversation_id = ? AND position <= ? ORDER BY position",
@@ -434,36 +446,28 @@ def _until(rows: Iterator[tuple[int, str]], max_characters: int | None) -> Itera
             return
 
 
-_FIELDS = ("id", "created_at", "metadata", "items")
-
-_SECOND = Value(("integer",))
-
-_LAST_SECOND = 0xFFFFFFFF
-"""The last one that the 8 digits of an id can tell."""
-
-
 class InvalidSeedError(ValueError):
-    """Tell that a conversation cannot be held as it is given.
+    """A conversation passed to `Emulator.seed` is invalid.
 
     Attributes:
-        index: Which of the conversations it is, counted from 0.
-        reason: What is wrong with it, naming the field.
+        index: The index of the conversation, from 0.
+        reason: What is wrong, with the field.
     """
 
     def __init__(self, *, index: int, reason: str) -> None:
-        super().__init__(f"Conversation {index} cannot be held: {reason}")
+        super().__init__(f"Conversation {index} is invalid: {reason}")
         self.index = index
         self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
 class SeedResult:
-    """What became of the conversations given.
+    """The result of `Emulator.seed`.
 
     Attributes:
-        conversations: How many were stored.
-        items: How many items these have.
-        known: How many were not, because the database had them before.
+        conversations: The number of conversations stored.
+        items: The number of their items.
+        known: The number of conversations skipped, because the database already had them.
     """
 
     conversations: int = 0
@@ -471,90 +475,79 @@ class SeedResult:
     known: int = 0
 
 
-class Seeding:
-    """Store conversations for every key, all in one transaction; how is told by `Emulator.seed`."""
-
-    def __init__(self, store: Store, *, accept_unknown_types: bool) -> None:
-        self._store = store
-        self._accept_unknown_types = accept_unknown_types
-
-    def run(self, conversations: Iterable[Mapping[str, Any]]) -> SeedResult:
-        """Store the conversations, or none of them."""
-        with self._store.transaction() as connection:
-            return self._store_all(conversations, connection)
-
-    def _store_all(
-        self, conversations: Iterable[Mapping[str, Any]], connection: sqlite3.Connection
-    ) -> SeedResult:
-        given: set[str] = set()
-        unnamed: Counter[str] = Counter()
-        stored = items = 0
+def store_seeds(
+    store: Store, conversations: Iterable[Mapping[str, Any]], *, accept_unknown_types: bool
+) -> SeedResult:
+    """Store conversations for every key in one transaction, as `Emulator.seed` documents."""
+    given: set[str] = set()
+    unnamed: Counter[str] = Counter()
+    stored = items = 0
+    with store.transaction() as connection:
         for index, fields in enumerate(conversations):
             try:
-                conversation, addition = self._prepare(fields, unnamed)
+                conversation, addition = _checked_seed(
+                    fields, unnamed, accept_unknown_types=accept_unknown_types
+                )
                 if conversation.id in given:
                     reason = f"the id {conversation.id!r} is already used by an earlier conversation."
                     raise InvalidSeedError(index=index, reason=reason)
                 given.add(conversation.id)
-                if _insert(conversation, addition, connection):
+                if _insert_seed(conversation, addition, connection):
                     stored, items = stored + 1, items + len(addition.items)
             except ApiError as error:
                 raise InvalidSeedError(index=index, reason=_reason(error)) from error
-        return SeedResult(stored, items, len(given) - stored)
-
-    def _prepare(self, fields: Mapping[str, Any], unnamed: Counter[str]) -> tuple[Conversation, Addition]:
-        for name in fields:
-            if name not in _FIELDS:
-                raise ApiError(f"Unknown field '{name}'. The fields are {', '.join(_FIELDS)}.")
-        if "items" not in fields:
-            raise missing_parameter("items")
-        if not isinstance(fields["items"], list):
-            raise wrong_type(fields["items"], kinds=("array",), path="items")
-        second = _second(fields.get("created_at"))
-        addition = prepare_items(
-            fields["items"],
-            new_id=partial(new_id, second=second),
-            accept_unknown_types=self._accept_unknown_types,
-        )
-        if fields.get("id") is None:
-            conversation_id = _id_from(fields, unnamed)
-        else:
-            conversation_id = well_formed_id(fields["id"], prefix="conv_", path="id")
-        return Conversation(conversation_id, second, check_metadata(fields.get("metadata"))), addition
+    return SeedResult(stored, items, len(given) - stored)
 
 
-def _reason(error: ApiError) -> str:
-    """Return the message of an error, which does not always name the field."""
-    if error.param is None or error.param in error.message:
-        return error.message
-    return f"{error.message} It stands at '{error.param}'."
+_FIELDS = ("id", "created_at", "metadata", "items")
+
+_LAST_SECOND = 0xFFFFFFFF
+"""The last second that the 8 hex digits of an id can express."""
+
+
+def _checked_seed(
+    fields: Mapping[str, Any], unnamed: Counter[str], *, accept_unknown_types: bool
+) -> tuple[Conversation, Addition]:
+    for name in fields:
+        if name not in _FIELDS:
+            raise ApiError(f"Unknown field '{name}'. The fields are {', '.join(_FIELDS)}.")
+    items = check_array(fields, "items")
+    second = _second(fields.get("created_at"))
+    addition = prepare_items(
+        items, new_id=partial(new_id, second=second), accept_unknown_types=accept_unknown_types
+    )
+    if fields.get("id") is None:
+        conversation_id = _id_from_content(fields, unnamed)
+    else:
+        conversation_id = check_id(fields["id"], prefix="conv_", path="id")
+    return Conversation(conversation_id, second, check_metadata(fields.get("metadata"))), addition
 
 
 def _second(created_at: Any) -> int:
     if created_at is None:
         return int(time.time())
-    second = int(conform(created_at, to=_SECOND, path="created_at"))
+    second = int(conform(created_at, to=INTEGER, path="created_at"))
     check_range("created_at", second, minimum=0, maximum=_LAST_SECOND)
     return second
 
 
-def _id_from(fields: Mapping[str, Any], unnamed: Counter[str]) -> str:
-    """Return an id made from the content, and from how many of the same content came before."""
+def _id_from_content(fields: Mapping[str, Any], unnamed: Counter[str]) -> str:
+    """Return an id derived from the content, and from the number of earlier seeds with the same content."""
     content = json.dumps(dict(fields), sort_keys=True)
     digest = hashlib.sha256(content.encode()).hexdigest()
     unnamed[digest] += 1
     return "conv_" + hashlib.sha256(f"{digest} {unnamed[digest]}".encode()).hexdigest()[:48]
 
 
-def _insert(conversation: Conversation, addition: Addition, connection: sqlite3.Connection) -> bool:
-    """Store a conversation; tell whether it was new to the database."""
+def _insert_seed(conversation: Conversation, addition: Addition, connection: sqlite3.Connection) -> bool:
+    """Store a conversation, and return whether it was new to the database."""
     ids = Counter(item["id"] for item in addition.items)
     for item_id, number in ids.items():
         if number > 1:
             raise duplicate_item(item_id)
     for item_id in addition.referenced:
         if item_id not in ids:
-            raise item_not_found(item_id)
+            raise not_found("Item", item_id)
     cursor = connection.execute(
         "INSERT OR IGNORE INTO conversations (id, owner, created_at, metadata) VALUES (?, ?, ?, ?)",
         (conversation.id, EVERY_KEY, conversation.created_at, json.dumps(conversation.metadata)),
@@ -566,3 +559,9 @@ def _insert(conversation: Conversation, addition: Addition, connection: sqlite3.
         ((conversation.id, item["id"], json.dumps(item)) for item in addition.items),
     )
     return True
+
+
+def _reason(error: ApiError) -> str:
+    if error.param is None or error.param in error.message:
+        return error.message
+    return f"{error.message} The field is '{error.param}'."

@@ -113,7 +113,7 @@ def test_demo_live_keeps_a_key_that_the_service_repeats_out_of_its_error():
         finished = run_here("demo", "--live", OPENAI_API_KEY=API_KEY, OPENAI_BASE_URL=base_url)
     assert finished.returncode == 1
     assert finished.stderr == (
-        "The demonstration failed. 400: The reply that was scripted for this request failed: "
+        "The demonstration failed. 400: The reply scripted for this request failed: "
         "ValueError: not with sk-..., thank you\n"
     )
     assert API_KEY not in finished.stdout

@@ -129,7 +129,7 @@ MISTAKES = [
     ),
     (
         {"inject": [{"fault": {"kind": "throttled", "retry_after": -1}}]},
-        "inject[0].fault: Seconds of a fault cannot be negative.",
+        "inject[0].fault: retry_after must be at least 0 seconds, not -1.",
     ),
     (
         {"inject": [{"fault": {"kind": "late_commit", "delay": "1"}}]},

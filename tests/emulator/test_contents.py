@@ -34,7 +34,7 @@ async def test_deleted_conversation_is_held_no_more(emulator, wire):
     conversation_id = await wire.new_conversation(user("one"))
     await wire.delete(f"/conversations/{conversation_id}")
     assert emulator.conversations() == ()
-    with pytest.raises(LookupError, match=f"The emulator holds no conversation '{conversation_id}'."):
+    with pytest.raises(LookupError, match=f"The emulator has no conversation '{conversation_id}'."):
         emulator.items(conversation_id)
 
 

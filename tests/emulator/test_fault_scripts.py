@@ -3,7 +3,7 @@
 import pytest
 
 from openai_sessions.emulator import FAULT_KINDS, Emulator, Fault
-from openai_sessions.emulator._faults import OPERATION_NAMES, Chance, FaultPlan
+from openai_sessions.emulator._faults import OPERATION_NAMES, FaultPlan, RandomFaults
 
 from .wire import Wire, user
 
@@ -96,7 +96,7 @@ async def test_rate_is_a_probability(rate, expected):
 
 def test_rate_is_met():
     plan = FaultPlan()
-    plan.add(Chance(0.2, seed=0, faults=None, operations=None))
+    plan.add(RandomFaults(0.2, seed=0, faults=None, operations=None))
     drawn = [plan.draw("list_items", "conv_1") for _ in range(10_000)]
     assert 0.19 < sum(fault is not None for fault in drawn) / len(drawn) < 0.21
 
@@ -104,7 +104,7 @@ def test_rate_is_met():
 @pytest.mark.parametrize("operation", OPERATION_NAMES)
 def test_chance_draws_every_kind_that_fits_and_no_other(operation):
     plan = FaultPlan()
-    plan.add(Chance(1, seed=0, faults=None, operations=None))
+    plan.add(RandomFaults(1, seed=0, faults=None, operations=None))
     drawn = {plan.draw(operation, "conv_1").kind for _ in range(500)}
     assert {kind for kind in FAULT_KINDS if Fault(kind).fits(operation)} == drawn
 
@@ -148,9 +148,9 @@ def test_kinds_of_pages_fit_lists_only_and_commits_writes_only():
     ("arguments", "options", "message"),
     [
         (("cut",), {}, "Unknown fault kind 'cut'; the kinds are cut_before, "),
-        (("quota",), {"retry_after": 1}, "retry_after belongs to a 'throttled' fault, not to 'quota'"),
-        (("throttled",), {"retry_after": -1}, "cannot be negative"),
-        (("late_commit",), {"delay": -0.1}, "cannot be negative"),
+        (("quota",), {"retry_after": 1}, "retry_after applies to 'throttled' faults only, not to 'quota'"),
+        (("throttled",), {"retry_after": -1}, "retry_after must be at least 0 seconds, not -1"),
+        (("late_commit",), {"delay": -0.1}, "delay must be at least 0 seconds, not -0.1"),
     ],
 )
 def test_wrong_fault_is_refused(arguments, options, message):
@@ -173,7 +173,7 @@ def test_wrong_fault_is_refused(arguments, options, message):
         (
             "stall",
             {"operation": "create_conversation", "conversation_id": "conv_1"},
-            "has no id before it is created",
+            "create_conversation has no conversation_id to match",
         ),
     ],
 )

@@ -148,9 +148,12 @@ async def test_unused_replies_are_counted(emulator, wire):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"tool_choice": "required", "tools": [ADD]}, "tool_choice asks for a call"),
-        ({"tool_choice": {"type": "function", "name": "add"}, "tools": [ADD]}, "tool_choice asks for a call"),
-        ({"text": {"format": {"type": "json_object"}}}, "text.format asks for JSON"),
+        ({"tool_choice": "required", "tools": [ADD]}, "tool_choice demands a tool call"),
+        (
+            {"tool_choice": {"type": "function", "name": "add"}, "tools": [ADD]},
+            "tool_choice demands a tool call",
+        ),
+        ({"text": {"format": {"type": "json_object"}}}, "text.format demands JSON"),
     ],
 )
 async def test_default_does_not_make_up_calls_or_json(emulator, wire, options, reason):
@@ -190,17 +193,20 @@ async def test_incomplete_response_ends_in_an_incomplete_item(emulator, wire):
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        (None, "A reply is a text, an item or a list of items, not None"),
-        (1, "A reply is a text, an item or a list of items, not of the type int"),
+        (None, "A reply must be a text, an item or a list of items, not None"),
+        (1, "A reply must be a text, an item or a list of items, not int"),
         ([], "needs at least one item"),
-        (["a", 1], "Item 1 of the reply is of the type int"),
-        ({}, "The reply has the type None; a model puts out message, "),
+        (["a", 1], "Item 1 of the reply must be a text or an item, not int"),
+        ({}, "The reply has the type None; the output types of a model are message, "),
         ({"type": "function_call_output", "output": "x"}, "has the type 'function_call_output'"),
         ({"type": "function_call"}, r"Missing required parameter: 'items\[0\].name'"),
         ({"type": "function_call", "name": "add", "arguments": [1]}, r"'items\[0\].arguments'"),
         ({"type": "function_call", "name": "add", "mood": 1}, "Unknown parameter"),
-        ({"role": "user", "content": "x"}, "a message of 'user'; a model writes as 'assistant'"),
-        ({"content": [{"type": "input_text", "text": "x"}]}, "a part that is none of output_text, refusal"),
+        ({"role": "user", "content": "x"}, "a message with the role 'user'; use 'assistant'"),
+        (
+            {"content": [{"type": "input_text", "text": "x"}]},
+            "a part of another type than output_text or refusal",
+        ),
         ({"content": object()}, "is not JSON"),
         ({"content": "x", "id": "fc_1"}, "Expected an ID that begins with 'msg'"),
     ],
@@ -214,9 +220,9 @@ def test_reply_of_a_wrong_form_is_refused(emulator, reply, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"times": 0}, "times >= 1"),
-        ({"status": "lost"}, "Unknown status of a reply 'lost'; there are completed, incomplete, failed"),
-        ({"delay": -1}, "cannot be negative"),
+        ({"times": 0}, "times must be at least 1, or None for all requests, not 0"),
+        ({"status": "lost"}, "Unknown status 'lost'; the statuses are completed, incomplete, failed"),
+        ({"delay": -1}, "delay must be at least 0 seconds, not -1"),
     ],
 )
 def test_wrong_option_of_a_reply_is_refused(emulator, options, message):
@@ -234,7 +240,7 @@ def test_coroutine_function_is_refused(emulator):
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        (lambda request: None, "ValueError: A reply is a text, an item or a list of items, not None."),
+        (lambda request: None, "ValueError: A reply must be a text, an item or a list of items, not None."),
         (lambda request: {}["key"], "KeyError: 'key'"),
     ],
 )

@@ -109,7 +109,7 @@ REFUSED = [
     ({"items": [user("a"), {"role": "user"}]}, "Missing required parameter: 'items[1].content'."),
     (
         {"items": [{"type": "message", "role": "poet", "content": "a"}]},
-        "It stands at 'items[0].role'.",
+        "The field is 'items[0].role'.",
     ),
     (
         {"items": [{"id": "msg_1", **user("a")}, {"id": "msg_1", **user("b")}]},
@@ -126,7 +126,7 @@ def test_seed_that_cannot_be_held_is_named_and_nothing_is_stored(emulator, seed,
         emulator.seed([{"id": "conv_before", "items": [user("before")]}, seed])
     assert caught.value.index == 1
     assert reason in caught.value.reason
-    assert str(caught.value) == f"Conversation 1 cannot be held: {caught.value.reason}"
+    assert str(caught.value) == f"Conversation 1 is invalid: {caught.value.reason}"
     assert emulator.conversations() == ()
 
 

@@ -1,1 +1,1 @@
-"""The operations on responses, and the model that a test scripts."""
+"""The operations on responses: their requests, their events, and the scripted replies of the model."""

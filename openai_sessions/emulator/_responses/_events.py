@@ -1,19 +1,18 @@
-"""Response objects, and their events as a stream."""
+"""The response object, and its server-sent events."""
 
 from __future__ import annotations
 
 import json
 import re
 import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import anyio
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import StreamingResponse
 
-from openai_sessions.emulator._errors import JsonObject
+from openai_sessions.emulator._errors import ApiError, JsonObject
 from openai_sessions.emulator._faults import TruncatedResponse
 
 if TYPE_CHECKING:
@@ -21,40 +20,18 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from openai_sessions.emulator._errors import ApiError, JsonObject
     from openai_sessions.emulator._items import NewId
-    from openai_sessions.emulator._responses._operations import ResponseStream
     from openai_sessions.emulator._responses._scripts import Answer
 
 
-_TIERS = {"auto": "default", "fast": "priority"}
-"""What the service makes of a requested tier, where it is another one."""
-
-_FUNCTION_DEFAULTS = {"description": None, "parameters": None, "strict": True}
-
-_COUNTED = frozenset({"text", "refusal", "arguments", "input", "output", "instructions"})
-
-_NO_IMAGES = {
-    "input_tokens": 0,
-    "input_tokens_details": {"image_tokens": 0, "text_tokens": 0},
-    "output_tokens": 0,
-    "output_tokens_details": {"image_tokens": 0, "text_tokens": 0},
-    "total_tokens": 0,
-}
-
-_FAILURE = {
-    "code": "server_error",
-    "message": "The model failed, as the test that scripted the reply wants it.",
-}
-
-
 def response_ids(second: int) -> NewId:
-    """Return a maker of ids for one response and its items, which have one beginning in common.
+    """Return a function that makes the ids of one response and its items.
 
-    Recorded ids are 50 hex digits: 16 that belong together, two zeros, the second, and 24 others.
+    Recorded ids have 50 hex digits: 16 that are common to the response, two zeros, the second of creation
+    (8 digits), and 24 others.
     """
-    family = secrets.token_hex(8)
-    return lambda prefix: f"{prefix}_{family}00{second:08x}{secrets.token_hex(12)}"
+    common = secrets.token_hex(8)
+    return lambda prefix: f"{prefix}_{common}00{second:08x}{secrets.token_hex(12)}"
 
 
 def response_body(
@@ -65,9 +42,9 @@ def response_body(
     Args:
         request: The checked body of the request.
         response_id: The id of the response.
-        second: When it was created and ended, in seconds since the epoch.
-        seen: The items that a model would have been shown.
-        answer: What it answered.
+        second: When it was created and completed (Unix seconds).
+        seen: The items that a model would be shown.
+        answer: The output.
     """
     done, failed = answer.status == "completed", answer.status == "failed"
     conversation = {"conversation": {"id": request["conversation"]}} if "conversation" in request else {}
@@ -92,18 +69,10 @@ def response_body(
     }
 
 
-def begun(body: JsonObject) -> JsonObject:
-    """Return the response object as it was before anything was put out."""
-    return {
-        **body,
-        "status": "in_progress",
-        "completed_at": None,
-        "error": None,
-        "incomplete_details": None,
-        "output": [],
-        "service_tier": "auto" if body["service_tier"] == "default" else body["service_tier"],
-        "usage": None,
-    }
+_FAILURE = {
+    "code": "server_error",
+    "message": "The model failed, as the scripted reply says.",
+}
 
 
 def _echoes(request: JsonObject) -> JsonObject:
@@ -130,7 +99,7 @@ def _settings(request: JsonObject) -> JsonObject:
         "prompt_cache_retention": request.get("prompt_cache_retention", "in_memory"),
         "reasoning": {"context": None, "effort": None, "summary": None, **request.get("reasoning", {})},
         "safety_identifier": request.get("safety_identifier"),
-        "service_tier": _TIERS.get(tier, tier),
+        "service_tier": _USED_TIERS.get(tier, tier),
         "store": request.get("store", True),
         "temperature": request.get("temperature", 1.0),
         "text": {"format": {"type": "text"}, "verbosity": "medium", **request.get("text", {})},
@@ -143,8 +112,23 @@ def _settings(request: JsonObject) -> JsonObject:
     }
 
 
+_USED_TIERS = {"auto": "default", "fast": "priority"}
+"""The service tiers that the API answers with another name."""
+
+_NO_IMAGES = {
+    "input_tokens": 0,
+    "input_tokens_details": {"image_tokens": 0, "text_tokens": 0},
+    "output_tokens": 0,
+    "output_tokens_details": {"image_tokens": 0, "text_tokens": 0},
+    "total_tokens": 0,
+}
+
+
 def _tool(tool: JsonObject) -> JsonObject:
     return {"type": "function", **_FUNCTION_DEFAULTS, **tool} if tool["type"] == "function" else tool
+
+
+_FUNCTION_DEFAULTS = {"description": None, "parameters": None, "strict": True}
 
 
 def _usage(request: JsonObject, *, seen: Iterable[JsonObject], output: Iterable[JsonObject]) -> JsonObject:
@@ -159,6 +143,9 @@ def _usage(request: JsonObject, *, seen: Iterable[JsonObject], output: Iterable[
     }
 
 
+_COUNTED = frozenset({"text", "refusal", "arguments", "input", "output", "instructions"})
+
+
 def _words(value: Any, name: str = "") -> int:
     if isinstance(value, str):
         return len(value.split()) if name in _COUNTED else 0
@@ -169,34 +156,103 @@ def _words(value: Any, name: str = "") -> int:
     return 0
 
 
-_WORDS = re.compile(r"\s*\S+|\s+\Z")
+class ResponseStream:
+    """A streamed response. It is saved when the client reads the last event; earlier, nothing is stored.
 
-_TOKENS = re.compile(r"\w+|\W+")
+    Args:
+        body: The response object in its final state.
+        delay: Seconds to wait after each event.
+        obfuscated: Whether deltas are padded to the same length.
+        save: Stores the response and adds its items to the conversation.
+        release: Unlocks the conversation; may be called twice.
+    """
+
+    def __init__(
+        self,
+        body: JsonObject,
+        *,
+        delay: float,
+        obfuscated: bool,
+        save: Callable[[], object],
+        release: Callable[[], object],
+    ) -> None:
+        self.delay = delay
+        self._body = body
+        self._obfuscated = obfuscated
+        self._save = save
+        self._release = release
+
+    def events(self) -> Iterator[JsonObject]:
+        """Yield all events; before the last one, save the response and unlock the conversation."""
+        for event in events_of(self._body, obfuscated=self._obfuscated):
+            if event["type"] in _LAST_EVENTS:
+                try:
+                    self._save()
+                except ApiError as error:
+                    yield _error_event(error, number=event["sequence_number"])
+                    return
+                finally:
+                    self._release()
+            yield event
+
+    def abandon(self) -> JsonObject:
+        """End the stream without saving the response, and return the response object."""
+        self._release()
+        return self._body
+
+    def close(self) -> None:
+        """Unlock the conversation; closing twice does nothing."""
+        self._release()
+
+
+class EventStream(StreamingResponse):
+    """The HTTP response that sends a `ResponseStream`, until the client disconnects."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, content: ResponseStream, *, headers: Mapping[str, str]) -> None:
+        super().__init__(_encoded_events(content), headers=headers)
+        self._stream = content
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events."""
+        try:
+            await super().__call__(scope, receive, send)
+        except ClientDisconnect:
+            pass  # no client is left to receive them
+        finally:
+            self._stream.close()
+
+
+class TruncatedEventStream(TruncatedResponse):
+    """The first half of an event stream. In process, a `RemoteProtocolError`."""
+
+    media_type = EventStream.media_type
+
+    def render(self, content: JsonObject) -> bytes:
+        """Return the events of a response object."""
+        return b"".join(map(_encoded, events_of(content)))
+
+
+async def _encoded_events(stream: ResponseStream) -> AsyncIterator[bytes]:
+    for event in stream.events():
+        yield _encoded(event)
+        await anyio.sleep(stream.delay)
+
+
+def _encoded(event: JsonObject) -> bytes:
+    return f"event: {event['type']}\ndata: {json.dumps(event, separators=(',', ':'))}\n\n".encode()
+
 
 _PADDED_LENGTH = 16
 
-_LAST = {
-    "completed": "response.completed",
-    "incomplete": "response.incomplete",
-    "failed": "response.failed",
-}
-
-LAST_EVENTS = frozenset(_LAST.values())
-"""The events after which the response has ended."""
-
-_STREAMED_FIELD = {"function_call": "arguments", "custom_tool_call": "input"}
-
-_FIELD_EVENT = {"function_call": "function_call_arguments", "custom_tool_call": "custom_tool_call_input"}
-
-_PART_FIELD = {"output_text": "text", "refusal": "refusal", "reasoning_text": "text"}
-
 
 def events_of(body: JsonObject, *, obfuscated: bool = True) -> Iterator[JsonObject]:
-    """Yield the events of a response that has come to its end, numbered from 0.
+    """Yield the events of a finished response, numbered from 0.
 
     Args:
         body: The response object.
-        obfuscated: Whether deltas are filled up to one length.
+        obfuscated: Whether deltas are padded to the same length.
     """
     for number, event in enumerate(_events(body)):
         if "delta" in event and obfuscated:
@@ -205,8 +261,7 @@ def events_of(body: JsonObject, *, obfuscated: bool = True) -> Iterator[JsonObje
         yield {"type": event["type"], **in_order}
 
 
-def error_event(error: ApiError, *, number: int) -> JsonObject:
-    """Return the event of a stream that cannot go on."""
+def _error_event(error: ApiError, *, number: int) -> JsonObject:
     return {
         "type": "error",
         "code": error.code,
@@ -217,41 +272,80 @@ def error_event(error: ApiError, *, number: int) -> JsonObject:
 
 
 def _events(body: JsonObject) -> Iterator[JsonObject]:
-    yield {"type": "response.created", "response": begun(body)}
-    yield {"type": "response.in_progress", "response": begun(body)}
+    yield {"type": "response.created", "response": _in_progress(body)}
+    yield {"type": "response.in_progress", "response": _in_progress(body)}
     for index, item in enumerate(body["output"]):
-        yield {"type": "response.output_item.added", "item": _empty(item), "output_index": index}
-        for event in _contents(item):
+        yield {"type": "response.output_item.added", "item": _without_content(item), "output_index": index}
+        for event in _content_events(item):
             yield {**event, "item_id": item["id"], "output_index": index}
         yield {"type": "response.output_item.done", "item": item, "output_index": index}
-    yield {"type": _LAST[body["status"]], "response": body}
+    yield {"type": _LAST_EVENT[body["status"]], "response": body}
 
 
-def _empty(item: JsonObject) -> JsonObject:
-    """Return the item as it is when it begins."""
+_LAST_EVENT = {
+    "completed": "response.completed",
+    "incomplete": "response.incomplete",
+    "failed": "response.failed",
+}
+"""The last event of a stream, by the status of the response."""
+
+_LAST_EVENTS = frozenset(_LAST_EVENT.values())
+
+
+def _in_progress(body: JsonObject) -> JsonObject:
+    """Return the response object as it was before its first output."""
+    return {
+        **body,
+        "status": "in_progress",
+        "completed_at": None,
+        "error": None,
+        "incomplete_details": None,
+        "output": [],
+        "service_tier": "auto" if body["service_tier"] == "default" else body["service_tier"],
+        "usage": None,
+    }
+
+
+_STREAMED_FIELDS = {
+    "function_call": ("arguments", "response.function_call_arguments"),
+    "custom_tool_call": ("input", "response.custom_tool_call_input"),
+}
+"""The field of a call that is streamed in deltas, and the prefix of its events."""
+
+_PART_TEXT = {"output_text": "text", "refusal": "refusal", "reasoning_text": "text"}
+"""The field of a content part that is streamed in deltas."""
+
+_WORDS = re.compile(r"\s*\S+|\s+\Z")
+
+_TOKENS = re.compile(r"\w+|\W+")
+
+
+def _without_content(item: JsonObject) -> JsonObject:
+    """Return the item as it was before its first content."""
     status = {"status": "in_progress"} if "status" in item else {}
     if item["type"] == "message":
         return {**item, **status, "content": []}
     if item["type"] == "reasoning":
         content: JsonObject = {"content": []} if "content" in item else {}
         return {**item, **status, "summary": [], **content}
-    streamed = _STREAMED_FIELD.get(item["type"])
-    return {**item, **status, **({} if streamed is None else {streamed: ""})}
+    if item["type"] in _STREAMED_FIELDS:
+        return {**item, **status, _STREAMED_FIELDS[item["type"]][0]: ""}
+    return {**item, **status}
 
 
-def _contents(item: JsonObject) -> Iterator[JsonObject]:
+def _content_events(item: JsonObject) -> Iterator[JsonObject]:
     if item["type"] == "reasoning":
-        yield from _summary(item)
+        yield from _summary_events(item)
     if item["type"] in {"message", "reasoning"}:
         for index, part in enumerate(item.get("content", ())):
-            for event in _part(part):
+            for event in _part_events(part):
                 yield {**event, "content_index": index}
-    if item["type"] in _STREAMED_FIELD:
-        yield from _field(item)
+    if item["type"] in _STREAMED_FIELDS:
+        yield from _field_events(item)
 
 
-def _part(part: JsonObject) -> Iterator[JsonObject]:
-    kind, name = f"response.{part['type']}", _PART_FIELD[part["type"]]
+def _part_events(part: JsonObject) -> Iterator[JsonObject]:
+    kind, name = f"response.{part['type']}", _PART_TEXT[part["type"]]
     logprobs: JsonObject = {"logprobs": []} if part["type"] == "output_text" else {}
     empty: JsonObject = {"annotations": []} if "annotations" in part else {}
     yield {"type": "response.content_part.added", "part": {**part, **empty, name: ""}}
@@ -261,7 +355,7 @@ def _part(part: JsonObject) -> Iterator[JsonObject]:
     yield {"type": "response.content_part.done", "part": part}
 
 
-def _summary(item: JsonObject) -> Iterator[JsonObject]:
+def _summary_events(item: JsonObject) -> Iterator[JsonObject]:
     kind = "response.reasoning_summary"
     for index, part in enumerate(item["summary"]):
         at = {"summary_index": index}
@@ -272,57 +366,9 @@ def _summary(item: JsonObject) -> Iterator[JsonObject]:
         yield {"type": f"{kind}_part.done", "part": part, **at}
 
 
-def _field(item: JsonObject) -> Iterator[JsonObject]:
-    name, kind = _STREAMED_FIELD[item["type"]], f"response.{_FIELD_EVENT[item['type']]}"
+def _field_events(item: JsonObject) -> Iterator[JsonObject]:
+    name, kind = _STREAMED_FIELDS[item["type"]]
     for piece in _TOKENS.findall(item[name]):
         yield {"type": f"{kind}.delta", "delta": piece}
     called = {"name": item["name"]} if item["type"] == "function_call" else {}
     yield {"type": f"{kind}.done", name: item[name], **called}
-
-
-_EVENT_STREAM = "text/event-stream"
-
-
-class EventStream(StreamingResponse):
-    """The events of a response. When the other side leaves before the last one, it is not completed."""
-
-    media_type = _EVENT_STREAM
-
-    def __init__(self, content: ResponseStream, *, headers: Mapping[str, str]) -> None:
-        super().__init__(_paced(content), headers=headers)
-        self._stream = content
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the events, as long as somebody listens."""
-        try:
-            await super().__call__(scope, receive, send)
-        except ClientDisconnect:
-            pass  # there is nobody left to answer
-        finally:
-            self._stream.close()
-
-
-class TruncatedEventStream(TruncatedResponse):
-    """Half of a stream, and then the end of the connection. In process it is a `RemoteProtocolError`."""
-
-    media_type = _EVENT_STREAM
-
-    def render(self, content: JsonObject) -> bytes:
-        """Return the events of a response object."""
-        return b"".join(map(_encoded, events_of(content)))
-
-
-STREAMED_FORMS: Mapping[type[Response], type[Response]] = MappingProxyType(
-    {TruncatedResponse: TruncatedEventStream}
-)
-"""What answers of success become for a request that asks for a stream."""
-
-
-def _encoded(event: JsonObject) -> bytes:
-    return f"event: {event['type']}\ndata: {json.dumps(event, separators=(',', ':'))}\n\n".encode()
-
-
-async def _paced(stream: ResponseStream) -> AsyncIterator[bytes]:
-    for event in stream.events():
-        yield _encoded(event)
-        await anyio.sleep(stream.delay)

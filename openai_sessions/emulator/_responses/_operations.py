@@ -1,15 +1,15 @@
-"""The body of a request for a response: its fields, and what is checked of them.
+"""The operations on responses: from an authenticated request to the response object, or to its stream.
 
-Which fields there are is told by the openai package (3.54); that null stands for an absent field, save in
-`model` and `input`, that `max_output_tokens` begins at 16, and the errors of a missing or empty `input`, by
-published measurements of the API (August 2026).
+Sources: the fields of a request are those of the openai package (3.54). Published measurements of the API
+(August 2026) show that null counts as a missing field, except in `model` and `input`, that the minimum of
+`max_output_tokens` is 16, and the errors for a missing or empty `input`.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,13 +22,12 @@ from openai_sessions.emulator._errors import (
     call_missing,
     duplicate_item,
     invalid_id,
-    item_not_found,
     missing_parameter,
-    nothing_to_answer,
+    no_input,
+    not_found,
     output_missing,
     previous_response_and_conversation,
     previous_response_not_found,
-    response_not_found,
     unsupported_parameter,
 )
 from openai_sessions.emulator._items import (
@@ -43,18 +42,13 @@ from openai_sessions.emulator._items import (
     prepare_items,
     shown_item,
 )
-from openai_sessions.emulator._responses._events import (
-    LAST_EVENTS,
-    error_event,
-    events_of,
-    response_body,
-    response_ids,
-)
+from openai_sessions.emulator._responses._events import ResponseStream, response_body, response_ids
 from openai_sessions.emulator._responses._scripts import ResponseRequest
 from openai_sessions.emulator._schema import (
     FLAG,
     FREE_ARRAY,
     FREE_OBJECT,
+    INTEGER,
     TEXT,
     TEXTS,
     Null,
@@ -62,30 +56,136 @@ from openai_sessions.emulator._schema import (
     Value,
     conform_object,
     kind_of,
+    one_of,
     wrong_type,
 )
-from openai_sessions.emulator._store import Page, Store
+from openai_sessions.emulator._store import page_of
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Mapping, Sequence
 
-    from openai_sessions.emulator._conversations import Call
+    from openai_sessions.emulator._conversations import ApiRequest
     from openai_sessions.emulator._responses._scripts import Replies
     from openai_sessions.emulator._store import Store
 
 
-_INTEGER = Value(("integer",))
+class ResponseOperations:
+    """The operations on responses; a refused request raises `ApiError`."""
+
+    def __init__(self, store: Store, replies: Replies, *, accept_unknown_types: bool = False) -> None:
+        self._store = ResponseStore(store)
+        self._replies = replies
+        self._accept_unknown_types = accept_unknown_types
+
+    def create(self, request: ApiRequest) -> JsonObject:
+        """POST /responses."""
+        with self._drafted(request) as draft:
+            self._save(draft)
+        return draft.shown
+
+    def stream(self, request: ApiRequest) -> ResponseStream:
+        """POST /responses with `stream`; the conversation is locked until the stream is closed."""
+        stack = ExitStack()
+        draft = stack.enter_context(self._drafted(request))
+        return ResponseStream(
+            draft.shown,
+            delay=draft.delay,
+            obfuscated=draft.obfuscated,
+            save=partial(self._save, draft),
+            release=stack.close,
+        )
+
+    def retrieve(self, request: ApiRequest) -> JsonObject:
+        """GET /responses/{id}."""
+        if request.query.get("stream", ["false"])[-1] == "true":
+            raise unsupported_parameter("stream")
+        include = check_include(request.query)
+        return _shown(self._store.response(request.response_id, owner=request.owner).body, include=include)
+
+    def delete(self, request: ApiRequest) -> JsonObject:
+        """DELETE /responses/{id}."""
+        self._store.delete(request.response_id, owner=request.owner)
+        return {"id": request.response_id, "object": "response", "deleted": True}
+
+    def list_input_items(self, request: ApiRequest) -> JsonObject:
+        """GET /responses/{id}/input_items: the input of its own request, without earlier items."""
+        include = check_include(request.query)
+        stored = self._store.response(request.response_id, owner=request.owner)
+        return list_body(page_of(stored.input_items, check_page(request.query)), include=include)
+
+    @contextmanager
+    def _drafted(self, request: ApiRequest) -> Iterator[_Draft]:
+        body = check_request(request.body)
+        conversation_id = body.get("conversation")
+        previous_id = body.get("previous_response_id")
+        if conversation_id is not None and previous_id is not None:
+            raise previous_response_and_conversation()
+        with (
+            nullcontext(self._chained(previous_id, owner=request.owner))
+            if conversation_id is None
+            else self._store.locked(conversation_id, owner=request.owner)
+        ) as history:
+            yield self._draft(body, history=history, owner=request.owner)
+
+    def _chained(self, previous_id: str | None, *, owner: str) -> tuple[JsonObject, ...]:
+        if previous_id is None:
+            return ()
+        previous = self._store.find(previous_id, owner=owner)
+        if previous is None:
+            raise previous_response_not_found(previous_id)
+        return previous.history
+
+    def _draft(self, body: JsonObject, *, history: tuple[JsonObject, ...], owner: str) -> _Draft:
+        second = int(time.time())
+        new_id = response_ids(second)
+        given = prepare_input(
+            body["input"], history=history, new_id=new_id, accept_unknown_types=self._accept_unknown_types
+        )
+        seen = (*history, *given.items)
+        conversation_id = body.get("conversation")
+        answer = self._replies.answer(ResponseRequest(body, seen, conversation_id), new_id=new_id)
+        response = response_body(body, response_id=new_id("resp"), second=second, seen=seen, answer=answer)
+        return _Draft(
+            stored=StoredResponse(response, seen, given.items),
+            shown=_shown(response, include=frozenset(body.get("include", ()))),
+            owner=owner,
+            conversation_id=conversation_id if answer.status == "completed" else None,
+            addition=replace(given, items=(*given.items, *answer.output)),
+            delay=answer.delay,
+            obfuscated=body.get("stream_options", {}).get("include_obfuscation") is not False,
+        )
+
+    def _save(self, draft: _Draft) -> None:
+        self._store.save(
+            draft.stored,
+            owner=draft.owner,
+            conversation_id=draft.conversation_id,
+            addition=draft.addition,
+        )
+
+
+def _shown(response: JsonObject, *, include: frozenset[str]) -> JsonObject:
+    return {**response, "output": [shown_item(item, include=include) for item in response["output"]]}
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A response that is not saved yet, and what saving it adds to the conversation."""
+
+    stored: StoredResponse
+    shown: JsonObject
+    owner: str
+    conversation_id: str | None
+    addition: Addition
+    delay: float
+    obfuscated: bool
+
 
 _NUMBER = Value(("number",))
 
-_OBJECTS = Value(("array",), elements=FREE_OBJECT)
-
-_TIERS = ("auto", "default", "fast", "flex", "priority", "scale", "ultrafast")
-
 _OPTIONAL: Mapping[str, Value] = {
     **dict.fromkeys(("background", "parallel_tool_calls", "store", "stream"), FLAG),
-    **dict.fromkeys(("max_output_tokens", "max_tool_calls", "top_logprobs"), _INTEGER),
+    **dict.fromkeys(("max_output_tokens", "max_tool_calls", "top_logprobs"), INTEGER),
     **dict.fromkeys(("frequency_penalty", "presence_penalty", "temperature", "top_p"), _NUMBER),
     **dict.fromkeys(("previous_response_id", "prompt_cache_key", "safety_identifier", "user"), TEXT),
     **dict.fromkeys(
@@ -96,11 +196,11 @@ _OPTIONAL: Mapping[str, Value] = {
     "conversation": Value(("string", "object"), shape=Shape(required={"id": TEXT})),
     "include": TEXTS,
     "instructions": TEXT,
-    "prompt_cache_retention": Value(("string",), choices=("in_memory", "in-memory", "24h")),
-    "service_tier": Value(("string",), choices=_TIERS),
+    "prompt_cache_retention": one_of("in_memory", "in-memory", "24h"),
+    "service_tier": one_of("auto", "default", "fast", "flex", "priority", "scale", "ultrafast"),
     "tool_choice": Value(("string", "object"), choices=("none", "auto", "required")),
-    "tools": _OBJECTS,
-    "truncation": Value(("string",), choices=("auto", "disabled")),
+    "tools": Value(("array",), elements=FREE_OBJECT),
+    "truncation": one_of("auto", "disabled"),
 }
 
 _REQUEST = Shape(
@@ -121,15 +221,14 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
 }
 
 _UNSUPPORTED = ("background", "moderation", "prompt")
-"""What the emulator cannot do, and says so rather than do something else."""
+"""Parameters that the emulator refuses because it cannot do what they request."""
 
 
 def check_request(body: Any) -> JsonObject:
-    """Return the body without nulls, its `input` as a list of items and its `conversation` as an id.
+    """Return the body without nulls, with `input` as a list of items and `conversation` as an id.
 
     Raises:
-        ApiError: 400 for an unknown field, a missing or an ill-typed one, or one that asks for what the
-            emulator does not do.
+        ApiError: 400 for an unknown, missing, wrongly typed or unsupported field.
     """
     body = check_body(body, known=_KNOWN)
     if "model" in body and body["model"] is None:
@@ -148,42 +247,10 @@ def check_request(body: Any) -> JsonObject:
     return {**request, "input": _checked_input(body)}
 
 
-def wants_stream(body: Any) -> bool:
-    """Tell whether the body of a request asks for server-sent events."""
-    return isinstance(body, dict) and body.get("stream") is True
-
-
-def conversation_of(body: Any) -> str | None:
-    """Return the id of the conversation that the unchecked body of a request names, if it names one."""
-    named = body.get("conversation") if isinstance(body, dict) else None
-    conversation_id = named.get("id") if isinstance(named, dict) else named
-    return conversation_id if isinstance(conversation_id, str) else None
-
-
-def _checked_conversation(named: str | JsonObject) -> str:
-    conversation_id = str(named["id"] if isinstance(named, dict) else named)
-    if not conversation_id.startswith("conv"):
-        raise invalid_id("conversation", value=conversation_id, expectation="begins with 'conv'")
-    return conversation_id
-
-
-def _checked_input(body: JsonObject) -> list[Any]:
-    if "input" not in body:
-        raise missing_parameter("input")
-    given = body["input"]
-    if not isinstance(given, str | list):
-        raise wrong_type(given, kinds=("string", "array"), path="input")
-    if not given:
-        if body.get("conversation") is None and body.get("previous_response_id") is None:
-            raise nothing_to_answer()
-        return []
-    return [{"role": "user", "content": given}] if isinstance(given, str) else given
-
-
 def _check_bounds(request: JsonObject) -> None:
     for name, (minimum, maximum) in _BOUNDS.items():
         if (value := request.get(name)) is not None:
-            kind = "integer" if _OPTIONAL[name] is _INTEGER else "decimal"
+            kind = "integer" if _OPTIONAL[name] is INTEGER else "decimal"
             check_range(name, value, minimum=minimum, maximum=maximum, kind=kind)
 
 
@@ -202,26 +269,52 @@ def _check_text(value: JsonObject, name: str, *, path: str) -> None:
         raise wrong_type(value[name], kinds=("string",), path=f"{path}.{name}")
 
 
-_CALLS = {"function_call": "function call", "custom_tool_call": "custom tool call"}
+def _checked_conversation(given: str | JsonObject) -> str:
+    conversation_id = str(given["id"] if isinstance(given, dict) else given)
+    if not conversation_id.startswith("conv"):
+        raise invalid_id("conversation", value=conversation_id, expectation="begins with 'conv'")
+    return conversation_id
 
-_OUTPUTS = {"function_call_output": "function call", "custom_tool_call_output": "custom tool call"}
-"""The types that belong together by their `call_id`, and how errors name them."""
+
+def _checked_input(body: JsonObject) -> list[Any]:
+    if "input" not in body:
+        raise missing_parameter("input")
+    given = body["input"]
+    if not isinstance(given, str | list):
+        raise wrong_type(given, kinds=("string", "array"), path="input")
+    if not given:
+        if body.get("conversation") is None and body.get("previous_response_id") is None:
+            raise no_input()
+        return []
+    return [{"role": "user", "content": given}] if isinstance(given, str) else given
+
+
+def wants_stream(body: Any) -> bool:
+    """Return whether an unchecked body requests server-sent events."""
+    return isinstance(body, dict) and body.get("stream") is True
+
+
+def conversation_of(body: Any) -> str | None:
+    """Return the conversation id in an unchecked body, if any."""
+    given = body.get("conversation") if isinstance(body, dict) else None
+    conversation_id = given.get("id") if isinstance(given, dict) else given
+    return conversation_id if isinstance(conversation_id, str) else None
 
 
 def prepare_input(
     items: Sequence[Any], *, history: Sequence[JsonObject], new_id: NewId, accept_unknown_types: bool
 ) -> Addition:
-    """Check the input of a response and bring it into the form in which items are listed.
+    """Check the input of a response and return its items in stored form.
 
     Args:
         items: The items of the request.
-        history: What comes before them: all items of the conversation, or those of the previous response.
-        new_id: Makes a fresh id from a prefix.
-        accept_unknown_types: Whether items of other types than the public document's are taken as they come.
+        history: The earlier items: those of the conversation, or of the previous response.
+        new_id: Returns a new id with the given prefix.
+        accept_unknown_types: Whether items of unknown types are accepted as given.
 
     Raises:
-        ApiError: 400 for an item that is refused, one whose id is there already, a call without its output or
-            an output without its call; 404 for a reference to what is not in the history.
+        ApiError: 400 for an invalid item, a known id, a call without its output or an output without its
+            call; 404 for a reference to an unknown item.
     """
     try:
         addition = prepare_items(items, new_id=new_id, accept_unknown_types=accept_unknown_types)
@@ -236,15 +329,21 @@ def _check_ids(addition: Addition, *, history: Sequence[JsonObject]) -> None:
     known = {item["id"] for item in history}
     for referenced in addition.referenced:
         if referenced not in known:
-            raise item_not_found(referenced)
+            raise not_found("Item", referenced)
     for item in addition.items:
         if item["id"] in known:
             raise duplicate_item(item["id"]).renamed("items", "input")
         known.add(item["id"])
 
 
+_CALLS = {"function_call": "function call", "custom_tool_call": "custom tool call"}
+"""The tool calls that need an output with their `call_id`, and their names in errors."""
+
+_OUTPUTS = {f"{call}_output": name for call, name in _CALLS.items()}
+
+
 def _check_calls(items: Iterable[JsonObject]) -> None:
-    """Refuse what the API refuses: an output must follow its call, and every call must have one."""
+    """Check, as the API does, that each output follows its call and that each call has an output."""
     waiting: dict[tuple[str, Any], None] = {}
     called: set[tuple[str, Any]] = set()
     for item in items:
@@ -262,6 +361,20 @@ def _check_calls(items: Iterable[JsonObject]) -> None:
         raise output_missing(call_id, kind=kind)
 
 
+@dataclass(frozen=True, slots=True)
+class StoredResponse:
+    """A response with the items it was made from, and those of them that were its own input."""
+
+    body: JsonObject
+    seen: tuple[JsonObject, ...]
+    input_items: tuple[JsonObject, ...]
+
+    @property
+    def history(self) -> tuple[JsonObject, ...]:
+        """The items that come before the input of a following response."""
+        return (*self.seen, *self.body["output"])
+
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS responses (
     id TEXT PRIMARY KEY,
@@ -272,25 +385,11 @@ CREATE TABLE IF NOT EXISTS responses (
 );
 """
 
-_ALL = PageRequest(limit=2**31, ascending=True)
-
-
-@dataclass(frozen=True, slots=True)
-class KeptResponse:
-    """A response, the items that it was made from, and those of them that its own request brought."""
-
-    body: JsonObject
-    seen: tuple[JsonObject, ...]
-    input_items: tuple[JsonObject, ...]
-
-    @property
-    def history(self) -> tuple[JsonObject, ...]:
-        """What a response that follows it begins with."""
-        return (*self.seen, *self.body["output"])
+_ALL_ITEMS = PageRequest(limit=2**31, ascending=True)
 
 
 class ResponseStore:
-    """Keep responses; each key sees its own, and an unknown one raises the 404 of the API."""
+    """The stored responses, in the database of a `Store`; each key sees its own."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -298,22 +397,22 @@ class ResponseStore:
             connection.executescript(_SCHEMA)
 
     @contextmanager
-    def held(self, conversation_id: str, *, owner: str) -> Iterator[tuple[JsonObject, ...]]:
-        """Hold the conversation inside the block, and give its items: nobody else writes to it.
+    def locked(self, conversation_id: str, *, owner: str) -> Iterator[tuple[JsonObject, ...]]:
+        """Lock the conversation for other writers inside the block, and yield its items.
 
         Raises:
-            ApiError: On entering, 404 for an unknown conversation, 400 for one that another writer holds.
+            ApiError: On entering, 404 for an unknown conversation, 400 for one that is locked already.
         """
         with ExitStack() as stack:
             with self._store.writing(conversation_id):
-                page = self._store.page(conversation_id, owner=owner, request=_ALL)
+                page = self._store.page(conversation_id, owner=owner, request=_ALL_ITEMS)
                 stack.enter_context(self._store.locked(conversation_id))
             yield page.items
 
     def save(
-        self, response: KeptResponse, *, owner: str, conversation_id: str | None, addition: Addition
+        self, response: StoredResponse, *, owner: str, conversation_id: str | None, addition: Addition
     ) -> None:
-        """Store the response if it is to be stored, and append to the conversation, both or neither."""
+        """Store the response unless `store` is false, and append to the conversation: both or neither."""
         with self._store.writing(None) as connection:
             if conversation_id is not None:
                 self._store.conversation(conversation_id, owner=owner)
@@ -321,8 +420,8 @@ class ResponseStore:
             if response.body["store"]:
                 self._insert(connection, response, owner=owner)
 
-    def find(self, response_id: str, *, owner: str) -> KeptResponse | None:
-        """Return the response, None for one that is unknown."""
+    def find(self, response_id: str, *, owner: str) -> StoredResponse | None:
+        """Return the response, or None if it is unknown."""
         with self._store.exclusive() as connection:
             row = connection.execute(
                 "SELECT body, seen, input_items FROM responses WHERE id = ? AND owner = ?",
@@ -331,193 +430,28 @@ class ResponseStore:
         if row is None:
             return None
         body, seen, input_items = map(json.loads, row)
-        return KeptResponse(body, tuple(seen), tuple(input_items))
+        return StoredResponse(body, tuple(seen), tuple(input_items))
 
-    def response(self, response_id: str, *, owner: str) -> KeptResponse:
-        """Return the response; an unknown one raises the 404 of the API."""
+    def response(self, response_id: str, *, owner: str) -> StoredResponse:
+        """Return the response; an unknown one raises the API's 404."""
         found = self.find(response_id, owner=owner)
         if found is None:
-            raise response_not_found(response_id)
+            raise not_found("Response", response_id)
         return found
 
     def delete(self, response_id: str, *, owner: str) -> None:
-        """Forget the response; what it added to a conversation stays there."""
+        """Delete the response, but not the items it added to a conversation."""
         with self._store.writing(None) as connection:
             deleted = connection.execute(
                 "DELETE FROM responses WHERE id = ? AND owner = ?", (response_id, owner)
             )
             if not deleted.rowcount:
-                raise response_not_found(response_id)
+                raise not_found("Response", response_id)
 
     @staticmethod
-    def _insert(connection: sqlite3.Connection, response: KeptResponse, *, owner: str) -> None:
+    def _insert(connection: sqlite3.Connection, response: StoredResponse, *, owner: str) -> None:
         row = (json.dumps(response.body), json.dumps(response.seen), json.dumps(response.input_items))
         connection.execute(
             "INSERT INTO responses (id, owner, body, seen, input_items) VALUES (?, ?, ?, ?, ?)",
             (response.body["id"], owner, *row),
         )
-
-
-def page_of(items: Sequence[JsonObject], request: PageRequest) -> Page:
-    """Return the page of a list that is asked for.
-
-    Raises:
-        ApiError: 404 for a cursor that is none of the items.
-    """
-    ordered = list(items) if request.ascending else list(reversed(items))
-    start = 0
-    if request.after is not None:
-        ids = [item["id"] for item in ordered]
-        if request.after not in ids:
-            raise item_not_found(request.after)
-        start = ids.index(request.after) + 1
-    shown = ordered[start:]
-    return Page(tuple(shown[: request.limit]), has_more=len(shown) > request.limit)
-
-
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    """A response that nobody has been told of yet, and what is written when it is complete."""
-
-    kept: KeptResponse
-    shown: JsonObject
-    owner: str
-    conversation_id: str | None
-    addition: Addition
-    delay: float
-    obfuscated: bool
-
-
-class ResponseStream:
-    """A response on its way out: it is complete when its last event is asked for, and never if it is not.
-
-    Attributes:
-        delay: The seconds to wait after each event.
-    """
-
-    def __init__(self, draft: _Draft, *, complete: Callable[[], object], close: Callable[[], object]) -> None:
-        self.delay = draft.delay
-        self._draft = draft
-        self._complete = complete
-        self._close = close
-
-    def events(self) -> Iterator[JsonObject]:
-        """Yield all events; the response is completed, and the conversation free, before the last one."""
-        for event in events_of(self._draft.shown, obfuscated=self._draft.obfuscated):
-            if event["type"] in LAST_EVENTS:
-                try:
-                    self._complete()
-                except ApiError as error:
-                    yield error_event(error, number=event["sequence_number"])
-                    return
-                finally:
-                    self._close()
-            yield event
-
-    def abandon(self) -> JsonObject:
-        """Let it end before it is complete, and return the response object that it would have come to."""
-        self._close()
-        return self._draft.shown
-
-    def close(self) -> None:
-        """Let go of the conversation; once more is no error."""
-        self._close()
-
-
-class Responses:
-    """Answer each operation on responses by script; what is refused raises `ApiError`."""
-
-    def __init__(self, store: Store, replies: Replies, *, accept_unknown_types: bool = False) -> None:
-        self._store = ResponseStore(store)
-        self._replies = replies
-        self._accept_unknown_types = accept_unknown_types
-
-    def create(self, call: Call) -> JsonObject:
-        """POST /responses, answered as a whole."""
-        with self._drafted(call) as draft:
-            self._complete(draft)
-        return draft.shown
-
-    def stream(self, call: Call) -> ResponseStream:
-        """POST /responses with `stream`; the conversation is held until the stream is closed."""
-        stack = ExitStack()
-        draft = stack.enter_context(self._drafted(call))
-        return ResponseStream(draft, complete=partial(self._complete, draft), close=stack.close)
-
-    def retrieve(self, call: Call) -> JsonObject:
-        """GET /responses/{id}."""
-        if call.query.get("stream", ["false"])[-1] == "true":
-            raise unsupported_parameter("stream")
-        include = check_include(call.query)
-        body = self._store.response(call.path["response_id"], owner=call.owner).body
-        return _shown(body, include=include)
-
-    def delete(self, call: Call) -> JsonObject:
-        """DELETE /responses/{id}."""
-        response_id = call.path["response_id"]
-        self._store.delete(response_id, owner=call.owner)
-        return {"id": response_id, "object": "response", "deleted": True}
-
-    def list_input_items(self, call: Call) -> JsonObject:
-        """GET /responses/{id}/input_items: what its own request brought, without what came before."""
-        include = check_include(call.query)
-        kept = self._store.response(call.path["response_id"], owner=call.owner)
-        return list_body(page_of(kept.input_items, check_page(call.query)), include=include)
-
-    @contextmanager
-    def _drafted(self, call: Call) -> Iterator[_Draft]:
-        request = check_request(call.body)
-        conversation_id = request.get("conversation")
-        previous_id = request.get("previous_response_id")
-        if conversation_id is not None and previous_id is not None:
-            raise previous_response_and_conversation()
-        with (
-            nullcontext(self._chained(previous_id, owner=call.owner))
-            if conversation_id is None
-            else self._store.held(conversation_id, owner=call.owner)
-        ) as history:
-            yield self._draft(request, history=history, owner=call.owner)
-
-    def _chained(self, previous_id: str | None, *, owner: str) -> tuple[JsonObject, ...]:
-        if previous_id is None:
-            return ()
-        previous = self._store.find(previous_id, owner=owner)
-        if previous is None:
-            raise previous_response_not_found(previous_id)
-        return previous.history
-
-    def _draft(self, request: JsonObject, *, history: tuple[JsonObject, ...], owner: str) -> _Draft:
-        second = int(time.time())
-        new_id = response_ids(second)
-        given = prepare_input(
-            request["input"],
-            history=history,
-            new_id=new_id,
-            accept_unknown_types=self._accept_unknown_types,
-        )
-        seen = (*history, *given.items)
-        conversation_id = request.get("conversation")
-        answer = self._replies.answer(ResponseRequest(request, seen, conversation_id), new_id=new_id)
-        body = response_body(request, response_id=new_id("resp"), second=second, seen=seen, answer=answer)
-        complete = answer.status == "completed"
-        return _Draft(
-            kept=KeptResponse(body, seen, given.items),
-            shown=_shown(body, include=frozenset(request.get("include", ()))),
-            owner=owner,
-            conversation_id=conversation_id if complete else None,
-            addition=replace(given, items=(*given.items, *answer.output)),
-            delay=answer.delay,
-            obfuscated=request.get("stream_options", {}).get("include_obfuscation") is not False,
-        )
-
-    def _complete(self, draft: _Draft) -> None:
-        self._store.save(
-            draft.kept,
-            owner=draft.owner,
-            conversation_id=draft.conversation_id,
-            addition=draft.addition,
-        )
-
-
-def _shown(body: JsonObject, *, include: frozenset[str]) -> JsonObject:
-    return {**body, "output": [shown_item(item, include=include) for item in body["output"]]}
