@@ -1,6 +1,6 @@
 """Operations that a history is made of."""
 
-from tools.chaos.history import Operation
+from tools.chaos.judging import Operation
 
 
 def operation(name, started, ended, **facts):

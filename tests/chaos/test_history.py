@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools.chaos.history import Wrong, judge
+from tools.chaos.judging import Wrong, judge
 
 from .histories import add, operation
 
@@ -61,5 +61,5 @@ def test_what_is_wrong_is_named(operations, stored, expected):
 
 
 def test_a_text_that_nobody_has_added_is_no_violation_but_a_mistake():
-    with pytest.raises(ValueError, match="Nobody has added"):
+    with pytest.raises(ValueError, match="No operation added"):
         judge([add("a")], {"conv_0": "ab"})

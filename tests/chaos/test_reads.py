@@ -2,8 +2,7 @@
 
 import pytest
 
-from tools.chaos.history import Wrong
-from tools.chaos.reads import judge_reads
+from tools.chaos.judging import Wrong, judge_reads
 
 from .histories import add, operation
 
@@ -140,5 +139,5 @@ def test_reads_are_judged_once():
 
 
 def test_a_text_that_nobody_has_added_is_no_violation_but_a_mistake():
-    with pytest.raises(ValueError, match="Nobody has added"):
+    with pytest.raises(ValueError, match="No operation added"):
         wrongs([get("a")])

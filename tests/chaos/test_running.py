@@ -2,10 +2,9 @@
 
 import pytest
 
-from tools.chaos.history import Wrong
-from tools.chaos.planning import Plan
+from tools.chaos.judging import Wrong
 from tools.chaos.report import errors, first_violations, table
-from tools.chaos.running import Run
+from tools.chaos.running import Plan, Run
 
 from . import broken
 

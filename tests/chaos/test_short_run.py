@@ -3,7 +3,7 @@
 import pytest
 
 from tools.chaos.__main__ import main, try_kind
-from tools.chaos.planning import Plan
+from tools.chaos.running import Plan
 
 PLAN = Plan(operations=120, rooms=20, tasks=2, burst=3)
 

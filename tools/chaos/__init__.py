@@ -1,1 +1,1 @@
-"""Prove by force that a write is all or nothing, once: random operations on a server that fails."""
+"""Random operations on a server with random faults: every write must be stored once or not at all."""

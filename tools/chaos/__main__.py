@@ -1,4 +1,7 @@
-"""Run it with `python -m tools.chaos`, or `make chaos`; exit code 1 when this library's session fails."""
+"""Run random operations under random faults: `python -m tools.chaos`, or `make chaos`.
+
+The exit code is 1 if this library breaks a promise.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,9 @@ from collections.abc import Sequence
 from contextlib import closing
 from importlib.metadata import version
 
-from tools.chaos.planning import Plan
 from tools.chaos.report import errors, first_violations, table
-from tools.chaos.running import Result, Run
-from tools.chaos.server import Server
-from tools.chaos.worlds import WORLDS
+from tools.chaos.running import Plan, Result, Run
+from tools.chaos.worlds import WORLDS, Server
 
 NAMES = {"ours": "this library", "sdk": f"openai-agents {version('openai-agents')}"}
 
@@ -23,7 +24,7 @@ NAMES = {"ours": "this library", "sdk": f"openai-agents {version('openai-agents'
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run as the command line says, and return the exit code."""
     options = _options(arguments)
-    logging.getLogger("openai_sessions").addHandler(logging.NullHandler())  # what fails is counted
+    logging.getLogger("openai_sessions").addHandler(logging.NullHandler())  # the run counts failures itself
     plan = Plan(
         operations=options.operations, seed=options.seed, rooms=options.conversations, tasks=options.sessions
     )
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def try_kind(kind: str, plan: Plan, rate: float) -> Result:
-    """Make a run with one of the two classes on a server of its own."""
+    """Run one of the two classes on a server of its own."""
 
     async def go() -> Result:
         world = WORLDS[kind](server, rate)
@@ -64,17 +65,15 @@ def try_kind(kind: str, plan: Plan, rate: float) -> Result:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    plan = Plan()
     parser = argparse.ArgumentParser(prog="python -m tools.chaos", description=__doc__)
-    parser.add_argument(
-        "--operations", type=int, default=Plan().operations, help="at least so many (%(default)s)"
-    )
-    parser.add_argument("--seed", type=int, default=1, help="what the choices are made from")
-    parser.add_argument("--rate", type=float, default=0.2, help="the share of requests that meet a fault")
-    parser.add_argument("--conversations", type=int, default=Plan().rooms, help="how many are in use at once")
-    parser.add_argument(
-        "--sessions", type=int, default=3, help="how many tasks use each of them, with a session each"
-    )
-    parser.add_argument("--only", choices=tuple(WORLDS), help="try one of the two classes only")
+    add = parser.add_argument
+    add("--operations", type=int, default=plan.operations, help="at least this many (%(default)s)")
+    add("--seed", type=int, default=plan.seed, help="the seed of all choices (%(default)s)")
+    add("--rate", type=float, default=0.2, help="the share of requests that meet a fault (%(default)s)")
+    add("--conversations", type=int, default=plan.rooms, help="in use at the same time (%(default)s)")
+    add("--sessions", type=int, default=plan.tasks, help="on each conversation, a task each (%(default)s)")
+    add("--only", choices=tuple(WORLDS), help="run only one of the two classes")
     return parser.parse_args(arguments)
 
 

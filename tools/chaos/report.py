@@ -1,15 +1,15 @@
-"""What a run has come to, in words."""
+"""The results of runs as text."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from tools.chaos.history import Wrong
+from tools.chaos.judging import Wrong
 from tools.chaos.running import Result
 
 TOLD = 5
-"""How many violations are told with their history."""
+"""The number of violations reported with their operations."""
 
 
 def table(results: Mapping[str, Result]) -> Iterator[str]:
@@ -22,12 +22,12 @@ def table(results: Mapping[str, Result]) -> Iterator[str]:
 
 
 def errors(result: Result) -> str:
-    """Return how often each error was raised."""
+    """Return the errors with their counts."""
     return ", ".join(f"{name} {number}" for name, number in result.errors.most_common()) or "none"
 
 
 def first_violations(result: Result) -> Iterator[str]:
-    """Yield the first violations, one of each operation, with their history."""
+    """Yield the first violations, one for each add, with the operations related to them."""
     of_adds = {violation.add.number: (violation, told) for violation, told in reversed(result.violations)}
     for violation, told in list(reversed(of_adds.values()))[:TOLD]:
         read = violation.read and f" {violation.flaw} by operation {violation.read.number}"

@@ -1,4 +1,4 @@
-"""A run: random operations by several tasks on several conversations, judged whenever all is quiet."""
+"""A run: several tasks make random operations on several conversations, which are judged at quiet points."""
 
 from __future__ import annotations
 
@@ -10,29 +10,54 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from tools.chaos.history import Operation, Violation, judge
-from tools.chaos.planning import Draw, Plan
-from tools.chaos.reads import judge_reads
-from tools.chaos.rooms import Room, Seat, id_of
+from tools.chaos.judging import Operation, Violation, judge, judge_reads
 from tools.chaos.worlds import Session, World, operation_number, text_of
 
 RELATED = 12
-"""How many operations are told with a violation."""
+"""The number of operations reported with a violation."""
 
 _MISLEADING = frozenset({"empty_page", "stale_page"})
-"""The faults that make a listing wrong."""
+"""The faults that answer a list request with a wrong page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The size of a run.
+
+    Attributes:
+        operations: The least number of random operations.
+        seed: The seed of all choices.
+        rooms: The number of conversations in use at the same time.
+        tasks: The number of tasks on each, with a session object each if the class allows it.
+        burst: The average number of operations of a task between two quiet points.
+        longest: The number of items above which a conversation is left at a quiet point: each item costs a
+            request when it is cleared.
+        cancelled: The probability that an operation is cancelled at a random time.
+        cancelled_within: Seconds within which it is cancelled.
+        patience: Seconds after which an operation counts as hanging.
+    """
+
+    operations: int = 20_000
+    seed: int = 1
+    rooms: int = 24
+    tasks: int = 3
+    burst: int = 10
+    longest: int = 100
+    cancelled: float = 0.05
+    cancelled_within: float = 0.2
+    patience: float = 120.0
 
 
 @dataclass(slots=True)
 class Result:
-    """What a run has come to.
+    """The outcome of a run.
 
     Attributes:
-        operations: How many random operations were made.
-        requests: How many requests they took.
-        cancelled: How many were cancelled.
-        errors: How many raised another error, by its name.
-        violations: What was wrong, each with the operations that bear on it.
+        operations: The number of random operations.
+        requests: The number of requests that they sent.
+        cancelled: The number of cancelled operations.
+        errors: The number of operations that raised another error, by its name.
+        violations: The violations, each with the lines of the operations related to it.
     """
 
     operations: int = 0
@@ -43,11 +68,11 @@ class Result:
 
 
 class Run:
-    """One kind of session, tried as planned.
+    """A run of one session class.
 
     Args:
-        world: The kind of session and its server.
-        plan: What to do.
+        world: The session class and its server.
+        plan: The size of the run.
     """
 
     def __init__(self, world: World, plan: Plan) -> None:
@@ -61,15 +86,15 @@ class Run:
         self._misled: set[int] = set()
 
     async def go(self, *, on_quiet: Callable[[Result], object] = lambda _: None) -> Result:
-        """Make all operations.
+        """Make all operations and judge them.
 
         Args:
-            on_quiet: Told of the result so far at every quiet point.
+            on_quiet: Called with the result so far at every quiet point.
 
         Raises:
-            TimeoutError: An operation hangs.
+            TimeoutError: An operation did not finish within `patience`.
         """
-        choices = random.Random(self._plan.seed)  # noqa: S311 - reproducible is what it is for
+        choices = random.Random(self._plan.seed)  # noqa: S311 - must be reproducible
         while self.result.operations < self._plan.operations:
             self._world.storm(choices.randrange(10**9))
             await asyncio.gather(*(self._storm(room, self._draws(choices)) for room in self._rooms))
@@ -85,7 +110,7 @@ class Run:
         return [Draw.from_choices(choices, self._plan) for _ in range(number)]
 
     async def _storm(self, room: Room, draws: Sequence[Draw]) -> None:
-        """Have the tasks of a room share its operations, so that they end at about the same time."""
+        """Let the tasks of a room share its operations, so that they finish at about the same time."""
         left = iter(draws)
         await asyncio.gather(*(self._burst(room, task, left) for task in range(self._plan.tasks)))
 
@@ -99,7 +124,7 @@ class Run:
                 self.result.errors[done.error] += 1
 
     async def _do(self, seat: Seat, draw: Draw) -> Operation:
-        """Make an operation, and note it when it has ended."""
+        """Make an operation, and note it when it has finished."""
         number, started = next(self._numbers), next(self._ticks)
         before = id_of(seat.session)
         added = tuple(f"{number}/{index}" for index in range(draw.size)) if draw.name == "add" else ()
@@ -126,7 +151,7 @@ class Run:
     async def _call(
         self, number: int, session: Session, draw: Draw, added: Sequence[str]
     ) -> tuple[Any, str | None, str | None]:
-        """Return the value, the name of an error, and the conversation that the session has then."""
+        """Return the value, the name of the error, and the conversation id of the session afterwards."""
         operation_number.set(number)
         calls: dict[str, Callable[[], Awaitable[Any]]] = {
             "add": lambda: session.add_items([_message(text) for text in added]),
@@ -138,12 +163,12 @@ class Run:
             value = await calls[draw.name]()
         except asyncio.CancelledError:
             return None, "CancelledError", id_of(session)
-        except Exception as error:  # noqa: BLE001 - any may come, and is counted
+        except Exception as error:  # noqa: BLE001 - every error is counted
             return None, type(error).__name__, id_of(session)
         return value, None, id_of(session)
 
     async def _end(self, number: int, draw: Draw, call: Any) -> Any:
-        """Wait for a call; cancel it when it is time."""
+        """Wait for a call; cancel it if the draw says so."""
         task = asyncio.ensure_future(call)
         if draw.cancel_after is not None:
             await asyncio.wait({task}, timeout=draw.cancel_after)
@@ -154,7 +179,7 @@ class Run:
         return task.result()
 
     async def _judge(self, room: Room) -> None:
-        """Settle and compare the conversations of a room."""
+        """Settle and judge the conversations of a room."""
         for conversation_id in sorted(room.conversations):
             await self._settle(room, conversation_id)
         stored = {each: await self._world.stored(each) for each in room.conversations}
@@ -166,10 +191,10 @@ class Run:
         room.judged = len(room.operations)
         is_long = any(len(texts or ()) > self._plan.longest for texts in stored.values())
         if violations or is_long or len(stored) > 1 or None in stored.values():
-            room.begin_anew()
+            room.forget()
 
     async def _settle(self, room: Room, conversation_id: str) -> None:
-        """Give what is unsettled an operation to be settled by, and values that a pop has kept a pop."""
+        """Make an add, which settles earlier writes, and pops, which return values that were kept."""
         if await self._world.stored(conversation_id) is None:
             return
         seat = room.visitor(conversation_id)
@@ -192,9 +217,9 @@ class Run:
         return len(requests)
 
     def _told(self, violation: Violation, room: Room) -> list[str]:
-        """Return the add, who popped the item, and what went wrong around it and after it.
+        """Return lines for the add, the pop of the item, the wrong read, and failures that may explain it.
 
-        Of a read, what went wrong before its end, the last of it.
+        For a wrong read these are the last failures before its end, otherwise the first after the add.
         """
         add, read = violation.add, violation.read
 
@@ -221,8 +246,103 @@ class Run:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """A random operation, before it is assigned to a session.
+
+    Attributes:
+        name: The method: add, pop, get or clear.
+        size: The number of items of an add.
+        limit: The `limit` of a get.
+        way: Selects the way to clear, from 0 to 1.
+        cancel_after: Seconds until it is cancelled, or None.
+    """
+
+    name: str
+    size: int = 1
+    limit: int | None = None
+    way: float = 0.0
+    cancel_after: float | None = None
+
+    @classmethod
+    def from_choices(cls, choices: random.Random, plan: Plan) -> Draw:
+        """Draw the next operation; every draw consumes the same random numbers, whatever it results in."""
+        return cls(
+            name=choices.choices(("add", "pop", "get", "clear"), (40, 34, 25, 0.7))[0],
+            size=choices.choice((choices.randint(1, 4), choices.randint(1, 45))),
+            limit=choices.choice((None, choices.randint(1, 40))),
+            way=choices.random(),
+            cancel_after=(
+                choices.uniform(0, plan.cancelled_within),
+                None,
+            )[choices.random() >= plan.cancelled],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A session object, with the name that it has in reports."""
+
+    room: Room
+    name: str
+    session: Session
+
+
+class Room:
+    """A conversation, the session objects that share it, and their operations. A clear starts the next one.
+
+    Args:
+        number: Its number in the run.
+        world: Creates its sessions.
+
+    Attributes:
+        operations: The finished operations.
+        judged: The number of operations at the last quiet point.
+        conversations: The ids of the conversations that they used.
+    """
+
+    def __init__(self, number: int, world: World) -> None:
+        self.number = number
+        self._world = world
+        self._generations = count()
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget all operations and conversations so far."""
+        self.operations: list[Operation] = []
+        self.judged = 0
+        self.conversations: set[str] = set()
+        self.renew()
+
+    def renew(self) -> None:
+        """Continue with new session objects, in a new conversation."""
+        self._name = f"{self.number}.{next(self._generations)}"
+        self._seats = {0: Seat(self, f"{self._name}.0", self._world.session(self.number, None))}
+
+    def seat(self, task: int) -> Seat:
+        """Return the session object of a task; all tasks share one until there is a conversation."""
+        conversation_id = id_of(self._seats[0].session)
+        index = task if conversation_id and self._world.shares_conversations else 0
+        if index not in self._seats:
+            session = self._world.session(self.number, conversation_id)
+            self._seats[index] = Seat(self, f"{self._name}.{index}", session)
+        return self._seats[index]
+
+    def visitor(self, conversation_id: str) -> Seat:
+        """Return a session object on a conversation that no task uses."""
+        return Seat(self, f"{self.number} when quiet", self._world.session(self.number, conversation_id))
+
+
+def id_of(session: Session) -> str | None:
+    """Return the conversation id of a session, or None while it has none."""
+    try:
+        return session.session_id
+    except ValueError:
+        return None
+
+
 def _shown(operation: Operation) -> str:
-    """Return how many items a get returned, and which at its ends."""
+    """Return the number of items that a get returned, with the first and the last of them."""
     seen = operation.seen
     if seen is None:
         return ""

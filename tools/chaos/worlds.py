@@ -1,30 +1,43 @@
-"""Where a run takes place: the session class that is tried, and the server that it talks to."""
+"""The two session classes under test, and the emulator that they run on, in a process of its own."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+import multiprocessing
+from collections.abc import Callable, Collection
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import agents
+import anyio
 import openai
 
 from openai_sessions import OpenAIConversationsSession, RetryBudget, RetryPolicy
-from tools.chaos.server import Request, Server
+from openai_sessions.emulator import FAULT_KINDS, Emulator, Fault
 
 TIMEOUT = 0.5
-"""Seconds for a request; everything else is scaled down with it."""
+"""The timeout of a request, in seconds; all other times are scaled down with it."""
+
+LATE = 0.02
+"""Seconds between a cut connection and its late commit."""
 
 POLICY = RetryPolicy(initial_wait=0.01, max_wait=0.16, settle_after=0.05)
-"""Its `settle_after` is above `server.LATE`, as the usual one is above the emulator's usual delay."""
+"""Its `settle_after` exceeds `LATE`, as the default exceeds the emulator's default delay."""
+
+FAULTS = (
+    *(Fault(kind) for kind in FAULT_KINDS if kind not in {"late_commit", "quota"}),
+    Fault("late_commit", delay=LATE),
+    Fault("throttled", retry_after=0.01),
+)
+"""All faults except an exhausted quota, which must raise."""
 
 operation_number: ContextVar[int] = ContextVar("operation_number")
-"""The operation that a request belongs to; the tasks that a session starts inherit it."""
+"""The operation that sends a request; tasks that a session starts inherit it."""
 
 
 class Session(Protocol):
-    """What both classes have."""
+    """The methods that both classes have."""
 
     session_id: str
 
@@ -34,11 +47,26 @@ class Session(Protocol):
     async def clear_session(self) -> None: ...  # noqa: D102
 
 
-class World(Protocol):
-    """A kind of session, and the server that it talks to.
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that the server received.
 
     Attributes:
-        shares_conversations: Whether several session objects may use one conversation at once.
+        number: The operation that sent it.
+        operation: The emulator's name for it, such as "list_items".
+        met: The fault injected into it, or its error status, or "".
+    """
+
+    number: int
+    operation: str
+    met: str
+
+
+class World(Protocol):
+    """A session class and its server.
+
+    Attributes:
+        shares_conversations: Whether several session objects may use one conversation at the same time.
     """
 
     shares_conversations: bool
@@ -48,31 +76,31 @@ class World(Protocol):
         ...
 
     async def clear(self, session: Session, choice: float) -> None:
-        """Clear a session in one of the ways that there are; the choice is from 0 to 1."""
+        """Clear a session; `choice`, from 0 to 1, selects one of the ways to do it."""
         ...
 
     async def stored(self, conversation_id: str) -> list[str] | None:
-        """Return the texts that a conversation holds, oldest first; None when it is gone."""
+        """Return the texts stored in a conversation, oldest first, or None if it was deleted."""
         ...
 
     def storm(self, seed: int) -> None:
-        """Let the faults begin."""
+        """Start injecting faults."""
         ...
 
     def calm(self) -> None:
-        """Let the faults end, and wait for all late commits."""
+        """Stop injecting faults, and wait for all late commits."""
         ...
 
     def requests(self) -> Collection[Request]:
-        """Return the requests of operations since the last call."""
+        """Return the requests that operations sent since the last call."""
         ...
 
 
 class ServedWorld:
-    """One of the two classes on the emulator.
+    """What both classes share: clients of the emulator, and its commands.
 
     Args:
-        server: Where the emulator runs.
+        server: The process of the emulator.
         rate: The probability that a request meets a fault.
     """
 
@@ -85,8 +113,9 @@ class ServedWorld:
         self._plain = _client(server)
 
     async def stored(self, conversation_id: str) -> list[str] | None:
-        """As `World.stored`."""
-        items, texts = self._plain.conversations.items.with_raw_response, []
+        """Implement `World.stored`."""
+        items = self._plain.conversations.items.with_raw_response
+        texts: list[str] = []
         query: dict[str, str] = {}
         while True:
             try:
@@ -100,16 +129,16 @@ class ServedWorld:
             query = {"after": page["last_id"]}
 
     def storm(self, seed: int) -> None:
-        """As `World.storm`."""
-        self._server.ask("storm", self._rate, seed)
+        """Implement `World.storm`."""
+        self._server.run("storm", self._rate, seed)
 
     def calm(self) -> None:
-        """As `World.calm`."""
-        self._server.ask("calm")
+        """Implement `World.calm`."""
+        self._server.run("calm")
 
     def requests(self) -> Collection[Request]:
-        """As `World.requests`."""
-        requests: list[Request] = self._server.ask("requests")
+        """Implement `World.requests`."""
+        requests: list[Request] = self._server.run("requests")
         return requests
 
     async def aclose(self) -> None:
@@ -119,12 +148,12 @@ class ServedWorld:
 
 
 class OurWorld(ServedWorld):
-    """This library's session: several objects on each conversation, and every way to clear."""
+    """This library's class: several objects on each conversation, and every way to clear."""
 
     shares_conversations = True
 
     def session(self, room: int, conversation_id: str | None) -> Session:
-        """As `World.session`. In every other room retries cost nothing; elsewhere errors come out sooner."""
+        """Implement `World.session`; every other room has an unlimited retry budget, so fewer calls raise."""
         return OpenAIConversationsSession(
             conversation_id=conversation_id,
             openai_client=self._client,
@@ -134,27 +163,19 @@ class OurWorld(ServedWorld):
         )
 
     async def clear(self, session: Any, choice: float) -> None:
-        """As `World.clear`."""
+        """Implement `World.clear`."""
         await session.clear_session(purge_items=choice < 1 / 3, keep_conversation=choice > 2 / 3)
 
 
-class QuickClient(openai.AsyncOpenAI):
-    """A client whose own retries wait as much less as those of this library do."""
-
-    def _calculate_retry_timeout(self, *arguments: Any, **options: Any) -> float:
-        usual = super()._calculate_retry_timeout(*arguments, **options)
-        return usual * POLICY.initial_wait / RetryPolicy().initial_wait
-
-
 class SDKWorld(ServedWorld):
-    """The class of the Agents SDK: one object for each conversation, as its documentation asks."""
+    """The class of the Agents SDK: one object for each conversation, as its documentation requires."""
 
     def session(self, room: int, conversation_id: str | None) -> Session:  # noqa: ARG002 - all are alike
-        """As `World.session`."""
+        """Implement `World.session`."""
         return agents.OpenAIConversationsSession(conversation_id=conversation_id, openai_client=self._client)
 
     async def clear(self, session: Any, choice: float) -> None:  # noqa: ARG002 - there is one way
-        """As `World.clear`."""
+        """Implement `World.clear`."""
         await session.clear_session()
 
 
@@ -167,11 +188,78 @@ def text_of(item: Any) -> str:
     return str(content if isinstance(content, str) else content[0]["text"])
 
 
+class QuickClient(openai.AsyncOpenAI):
+    """A client whose own retries wait less, in the same proportion as those of `POLICY`."""
+
+    def _calculate_retry_timeout(self, *arguments: Any, **options: Any) -> float:
+        usual = super()._calculate_retry_timeout(*arguments, **options)
+        return usual * POLICY.initial_wait / RetryPolicy().initial_wait
+
+
 def _client(server: Server, **options: Any) -> openai.AsyncOpenAI:
     http_client = openai.DefaultAsyncHttpxClient(trust_env=False, **options)
     return QuickClient(api_key="sk-chaos", base_url=server.base_url, timeout=TIMEOUT, http_client=http_client)
 
 
 async def _sign(request: Any) -> None:
-    """Write the operation into the URL of a request, where the emulator remembers it."""
+    """Add the number of the operation to the URL of a request, which the emulator logs."""
     request.url = request.url.copy_merge_params({"operation": str(operation_number.get())})
+
+
+class Server:
+    """An emulator in a process of its own, controlled over a pipe."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process.start()
+        theirs.close()
+        self.base_url = self._pipe.recv()
+
+    def run(self, command: str, *arguments: Any) -> Any:
+        """Run one of `_commands` in the process and return its result."""
+        self._pipe.send((command, arguments))
+        return self._pipe.recv()
+
+    def close(self) -> None:
+        """Stop the process."""
+        self._pipe.close()
+        self._process.join()
+        self._process.close()
+
+
+def _serve(pipe: Any) -> None:
+    with Emulator() as emulator, emulator.serve() as base_url:
+        pipe.send(base_url)
+        commands = _commands(emulator)
+        while True:
+            try:
+                command, arguments = pipe.recv()
+            except EOFError:
+                return
+            pipe.send(commands[command](*arguments))
+
+
+def _commands(emulator: Emulator) -> dict[str, Callable[..., Any]]:
+    def storm(rate: float, seed: int) -> None:
+        emulator.inject_at_random(rate, seed=seed, faults=FAULTS)
+
+    def calm() -> None:
+        emulator.clear_faults()
+        anyio.run(emulator.late_commits)
+
+    def requests() -> list[Request]:
+        seen = emulator.requests
+        emulator.forget_requests()
+        return [
+            Request(
+                int(number),
+                request.operation or request.path,
+                request.fault or (str(request.status) if request.status != 200 else ""),
+            )
+            for request in seen
+            for number in request.query.get("operation", ())
+        ]
+
+    return {"storm": storm, "calm": calm, "requests": requests}
