@@ -3,9 +3,8 @@
 import pytest
 
 from tests.wire import FAST
-from tools.recording.flows import FLOWS, observe
+from tools.recording.flows import FLOWS, Stage, observe
 from tools.recording.servers import emulator
-from tools.recording.stage import Stage
 
 FAULTY = [flow for flow in FLOWS if flow.faults]
 

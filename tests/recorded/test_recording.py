@@ -11,10 +11,9 @@ from openai_sessions.emulator import Emulator, Fault
 from tests.recorded.files import answers, contents, secrets_in
 from tests.servers import find_smg
 from tools.recording.__main__ import main
-from tools.recording.errors import RecordingError
 from tools.recording.flows import FLOWS
 from tools.recording.recorder import FOLDER, record_all
-from tools.recording.servers import LOCAL_KEY, emulator, live, offline, smg_program
+from tools.recording.servers import LOCAL_KEY, RecordingError, emulator, live, offline, smg_program
 
 ON_EMULATOR = [flow for flow in FLOWS if flow.server == "emulator"]
 CALM = [flow.name for flow in FLOWS if not flow.faults]
@@ -99,9 +98,7 @@ def test_flow_that_observes_something_else_leaves_every_file_as_it_was(tmp_path)
     (tmp_path / "pop.yaml").write_text("kept")
     pop = next(flow for flow in FLOWS if flow.name == "pop")
     wrong = replace(pop, name="wrong", observes={**pop.observes, "left": ["nothing like it"]})
-    with pytest.raises(
-        RecordingError, match=r"wrong has observed left: \[\] instead of \['nothing like it'\]"
-    ):
+    with pytest.raises(RecordingError, match=r"wrong observed left: \[\] instead of \['nothing like it'\]"):
         record_all([pop, wrong], offline, tmp_path, say=lambda _: None)
     assert files(tmp_path) == {"pop.yaml": "kept"}
 
@@ -110,7 +107,7 @@ def test_flow_that_is_disturbed_is_not_recorded(tmp_path):
     """A recording with a rate limit in it that the flow does not speak of would not be the next one."""
     pop = next(flow for flow in FLOWS if flow.name == "pop")
     faults = next(flow for flow in FLOWS if flow.name == "rate_limited").faults
-    with pytest.raises(RecordingError, match=r"pop has observed retries: .*throttled"):
+    with pytest.raises(RecordingError, match=r"pop observed retries: .*throttled"):
         record_all([replace(pop, faults=faults)], offline, tmp_path, say=lambda _: None)
     assert files(tmp_path) == {}
 
@@ -120,7 +117,7 @@ def test_request_that_fails_for_good_is_told(tmp_path):
     fault = replace(
         next(flow for flow in FLOWS if flow.name == "rate_limited").faults[0], fault=Fault("quota")
     )
-    with pytest.raises(RecordingError, match="pop has failed: RateLimitError 429"):
+    with pytest.raises(RecordingError, match="pop failed: RateLimitError 429"):
         record_all([replace(pop, faults=(fault,))], offline, tmp_path, say=lambda _: None)
     assert files(tmp_path) == {}
 
@@ -133,7 +130,7 @@ def test_recording_live_records_what_can_be_had_and_cleans_up(service, tmp_path,
     recorded = files(tmp_path)
     assert sorted(recorded) == sorted(f"{name}.yaml" for name in (*CALM, *PROVOKED))
     assert {recorded[f"{name}.yaml"] for name in PROVOKED} == {"kept"}
-    assert f"{', '.join(PROVOKED)}: left as they are" in capsys.readouterr().out
+    assert f"{', '.join(PROVOKED)}: not recorded" in capsys.readouterr().out
     assert service.conversations() == ()
     told = {contents(tmp_path / f"{name}.yaml")["metadata"]["server"] for name in CALM}
     assert told == {"127.0.0.1"}
@@ -148,7 +145,7 @@ def test_recording_live_without_a_key_says_so(key, tmp_path, monkeypatch, capsys
         monkeypatch.setenv("OPENAI_API_KEY", key)
     assert main(["--target", "live", "--folder", str(tmp_path)]) == 1
     assert capsys.readouterr().err == (
-        "Recording from the real service needs an API key: set OPENAI_API_KEY. No cassette was replaced.\n"
+        "Recording from OpenAI needs an API key: set OPENAI_API_KEY. No cassette was replaced.\n"
     )
     assert files(tmp_path) == {}
 
@@ -156,7 +153,10 @@ def test_recording_live_without_a_key_says_so(key, tmp_path, monkeypatch, capsys
 def test_recording_live_with_a_wrong_key_says_so_without_it(service, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong-0123456789abcdef")
     assert main(["--target", "live", "--folder", str(tmp_path)]) == 1
-    assert capsys.readouterr().err == "127.0.0.1 refuses: 401. No cassette was replaced.\n"
+    assert (
+        capsys.readouterr().err
+        == "127.0.0.1 refused to create a conversation: 401. No cassette was replaced.\n"
+    )
     assert service.conversations() == ()
 
 

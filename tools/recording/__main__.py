@@ -1,4 +1,7 @@
-"""Run it with `python -m tools.recording`, or `make record`; exit code 1 when nothing was recorded."""
+"""Record `fixtures/cassettes`: `python -m tools.recording`, or `make record`.
+
+The exit code is 1 if nothing was recorded.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.recording.errors import RecordingError
 from tools.recording.flows import FLOWS
 from tools.recording.recorder import FOLDER, record_all
-from tools.recording.servers import live, offline
+from tools.recording.servers import RecordingError, live, offline
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,10 +33,10 @@ def _record_offline(folder: Path) -> None:
 
 
 def _record_live(folder: Path) -> None:
-    """Record what the real service can be made to do, and say what it cannot."""
+    """Record the flows without faults, and print which ones OpenAI cannot record."""
     record_all([flow for flow in FLOWS if not flow.faults], asyncio.run(live()), folder)
-    provoked = ", ".join(flow.name for flow in FLOWS if flow.faults)
-    print(f"{provoked}: left as they are, for the real service cannot be made to do this")
+    with_faults = ", ".join(flow.name for flow in FLOWS if flow.faults)
+    print(f"{with_faults}: not recorded, because faults cannot be injected into OpenAI")
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -45,7 +47,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         default="offline",
         help="offline: smg and the emulator, on loopback; live: OpenAI, with OPENAI_API_KEY (%(default)s)",
     )
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the cassettes are")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="the folder of the cassettes")
     return parser.parse_args(arguments)
 
 

@@ -1,6 +1,6 @@
-"""The flows that are recorded: each uses sessions as an application does, and says what it must observe.
+"""The recorded flows: each uses sessions as an application does, and declares what it must observe.
 
-The same functions record, replay, and run against the emulator.
+The same functions are recorded, replayed, and run against the emulator.
 """
 
 from __future__ import annotations
@@ -9,14 +9,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from openai_sessions import ConversationNotFoundError
+from openai_sessions import ConversationNotFoundError, OpenAIConversationsSession, RetryPolicy
 from openai_sessions.emulator import Fault
-from tools.recording.stage import Observed, Stage
+from openai_sessions.session import RetryEvent
 
 if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
     from openai_sessions.emulator import OperationName
 
 Item = dict[str, Any]
+
+Observed = dict[str, Any]
+"""What a flow observed, as JSON."""
 
 HELLO: Item = {"role": "user", "content": "Hello"}
 HI: Item = {"role": "assistant", "content": "Hi there!"}
@@ -36,12 +41,12 @@ MESSAGES: list[Item] = [
 ]
 METADATA = {"user": "first user"}
 RETRY_AFTER = 0.02
-"""Seconds that the recorded rate limits ask to wait: each replay waits them."""
+"""The Retry-After of the recorded rate limits, in seconds: each replay waits as long."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedFault:
-    """A fault that the emulator is told of before a flow begins; the fields are those of `inject`."""
+    """A fault injected into the emulator before a flow starts; the fields are the arguments of `inject`."""
 
     fault: Fault
     operation: OperationName
@@ -50,16 +55,16 @@ class PlannedFault:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """One thing that people do with a session.
+    """One use of a session.
 
     Attributes:
         name: The name of its cassette, without the suffix.
-        run: Does it, and returns what it has observed.
-        observes: What it must return.
-        server: Which server it is recorded from, offline.
-        why: Why from that one, where it is not smg.
-        faults: What goes wrong meanwhile. A flow with faults cannot be recorded from the real service.
-        retries: The requests that must be sent again meanwhile.
+        run: Uses the session and returns what it observed.
+        observes: What `run` must return.
+        server: The server that it is recorded from, offline.
+        why: The reason, if that is not smg.
+        faults: The faults that it meets. A flow with faults cannot be recorded from OpenAI.
+        retries: The retries that it must make.
     """
 
     name: str
@@ -76,8 +81,57 @@ class Flow:
         return {**self.observes, "retries": self.retries}
 
 
+class Stage:
+    """Opens sessions on one client and notes their retries.
+
+    Args:
+        client: The client of all sessions; the caller closes it.
+        retry_policy: Their retry policy.
+
+    Attributes:
+        client: For requests that flows make without a session.
+        created: The ids of the conversations that the sessions created.
+        retried: The retries, such as `"append: throttled"`.
+        waited: The wait before each of them, in seconds.
+    """
+
+    def __init__(self, client: AsyncOpenAI, retry_policy: RetryPolicy) -> None:
+        self.client = client
+        self.created: list[str] = []
+        self.retried: list[str] = []
+        self.waited: list[float] = []
+        self._retry_policy = retry_policy
+
+    def session(
+        self, conversation_id: str | None = None, *, metadata: dict[str, str] | None = None
+    ) -> OpenAIConversationsSession:
+        """Return a new session, on an existing conversation or on one that it creates."""
+        return OpenAIConversationsSession(
+            conversation_id=conversation_id,
+            openai_client=self.client,
+            metadata=metadata,
+            on_conversation_created=self.created.append,
+            retry_policy=self._retry_policy,
+            on_retry=self._note_retry,
+        )
+
+    async def delete_created(self) -> list[str]:
+        """Delete the created conversations with their items; return the ids that could not be deleted."""
+        left: list[str] = []
+        for conversation_id in self.created:
+            try:
+                await self.session(conversation_id).clear_session(purge_items=True)
+            except Exception:  # noqa: BLE001 - the caller reports what is left
+                left.append(conversation_id)
+        return left
+
+    def _note_retry(self, event: RetryEvent) -> None:
+        self.retried.append(f"{event.operation}: {event.outcome}")
+        self.waited.append(event.wait)
+
+
 async def observe(flow: Flow, stage: Stage) -> Observed:
-    """Run a flow and return what it has observed, with the requests that were sent again."""
+    """Run a flow and return what it observed, with its retries."""
     return {**await flow.run(stage), "retries": stage.retried}
 
 
@@ -100,7 +154,7 @@ async def append(stage: Stage) -> Observed:
 
 
 async def append_45_items(stage: Stage) -> Observed:
-    """Append more items than two requests take, with a call and its output where the first would end."""
+    """Append more items than fit into two requests, with a call and its output at the end of the first."""
     session = stage.session()
     await session.add_items(FORTY_FIVE)
     return {"items": await session.get_items()}
@@ -118,14 +172,14 @@ async def read_250_items(stage: Stage) -> Observed:
 
 
 async def pop(stage: Stage) -> Observed:
-    """Take items until there are none."""
+    """Pop items until none is left."""
     session = stage.session()
     await session.add_items([HELLO, HI])
     return {"popped": [await session.pop_item() for _ in range(3)], "left": await session.get_items()}
 
 
 async def clear(stage: Stage) -> Observed:
-    """Delete the conversation, and begin another one."""
+    """Delete the conversation, and create another one."""
     session = stage.session()
     await session.add_items([HELLO])
     first = session.session_id
@@ -140,7 +194,7 @@ async def clear(stage: Stage) -> Observed:
 
 
 async def resume(stage: Stage) -> Observed:
-    """Go on with a conversation by its id."""
+    """Resume a conversation by its id."""
     first = stage.session()
     await first.add_items([HELLO])
     resumed = stage.session(first.session_id)
@@ -150,7 +204,7 @@ async def resume(stage: Stage) -> Observed:
 
 
 async def not_found(stage: Stage) -> Observed:
-    """Resume a conversation that was deleted: nothing but clearing it succeeds."""
+    """Resume a deleted conversation: only clearing it succeeds."""
     session = stage.session()
     await session.add_items([HELLO])
     gone = session.session_id
@@ -171,14 +225,14 @@ async def locked(stage: Stage) -> Observed:
 
 
 async def rate_limited(stage: Stage) -> Observed:
-    """Write and read when there were too many requests; wait as long as the server asks, where it does."""
+    """Write and read while the server limits the rate; wait for its Retry-After where it sends one."""
     session = stage.session()
     await session.add_items([HELLO, HI])
     return {"items": await session.get_items(), "asked to wait": stage.waited[:2]}
 
 
 async def lost_reply(stage: Stage) -> Observed:
-    """Write and pop when the answer says that the server failed, although it has stored and deleted."""
+    """Write and pop while the server answers with a 500 after it has stored or deleted."""
     return await _write_and_pop(stage)
 
 
@@ -218,7 +272,7 @@ FLOWS: tuple[Flow, ...] = (
         append_45_items,
         {"items": FORTY_FIVE},
         server="emulator",
-        why="smg adds warnings to the answer about function calls",
+        why="smg adds warnings to its answer about function calls",
     ),
     Flow(
         "read_250_items",
@@ -230,7 +284,7 @@ FLOWS: tuple[Flow, ...] = (
         pop,
         {"popped": [HI, HELLO, None], "left": []},
         server="emulator",
-        why="smg makes an output_text of an assistant's string, where OpenAI makes an input_text",
+        why="smg stores an assistant's string as output_text, OpenAI as input_text",
     ),
     Flow("clear", clear, {"cleared": [None, []], "new conversation": True, "items": [AGAIN]}),
     Flow("resume", resume, {"newest": [HELLO], "items": [HELLO, AGAIN], "popped": AGAIN}),
@@ -239,14 +293,14 @@ FLOWS: tuple[Flow, ...] = (
         not_found,
         {"read": True, "write": True, "pop": True, "cleared": True},
         server="emulator",
-        why="smg gives its 404 a code, where OpenAI has null",
+        why="smg sends a code with its 404, OpenAI null",
     ),
     Flow(
         "locked",
         locked,
         WRITTEN_AND_POPPED,
         server="emulator",
-        why="smg locks no conversation",
+        why="smg does not lock conversations",
         faults=(
             PlannedFault(Fault("locked"), "create_items", times=2),
             PlannedFault(Fault("locked"), "delete_item"),
@@ -258,7 +312,7 @@ FLOWS: tuple[Flow, ...] = (
         rate_limited,
         {"items": [HELLO, HI], "asked to wait": [RETRY_AFTER, RETRY_AFTER]},
         server="emulator",
-        why="smg cannot be made to answer one request with a rate limit and not the next",
+        why="smg cannot limit the rate of one request and not of the next",
         faults=(
             PlannedFault(Fault("throttled", retry_after=RETRY_AFTER), "create_items", times=2),
             PlannedFault(Fault("throttled"), "list_items"),
@@ -270,7 +324,7 @@ FLOWS: tuple[Flow, ...] = (
         lost_reply,
         WRITTEN_AND_POPPED,
         server="emulator",
-        why="smg cannot be made to fail after it has stored",
+        why="smg cannot fail after it has stored",
         faults=(
             PlannedFault(Fault("error_500_after_commit"), "create_items"),
             PlannedFault(Fault("error_500_after_commit"), "delete_item"),
@@ -278,4 +332,4 @@ FLOWS: tuple[Flow, ...] = (
         retries=["delete item: unknown"],
     ),
 )
-"""All of them. Each has a cassette of its name."""
+"""All flows. Each has a cassette of its name."""

@@ -1,4 +1,4 @@
-"""Recording a flow into a cassette, and playing it back."""
+"""Record a flow into a cassette, and replay it."""
 
 from __future__ import annotations
 
@@ -15,26 +15,24 @@ import openai
 from openai_sessions import RetryPolicy, SessionError
 from openai_sessions.testing.cassettes import CassetteError, use_cassette
 from tests.wire import FAST
-from tools.recording.errors import RecordingError
-from tools.recording.flows import Flow, observe
-from tools.recording.servers import Server, Target, local_client
-from tools.recording.stage import Observed, Stage
+from tools.recording.flows import Flow, Observed, Stage, observe
+from tools.recording.servers import RecordingError, Server, Target, local_client
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "cassettes"
 
 _SECRET_HEADERS = frozenset(
     {"authorization", "cookie", "openai-organization", "openai-project", "set-cookie"}
 )
-"""Headers that the cassette leaves out itself, and whose values it looks for in everything else."""
+"""Headers that the cassette removes, after it has searched everything else for their values."""
 
 _REQUEST_HEADERS = _SECRET_HEADERS | {"accept", "content-type"}
 _RESPONSE_HEADERS = _SECRET_HEADERS | {
     *("content-encoding", "content-type", "openai-version"),
     *("retry-after", "retry-after-ms", "x-should-retry"),
 }
-"""What clients read, and what says where an answer is from. Others differ each time, or with the machine."""
+"""The headers that clients read, and `openai-version`. Others differ with each recording or machine."""
 
-_MOST_TOLD = 200
+_MOST_SHOWN = 200
 """Characters of a value in an error."""
 
 _numbers = itertools.count()
@@ -45,10 +43,10 @@ def record_all(
 ) -> None:
     """Record flows into a folder: all of them, or none.
 
-    Each is played back before the first file is replaced.
+    Each is replayed before the first file is replaced.
 
     Raises:
-        RecordingError: A flow failed, or did not observe what it must. The folder is as it was.
+        RecordingError: A flow failed, or did not observe what it declares. The folder is unchanged.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".recording-") as temporary:
@@ -63,20 +61,20 @@ def _recorded(flow: Flow, target: Target, folder: Path, say: Callable[[str], obj
         done = f"Recorded from {server.name}"
         try:
             asyncio.run(record(flow, server, path, say=say))
-            done = "Played back"
+            done = "Replayed"
             _check(flow, asyncio.run(replay(flow, path)), done)
         except (openai.OpenAIError, SessionError, CassetteError) as error:
-            told = f"{type(error).__name__} {getattr(error, 'status_code', '')}".strip()
-            raise RecordingError(f"{done}, {flow.name} has failed: {told}.") from error
+            failure = f"{type(error).__name__} {getattr(error, 'status_code', '')}".strip()
+            raise RecordingError(f"{done}, {flow.name} failed: {failure}.") from error
     say(f"{flow.name}: {server.name} {server.version}")
     return path
 
 
 async def record(flow: Flow, server: Server, path: Path, *, say: Callable[[str], object] = print) -> None:
-    """Record one flow from a server that runs. Conversations on a real service are deleted afterwards.
+    """Record one flow from a running server. On OpenAI, its conversations are deleted afterwards.
 
     Raises:
-        RecordingError: It did not observe what it must. Nothing was written.
+        RecordingError: It did not observe what it declares. Nothing was written.
     """
     async with server.client() as client:
         stage = Stage(client, FAST if server.is_local else RetryPolicy())
@@ -96,12 +94,12 @@ async def record(flow: Flow, server: Server, path: Path, *, say: Callable[[str],
 
 
 async def replay(flow: Flow, path: Path) -> Observed:
-    """Play a cassette to its flow without any server, and return what it observes.
+    """Run a flow on its cassette, without a server, and return what it observes.
 
     Raises:
-        CassetteError: The flow makes other requests than the recorded ones.
+        CassetteError: The flow sends other requests than the recorded ones.
     """
-    # A name for each: what a process knows of a conversation is kept by its address and id.
+    # A host for each: the process keeps the state of a conversation under its base URL and id.
     base_url = f"http://replay-{next(_numbers)}.invalid/v1"
     async with local_client(base_url) as client:
         with use_cassette(path, record_mode="none", map_ids=True):
@@ -111,19 +109,19 @@ async def replay(flow: Flow, path: Path) -> Observed:
 def _check(flow: Flow, observed: Observed, done: str) -> None:
     wrong = [name for name in flow.expected if observed.get(name) != flow.expected[name]]
     if wrong:
-        told = "; ".join(
+        differences = "; ".join(
             f"{name}: {_shown(observed.get(name))} instead of {_shown(flow.expected[name])}" for name in wrong
         )
-        raise RecordingError(f"{done}, {flow.name} has observed {told}.")
+        raise RecordingError(f"{done}, {flow.name} observed {differences}.")
 
 
 def _shown(value: object) -> str:
     shown = repr(value)
-    return shown if len(shown) <= _MOST_TOLD else f"{shown[:_MOST_TOLD]}..."
+    return shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}..."
 
 
 def _without_noise(request: Any) -> Any:
-    """Leave out the port, and the headers that differ from one recording or machine to another."""
+    """Remove the port, and the headers that differ from one recording or machine to another."""
     url = urlsplit(request.uri)
     request.uri = urlunsplit(url._replace(netloc=url.hostname or ""))
     for name in [name for name in request.headers if name.lower() not in _REQUEST_HEADERS]:

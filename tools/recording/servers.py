@@ -1,4 +1,4 @@
-"""The servers that exchanges are recorded from."""
+"""The servers that cassettes are recorded from."""
 
 from __future__ import annotations
 
@@ -15,27 +15,30 @@ import pytest
 import openai_sessions
 from openai_sessions.emulator import Emulator
 from tests.servers import find_smg, smg_server
-from tools.recording.errors import RecordingError
 
 if TYPE_CHECKING:
     from tools.recording.flows import Flow
 
 LOCAL_KEY = "sk-recorded-from-this-machine"
-"""What the servers of this machine are sent; they take any key."""
+"""The API key for the servers on loopback, which accept any."""
 
 _ONE_CONNECTION: Any = type(openai.DEFAULT_CONNECTION_LIMITS)(max_connections=1)
-"""Requests that a session makes at once are then served, and recorded, in the order of their making."""
+"""Concurrent requests of a session are then served, and recorded, in the order in which they were sent."""
+
+
+class RecordingError(Exception):
+    """Nothing was recorded; the message, for the user of the program, says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that runs.
+    """A running server.
 
     Attributes:
-        name: What it is.
-        version: Which version of it.
-        base_url: Where it is.
-        is_local: Whether it goes away with all it holds, and is reached without a proxy.
+        name: Its name in the metadata of a cassette.
+        version: Its version there.
+        base_url: Its base URL.
+        is_local: Whether it runs on loopback, for one recording, and is reached without a proxy.
     """
 
     name: str
@@ -44,7 +47,7 @@ class Server:
     is_local: bool = True
 
     def client(self) -> openai.AsyncOpenAI:
-        """Return a new client that makes one request after the other."""
+        """Return a new client that sends one request at a time."""
         if self.is_local:
             return local_client(self.base_url)
         http_client = openai.DefaultAsyncHttpxClient(limits=_ONE_CONNECTION)
@@ -52,23 +55,23 @@ class Server:
 
 
 def local_client(base_url: str) -> openai.AsyncOpenAI:
-    """Return a client for plain HTTP, without a proxy: it spares the loading of certificates."""
+    """Return a client for plain HTTP without a proxy, which does not load certificates."""
     http_client = openai.DefaultAsyncHttpxClient(limits=_ONE_CONNECTION, trust_env=False, verify=False)
     return openai.AsyncOpenAI(base_url=base_url, api_key=LOCAL_KEY, http_client=http_client)
 
 
 Target = Callable[["Flow"], AbstractContextManager[Server]]
-"""Gives the server that a flow is recorded from, inside a `with` block."""
+"""Provides the server that a flow is recorded from, inside a `with` block."""
 
 
 def offline(flow: Flow) -> AbstractContextManager[Server]:
-    """Run the server that the flow names, with the faults of the flow."""
+    """Run the server that the flow names, with its faults."""
     return _smg() if flow.server == "smg" else emulator(flow)
 
 
 @contextmanager
 def emulator(flow: Flow) -> Iterator[Server]:
-    """Serve a new emulator, with the faults of the flow."""
+    """Serve a new emulator with the faults of the flow."""
     with Emulator() as emulator, emulator.serve() as base_url:
         for planned in flow.faults:
             emulator.inject(planned.fault, operation=planned.operation, times=planned.times)
@@ -95,24 +98,26 @@ def smg_program(find: Callable[[], str] = find_smg) -> str:
 
 
 async def live() -> Target:
-    """Reach OpenAI, or what OPENAI_BASE_URL names, with OPENAI_API_KEY: once, to see that the key is good.
+    """Check that OpenAI, or the service at OPENAI_BASE_URL, accepts OPENAI_API_KEY.
 
     Returns:
         The same server for every flow.
 
     Raises:
-        RecordingError: There is no key, the service refuses it, or it cannot be reached.
+        RecordingError: There is no key, the service rejects it, or it cannot be reached.
     """
     if not os.environ.get("OPENAI_API_KEY", "").strip():
-        raise RecordingError("Recording from the real service needs an API key: set OPENAI_API_KEY.")
+        raise RecordingError("Recording from OpenAI needs an API key: set OPENAI_API_KEY.")
     async with openai.AsyncOpenAI(max_retries=0) as client:
         try:
             created = await client.conversations.with_raw_response.create()
             await client.conversations.delete(created.parse().id)
         except openai.APIStatusError as error:
-            raise RecordingError(f"{client.base_url.host} refuses: {error.status_code}.") from None
+            raise RecordingError(
+                f"{client.base_url.host} refused to create a conversation: {error.status_code}."
+            ) from None
         except openai.APIConnectionError:
             raise RecordingError(f"{client.base_url.host} cannot be reached.") from None
-        version = created.headers.get("openai-version", "not told")
+        version = created.headers.get("openai-version", "unknown")
         server = Server(client.base_url.host, version, str(client.base_url), is_local=False)
     return lambda _: nullcontext(server)
