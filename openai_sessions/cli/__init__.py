@@ -1,4 +1,4 @@
-"""The `openai-sessions` command: conversations in a shell, a demonstration, and a server."""
+"""The `openai-sessions` command: conversations in a shell, a demonstration, and the emulator as a server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 __all__ = ["main"]
 
 _EXTRA = ("agents", "aiosqlite", "rich", "sqlalchemy", "starlette", "typer", "uvicorn")
-"""What `pip install "openai-sessions[cli]"` brings."""
+"""The packages that `pip install "openai-sessions[cli]"` installs."""
 
 
 def main() -> None:

@@ -1,22 +1,26 @@
-"""The options that the commands on conversations share."""
+"""The commands and their options. What they do is imported when they run, so that `--help` stays fast."""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openai_sessions.cli._errors import interruptible, one_line_errors
+if TYPE_CHECKING:
+    from openai_sessions.cli._running import Settings, Work
 
-_CONNECTION = "Where"
+app = typer.Typer(
+    help="Show, move and delete conversations hosted by OpenAI.",
+    epilog="Exit codes: 0 success, 1 failure, 2 usage error, 3 not found, 4 partly done, 130 interrupted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # it prints local variables, and so keys
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_CONNECTION = "Connection"
 
 BaseURL = Annotated[
     str | None,
@@ -24,7 +28,7 @@ BaseURL = Annotated[
         "--base-url",
         metavar="URL",
         envvar="OPENAI_BASE_URL",
-        help="Where the API is; by default OpenAI. The key is in OPENAI_API_KEY.",
+        help="Base URL of the API; OpenAI's by default. The key is read from OPENAI_API_KEY.",
         rich_help_panel=_CONNECTION,
     ),
 ]
@@ -35,7 +39,7 @@ DirectoryURL = Annotated[
         "--directory",
         metavar="URL",
         envvar="OPENAI_SESSIONS_DIRECTORY",
-        help="The directory of names, such as sqlite+aiosqlite:///names.db.",
+        help="Database of the session directory, such as sqlite+aiosqlite:///names.db.",
         rich_help_panel=_CONNECTION,
     ),
 ]
@@ -46,54 +50,36 @@ Tenant = Annotated[
         "--tenant",
         metavar="KEY",
         envvar="OPENAI_SESSIONS_TENANT",
-        help="Whose names of the directory.",
+        help="Tenant whose names are used.",
         rich_help_panel=_CONNECTION,
     ),
 ]
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no notes.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Hide progress and messages.")]
 
-AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON, an object a line.")]
+AsJSON = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before anything is deleted.")]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What a command was told of where to work.
-
-    Attributes:
-        base_url: Where the API is; None for OpenAI.
-        directory: The URL of the directory of names; None for none.
-        tenant: Whose names.
-        quiet: Whether to show no progress and no notes.
-    """
-
-    base_url: str | None = None
-    directory: str | None = None
-    tenant: str = ""
-    quiet: bool = False
-
-
-_MOST = 50
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")]
 
 
 def complete_conversation(context: typer.Context, incomplete: str) -> list[str]:
-    """Return names that begin with what was typed; none, and no word, where the directory cannot be read."""
-    settings = Settings(directory=context.params.get("directory"), tenant=context.params.get("tenant") or "")
-    if not settings.directory:
+    """Return up to 50 names that start with what was typed; an empty list if the directory cannot be read."""
+    url, tenant = context.params.get("directory"), context.params.get("tenant")
+    if not url:
         return []
+    from openai_sessions.cli._running import Settings  # noqa: PLC0415 - completing commands needs no openai
+
     try:
-        return asyncio.run(_names(settings, incomplete))
-    except Exception:  # noqa: BLE001 - a shell that completes is no place for errors
+        return asyncio.run(_names(Settings(directory=url, tenant=tenant or ""), incomplete))
+    except Exception:  # noqa: BLE001 - an error would appear in the line that is being typed
         return []
 
 
 async def _names(settings: Settings, prefix: str) -> list[str]:
-    from openai_sessions.cli._running import Workspace  # noqa: PLC0415 - completing commands needs no openai
+    from openai_sessions.cli._running import Workspace  # noqa: PLC0415 - as above
 
     async with Workspace(settings) as workspace:
-        page = await workspace.directory.list(prefix, limit=_MOST)
+        page = await workspace.directory.list(prefix, limit=50)
     return [entry.name for entry in page.entries]
 
 
@@ -101,11 +87,10 @@ Conversation = Annotated[
     str,
     typer.Argument(
         metavar="CONV",
-        help="An id (conv_...), or a name of the directory.",
+        help="Conversation id (conv_...), or a name from the directory.",
         autocompletion=complete_conversation,
     ),
 ]
-"""The conversation that a command is about."""
 
 
 def show(  # noqa: PLR0913 - one for each option
@@ -115,28 +100,34 @@ def show(  # noqa: PLR0913 - one for each option
     last_turns: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Only the newest N turns.")
     ] = None,
-    full: Annotated[bool, typer.Option("--full", help="Cut no item after 5,000 characters.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Print long items in full, not their first 5,000 characters.")
+    ] = False,
     as_json: AsJSON = False,
     base_url: BaseURL = None,
     directory: DirectoryURL = None,
     tenant: Tenant = "",
     quiet: Quiet = False,
 ) -> None:
-    """Show what was said, oldest first."""
-    from openai_sessions.cli._conversations import Showing  # noqa: PLC0415 - the same
-    from openai_sessions.cli._running import run  # noqa: PLC0415 - help needs no openai
+    """Print the items of a conversation, oldest first."""
+    from openai_sessions.cli import _conversations as commands  # noqa: PLC0415 - help needs no openai
 
-    showing = Showing(
-        conversation=conversation, limit=limit, last_turns=last_turns, full=full, as_json=as_json
+    _run(
+        lambda workspace: commands.show(
+            workspace, conversation, limit=limit, last_turns=last_turns, full=full, as_json=as_json
+        ),
+        base_url=base_url,
+        directory=directory,
+        tenant=tenant,
+        quiet=quiet,
     )
-    run(showing, Settings(base_url=base_url, directory=directory, tenant=tenant, quiet=quiet))
 
 
 def turns(  # noqa: PLR0913 - one for each option
     conversation: Conversation,
     *,
     find: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Only turns in which this is said, in any case.")
+        str | None, typer.Option(metavar="TEXT", help="Only turns that contain TEXT, in upper or lower case.")
     ] = None,
     last: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the newest N of them.")] = None,
     as_json: AsJSON = False,
@@ -145,69 +136,86 @@ def turns(  # noqa: PLR0913 - one for each option
     tenant: Tenant = "",
     quiet: Quiet = False,
 ) -> None:
-    """List the turns: what the user said, and how many items came of it."""
-    from openai_sessions.cli._conversations import Listing  # noqa: PLC0415 - the same
-    from openai_sessions.cli._running import run  # noqa: PLC0415 - help needs no openai
+    """List the turns: number, number of items, user message."""
+    from openai_sessions.cli import _conversations as commands  # noqa: PLC0415 - help needs no openai
 
-    listing = Listing(conversation=conversation, find=find, last=last, as_json=as_json)
-    run(listing, Settings(base_url=base_url, directory=directory, tenant=tenant, quiet=quiet))
+    _run(
+        lambda workspace: commands.turns(workspace, conversation, find=find, last=last, as_json=as_json),
+        base_url=base_url,
+        directory=directory,
+        tenant=tenant,
+        quiet=quiet,
+    )
 
 
 def usage(  # noqa: PLR0913 - one for each option
     conversation: Conversation,
     *,
-    by_turn: Annotated[
-        bool, typer.Option("--by-turn", help="Of each turn, which the directory keeps with a name.")
-    ] = False,
+    by_turn: Annotated[bool, typer.Option("--by-turn", help="Print each turn. CONV must be a name.")] = False,
     as_json: AsJSON = False,
     base_url: BaseURL = None,
     directory: DirectoryURL = None,
     tenant: Tenant = "",
     quiet: Quiet = False,
 ) -> None:
-    """Print the requests and tokens that were used."""
-    from openai_sessions.cli._conversations import Counting  # noqa: PLC0415 - the same
-    from openai_sessions.cli._running import run  # noqa: PLC0415 - help needs no openai
+    """Print the requests and tokens used by the runs of an agent."""
+    from openai_sessions.cli import _conversations as commands  # noqa: PLC0415 - help needs no openai
 
-    counting = Counting(conversation=conversation, by_turn=by_turn, as_json=as_json)
-    run(counting, Settings(base_url=base_url, directory=directory, tenant=tenant, quiet=quiet))
+    _run(
+        lambda workspace: commands.usage(workspace, conversation, by_turn=by_turn, as_json=as_json),
+        base_url=base_url,
+        directory=directory,
+        tenant=tenant,
+        quiet=quiet,
+    )
+
+
+NewName = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Register the new conversation under this new name.")
+]
 
 
 def fork(  # noqa: PLR0913 - one for each option
     conversation: Conversation,
     *,
     before_turn: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Leave out turn N, and all that follows.")
+        int | None, typer.Option(min=1, metavar="N", help="Copy only what precedes turn N.")
     ] = None,
     after_item: Annotated[
-        str | None, typer.Option(metavar="ID", help="Leave out all that follows this item.")
+        str | None, typer.Option(metavar="ID", help="Copy up to and including this item.")
     ] = None,
     branch: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Make it a branch of the name that CONV is.")
+        str | None,
+        typer.Option(metavar="NAME", help="Register the copy as a branch of CONV, which must be a name."),
     ] = None,
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A new name of the directory for it.")
-    ] = None,
+    name: NewName = None,
     base_url: BaseURL = None,
     directory: DirectoryURL = None,
     tenant: Tenant = "",
     quiet: Quiet = False,
 ) -> None:
-    """Copy a conversation, or its beginning, to a new one, and print the new id."""
-    from openai_sessions.cli._conversations import Forking  # noqa: PLC0415 - help needs no openai
-    from openai_sessions.cli._running import run  # noqa: PLC0415 - the same
+    """Copy a conversation, or its beginning, to a new one and print the new id."""
+    from openai_sessions.cli import _conversations as commands  # noqa: PLC0415 - help needs no openai
 
-    forking = Forking(
-        conversation=conversation, before_turn=before_turn, after_item=after_item, branch=branch, name=name
+    _run(
+        lambda workspace: commands.fork(
+            workspace, conversation, before_turn=before_turn, after_item=after_item, branch=branch, name=name
+        ),
+        base_url=base_url,
+        directory=directory,
+        tenant=tenant,
+        quiet=quiet,
     )
-    run(forking, Settings(base_url=base_url, directory=directory, tenant=tenant, quiet=quiet))
 
 
 def clear(  # noqa: PLR0913 - one for each option
     conversation: Conversation,
     *,
     purge: Annotated[
-        bool, typer.Option("--purge", help="Delete each item first: OpenAI keeps those of a deleted one.")
+        bool,
+        typer.Option(
+            "--purge", help="Delete each item first: OpenAI keeps the items of a deleted conversation."
+        ),
     ] = False,
     yes: Yes = False,
     base_url: BaseURL = None,
@@ -216,54 +224,62 @@ def clear(  # noqa: PLR0913 - one for each option
     quiet: Quiet = False,
 ) -> None:
     """Delete a conversation."""
-    from openai_sessions.cli._conversations import Clearing  # noqa: PLC0415 - help needs no openai
-    from openai_sessions.cli._running import run  # noqa: PLC0415 - the same
+    from openai_sessions.cli import _conversations as commands  # noqa: PLC0415 - help needs no openai
 
-    clearing = Clearing(conversation=conversation, purge=purge, yes=yes)
-    run(clearing, Settings(base_url=base_url, directory=directory, tenant=tenant, quiet=quiet))
+    _run(
+        lambda workspace: commands.clear(workspace, conversation, purge=purge, yes=yes),
+        base_url=base_url,
+        directory=directory,
+        tenant=tenant,
+        quiet=quiet,
+    )
 
 
-_STANDARD = "-"
-
-Append = Annotated[bool, typer.Option("--append", help="Add to what the target holds.")]
+Append = Annotated[
+    bool, typer.Option("--append", help="Add the items to a target that already contains others.")
+]
 
 KeepPartial = Annotated[
     bool,
-    typer.Option(
-        "--keep-partial", help="When it fails, leave what was written: the same command goes on there."
-    ),
+    typer.Option("--keep-partial", help="On failure, keep what was written; running again into it resumes."),
 ]
 
 
 def export(  # noqa: PLR0913 - one for each option
     conversation: Conversation,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A file, or - for standard output.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="File, or - for standard output.")],
     *,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Replace a file that is there.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Replace an existing file without asking.")
+    ] = False,
     base_url: BaseURL = None,
     directory: DirectoryURL = None,
     tenant: Tenant = "",
     quiet: Quiet = False,
 ) -> None:
-    """Write a conversation to a file of JSON Lines."""
-    from openai_sessions.cli._moving import Export  # noqa: PLC0415 - help needs no openai
-    from openai_sessions.cli._running import run  # noqa: PLC0415 - the same
+    """Write a conversation to a JSON Lines file."""
+    from openai_sessions.cli import _moving as commands  # noqa: PLC0415 - help needs no openai
 
-    exporting = Export(conversation=conversation, file=file, yes=yes)
-    run(exporting, Settings(base_url=base_url, directory=directory, tenant=tenant, quiet=quiet))
+    _run(
+        lambda workspace: commands.export(workspace, conversation, file, yes=yes),
+        base_url=base_url,
+        directory=directory,
+        tenant=tenant,
+        quiet=quiet,
+    )
 
 
 def import_file(  # noqa: PLR0913 - one for each option
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A file of export, or - for standard input.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="File written by export, or - for standard input.")
+    ],
     *,
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A new name of the directory for it.")
-    ] = None,
+    name: NewName = None,
     into: Annotated[
         str | None,
         typer.Option(
             metavar="CONV",
-            help="An id or a name that is there; else a new one is made.",
+            help="Import into this conversation id or name, instead of a new conversation.",
             autocompletion=complete_conversation,
         ),
     ] = None,
@@ -274,13 +290,19 @@ def import_file(  # noqa: PLR0913 - one for each option
     tenant: Tenant = "",
     quiet: Quiet = False,
 ) -> None:
-    """Read a conversation from a file of JSON Lines, and print its id."""
-    from openai_sessions.cli._moving import Import  # noqa: PLC0415 - help needs no openai
-    from openai_sessions.cli._running import run  # noqa: PLC0415 - the same
+    """Read a conversation from a JSON Lines file and print its id."""
+    from openai_sessions.cli import _moving as commands  # noqa: PLC0415 - help needs no openai
 
-    settings = Settings(base_url=base_url, directory=directory, tenant=tenant, quiet=quiet)
-    with _as_path(file) as path:
-        run(Import(file=path, into=into, name=name, append=append, keep_partial=keep_partial), settings)
+    with commands.input_file(file) as path:
+        _run(
+            lambda workspace: commands.import_file(
+                workspace, path, name=name, into=into, append=append, keep_partial=keep_partial
+            ),
+            base_url=base_url,
+            directory=directory,
+            tenant=tenant,
+            quiet=quiet,
+        )
 
 
 def copy(  # noqa: PLR0913 - one for each option
@@ -288,7 +310,7 @@ def copy(  # noqa: PLR0913 - one for each option
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="An id, a name, or a store by its URL.",
+            help="Conversation id, name, or URL of an SDK session.",
             autocompletion=complete_conversation,
         ),
     ],
@@ -296,7 +318,7 @@ def copy(  # noqa: PLR0913 - one for each option
         str | None,
         typer.Argument(
             metavar="TARGET",
-            help="The same; without one, a new conversation.",
+            help="The same; a new conversation by default.",
             autocompletion=complete_conversation,
         ),
     ] = None,
@@ -308,37 +330,29 @@ def copy(  # noqa: PLR0913 - one for each option
     tenant: Tenant = "",
     quiet: Quiet = False,
 ) -> None:
-    """Copy a conversation, read it back, and print the id of the copy.
+    """Copy a conversation, verify the copy and print its id.
 
-    A store is a session of the Agents SDK: sqlite:///FILE#ID, sqlite+aiosqlite:///FILE#ID,
-    postgresql+asyncpg://USER@HOST/DATABASE#ID or redis://HOST#ID.
+    URLs of Agents SDK sessions: sqlite:///FILE#ID, sqlite+aiosqlite:///FILE#ID,
+    postgresql+asyncpg://USER@HOST/DATABASE#ID, redis://HOST#ID
     """
-    from openai_sessions.cli._moving import Copy  # noqa: PLC0415 - help needs no openai
-    from openai_sessions.cli._running import run  # noqa: PLC0415 - the same
+    from openai_sessions.cli import _moving as commands  # noqa: PLC0415 - help needs no openai
 
-    copying = Copy(source=source, target=target, append=append, keep_partial=keep_partial)
-    run(copying, Settings(base_url=base_url, directory=directory, tenant=tenant, quiet=quiet))
-
-
-@contextmanager
-def _as_path(file: str) -> Iterator[str]:
-    """Give the path of a file; that of a copy for standard input, which Ctrl-C can then interrupt."""
-    if file != _STANDARD:
-        yield file
-        return
-    with tempfile.NamedTemporaryFile() as copied:
-        with one_line_errors(), interruptible():
-            shutil.copyfileobj(sys.stdin.buffer, copied)
-        copied.flush()
-        yield copied.name
+    _run(
+        lambda workspace: commands.copy(workspace, source, target, append=append, keep_partial=keep_partial),
+        base_url=base_url,
+        directory=directory,
+        tenant=tenant,
+        quiet=quiet,
+    )
 
 
 def list_names(  # noqa: PLR0913 - one for each option
     *,
-    prefix: Annotated[str, typer.Option(metavar="TEXT", help="Only names that begin with it.")] = "",
+    prefix: Annotated[str, typer.Option(metavar="TEXT", help="Only names that start with TEXT.")] = "",
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most N names.")] = None,
     after: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only names behind this one, as the page before says.")
+        str | None,
+        typer.Option(metavar="NAME", help="Only names after NAME, which the previous page printed."),
     ] = None,
     as_json: AsJSON = False,
     base_url: BaseURL = None,
@@ -346,18 +360,27 @@ def list_names(  # noqa: PLR0913 - one for each option
     tenant: Tenant = "",
     quiet: Quiet = False,
 ) -> None:
-    """List the names of the directory. Needs no key."""
-    from openai_sessions.cli._directory import NameListing  # noqa: PLC0415 - help needs no directory
-    from openai_sessions.cli._running import run  # noqa: PLC0415 - the same
+    """List the names in the directory. Needs no API key."""
+    from openai_sessions.cli import _directory as commands  # noqa: PLC0415 - help needs no sqlalchemy
 
-    listing = NameListing(prefix=prefix, limit=limit, after=after, as_json=as_json)
-    run(listing, Settings(base_url=base_url, directory=directory, tenant=tenant, quiet=quiet))
+    _run(
+        lambda workspace: commands.list_names(
+            workspace, prefix=prefix, after=after, limit=limit, as_json=as_json
+        ),
+        base_url=base_url,
+        directory=directory,
+        tenant=tenant,
+        quiet=quiet,
+    )
 
 
 def sweep(  # noqa: PLR0913 - one for each option
     *,
     purge: Annotated[
-        bool, typer.Option("--purge", help="Delete the items of each conversation first.")
+        bool,
+        typer.Option(
+            "--purge", help="Delete each item first: OpenAI keeps the items of a deleted conversation."
+        ),
     ] = False,
     yes: Yes = False,
     base_url: BaseURL = None,
@@ -365,85 +388,69 @@ def sweep(  # noqa: PLR0913 - one for each option
     tenant: Tenant = "",
     quiet: Quiet = False,
 ) -> None:
-    """Delete what has expired in the directory, and what was left behind."""
-    from openai_sessions.cli._directory import Sweeping  # noqa: PLC0415 - the same
-    from openai_sessions.cli._running import run  # noqa: PLC0415 - help needs no directory
+    """Delete expired names with their conversations, and orphaned conversations."""
+    from openai_sessions.cli import _directory as commands  # noqa: PLC0415 - help needs no sqlalchemy
 
-    sweeping = Sweeping(purge=purge, yes=yes)
-    run(sweeping, Settings(base_url=base_url, directory=directory, tenant=tenant, quiet=quiet))
-
-
-app = typer.Typer(
-    help="OpenAI's hosted conversations as an agent's memory.",
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 failed halfway, 130 interrupted.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,  # its listing of local variables would show keys
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-_PANELS: dict[str, dict[str, Callable[..., None]]] = {
-    "Conversations": {"show": show, "turns": turns, "usage": usage, "fork": fork, "clear": clear},
-    "Moving": {"export": export, "import": import_file, "copy": copy},
-    "Directory": {"list": list_names, "sweep": sweep},
-}
-
-for panel, commands in _PANELS.items():
-    for name, command in commands.items():
-        app.command(name, rich_help_panel=panel)(command)
+    _run(
+        lambda workspace: commands.sweep(workspace, purge=purge, yes=yes),
+        base_url=base_url,
+        directory=directory,
+        tenant=tenant,
+        quiet=quiet,
+    )
 
 
-@app.command(rich_help_panel="Trying it")
 def demo(
     *,
-    live: Annotated[
-        bool, typer.Option("--live", help="Talk to OpenAI, with the key in OPENAI_API_KEY.")
-    ] = False,
-    model: Annotated[str, typer.Option(help="The model to ask with --live.")] = "gpt-4.1-mini",
+    live: Annotated[bool, typer.Option("--live", help="Use OpenAI, with the key in OPENAI_API_KEY.")] = False,
+    model: Annotated[str, typer.Option(help="Model to use with --live.")] = "gpt-4.1-mini",
 ) -> None:
-    """Watch an agent keep its memory in a conversation, offline or on OpenAI."""
-    from openai_sessions.cli._demo import run_live, run_offline  # noqa: PLC0415 - serve needs no agents
+    """Watch an agent remember, and a lost reply that is stored once. Needs no key."""
+    from openai_sessions.cli import _demo  # noqa: PLC0415 - help needs no agents
+    from openai_sessions.cli._errors import one_line_errors  # noqa: PLC0415 - nor openai
 
     with one_line_errors():
         if live:
-            run_live(model)
+            _demo.run_live(model)
         else:
-            run_offline()
+            _demo.run_offline()
 
 
-@app.command(rich_help_panel="Trying it")
 def serve(  # noqa: PLR0913 - one for each option
     *,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8080,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")
+    ] = 8080,
     db: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Keep conversations in a file, not in memory.")
+        Path | None, typer.Option(metavar="FILE", help="Store conversations in this file, not in memory.")
     ] = None,
     api_key: Annotated[
         list[str] | None,
         typer.Option(
             metavar="KEY",
             envvar="OPENAI_SESSIONS_API_KEYS",
-            help="Accept only the keys given; each sees its own conversations. May be repeated; "
-            "the variable takes keys with spaces between.",
+            help="Accept only this key; may be repeated. Each key sees its own conversations. The variable "
+            "takes several keys, separated by spaces.",
         ),
     ] = None,
-    delay_ms: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Let each answer wait so many milliseconds.")
-    ] = 0,
+    delay_ms: Annotated[int, typer.Option(min=0, metavar="N", help="Delay each response by N ms.")] = 0,
     faults: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Fail as this JSON file says: see docs/serve.md.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Inject the faults in this JSON file; see docs/serve.md."),
     ] = None,
     seed_from: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.jsonl", help="Begin with these conversations, one JSON object a line."),
+        typer.Option(metavar="FILE.jsonl", help="Load these conversations first, one JSON object per line."),
     ] = None,
 ) -> None:
-    """Serve the emulator of the Conversations API, and a page that shows what it holds, until Ctrl-C."""
-    from openai_sessions.cli._serve import Serving, serve_emulator  # noqa: PLC0415 - demo needs no uvicorn
+    """Serve the emulated Conversations API, and a web page that shows its conversations."""
+    from openai_sessions.cli._errors import one_line_errors  # noqa: PLC0415 - help needs no openai
+    from openai_sessions.cli._serve import ServeOptions, serve_emulator  # noqa: PLC0415 - nor uvicorn
 
     with one_line_errors():
         serve_emulator(
-            Serving(
+            ServeOptions(
                 host=host,
                 port=port,
                 database=db,
@@ -453,3 +460,21 @@ def serve(  # noqa: PLR0913 - one for each option
                 seed_from=seed_from,
             )
         )
+
+
+def _run(work: Work, *, base_url: str | None, directory: str | None, tenant: str, quiet: bool) -> None:
+    from openai_sessions.cli._running import Settings, run  # noqa: PLC0415 - help needs no openai
+
+    run(work, Settings(base_url=base_url, directory=directory, tenant=tenant, quiet=quiet))
+
+
+_PANELS: dict[str, dict[str, Callable[..., None]]] = {
+    "Conversations": {"show": show, "turns": turns, "usage": usage, "fork": fork, "clear": clear},
+    "Import and export": {"export": export, "import": import_file, "copy": copy},
+    "Directory": {"list": list_names, "sweep": sweep},
+    "Try it without OpenAI": {"demo": demo, "serve": serve},
+}
+
+for panel, commands_of_panel in _PANELS.items():
+    for name_of_command, command in commands_of_panel.items():
+        app.command(name_of_command, rich_help_panel=panel)(command)

@@ -1,11 +1,11 @@
-"""What the commands on one conversation do."""
+"""The commands on one conversation: show, turns, usage, fork and clear."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from openai_sessions._conversation.usage import Usage
@@ -14,91 +14,86 @@ from openai_sessions.cli._errors import CommandError, ExitCode, UnfinishedError
 from openai_sessions.cli._output import (
     TableWriter,
     TranscriptWriter,
-    confirm,
     counted,
     progress,
-    require_terminal,
     write_json,
     write_line,
 )
-from openai_sessions.cli._running import Workspace
+from openai_sessions.cli._running import Workspace, confirm, require_terminal
 from openai_sessions.errors import UnfinishedForkError
 from openai_sessions.session import OpenAIConversationsSession
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Showing:
-    """What to show.
+async def show(  # noqa: PLR0913 - one for each option
+    workspace: Workspace,
+    conversation: str,
+    *,
+    limit: int | None,
+    last_turns: int | None,
+    full: bool,
+    as_json: bool,
+) -> None:
+    """Print each item as it is read.
 
-    Attributes:
-        conversation: An id, or a name of the directory.
-        limit: How many of the newest items; None for all.
-        last_turns: How many of the newest turns; None for all.
-        as_json: Whether to print JSON, an item a line.
-        full: Whether to print all of an item, however long.
+    Args:
+        workspace: The workspace.
+        conversation: A conversation id, or a name from the directory.
+        limit: Only this many of the newest items; None for all.
+        last_turns: Only this many of the newest turns; None for all.
+        full: Whether to print items in full.
+        as_json: Whether to print JSON, one item per line.
     """
-
-    conversation: str
-    limit: int | None = None
-    last_turns: int | None = None
-    as_json: bool = False
-    full: bool = False
-
-    async def __call__(self, workspace: Workspace) -> None:
-        """Print each item as it is read."""
-        session = await workspace.source(self.conversation)
-        write = write_json if self.as_json else TranscriptWriter(full=self.full).write
-        is_seen = sys.stdout.isatty()  # which shows how far it is by itself
-        with progress(f"Reading {self.conversation}", quiet=workspace.settings.quiet or is_seen) as show:
-            count = 0
-            async for item in self._items_of(session):
-                write(item)
-                count += 1
-                show(count, None)
-
-    async def _items_of(self, session: OpenAIConversationsSession) -> AsyncIterator[Any]:
-        if self.limit is not None or self.last_turns is not None:
-            for item in await session.get_items(self.limit, turns=self.last_turns):
-                yield item
-        else:
-            async for item in session.iterate_items():
-                yield item
+    session = await workspace.source(conversation)
+    write = write_json if as_json else TranscriptWriter(full=full).write
+    is_on_screen = sys.stdout.isatty()  # the items themselves show the progress
+    with progress(f"Reading {conversation}", quiet=workspace.settings.quiet or is_on_screen) as advance:
+        count = 0
+        async for item in _items(session, limit, last_turns):
+            write(item)
+            count += 1
+            advance(count, None)
 
 
-_LONGEST = 300
+async def _items(
+    session: OpenAIConversationsSession, limit: int | None, last_turns: int | None
+) -> AsyncIterator[Any]:
+    if limit is not None or last_turns is not None:
+        for item in await session.get_items(limit, turns=last_turns):
+            yield item
+    else:
+        async for item in session.iterate_items():
+            yield item
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
-    """Which turns to list.
+_MAX_TEXT = 300
+"""Characters of a user message in the list of turns."""
 
-    Attributes:
-        conversation: An id, or a name of the directory.
-        find: Only turns in which this is said; None for all.
-        last: How many of the newest; None for all.
-        as_json: Whether to print JSON, a turn a line.
+
+async def turns(
+    workspace: Workspace, conversation: str, *, find: str | None, last: int | None, as_json: bool
+) -> None:
+    """Print the turns.
+
+    Args:
+        workspace: The workspace.
+        conversation: A conversation id, or a name from the directory.
+        find: Only turns that contain this text; None for all.
+        last: Only this many of the newest; None for all.
+        as_json: Whether to print JSON, one turn per line.
     """
-
-    conversation: str
-    find: str | None = None
-    last: int | None = None
-    as_json: bool = False
-
-    async def __call__(self, workspace: Workspace) -> None:
-        """Print the turns."""
-        session = await workspace.source(self.conversation)
-        with progress(f"Reading {self.conversation}", quiet=workspace.settings.quiet):
-            turns = await (session.turns(self.last) if self.find is None else session.find_turns(self.find))
-        turns = turns[-self.last :] if self.last else turns
-        if self.as_json:
-            for turn in turns:
-                write_json(_as_json(turn))
-        else:
-            rows = ((str(turn.number), str(len(turn.items)), _beginning(turn.text)) for turn in turns)
-            TableWriter(">Turn", ">Items", "The user").write(rows)
+    session = await workspace.source(conversation)
+    with progress(f"Reading {conversation}", quiet=workspace.settings.quiet):
+        found = await (session.turns(last) if find is None else session.find_turns(find))
+    found = found[-last:] if last else found
+    if as_json:
+        for turn in found:
+            write_json(_turn_as_json(turn))
+    else:
+        rows = ((str(turn.number), str(len(turn.items)), _beginning(turn.text)) for turn in found)
+        TableWriter(">Turn", ">Items", "User message").write(rows)
 
 
-def _as_json(turn: Turn) -> dict[str, Any]:
+def _turn_as_json(turn: Turn) -> dict[str, Any]:
     return {
         "number": turn.number,
         "text": turn.text,
@@ -108,172 +103,157 @@ def _as_json(turn: Turn) -> dict[str, Any]:
 
 
 def _beginning(text: str) -> str:
-    """Return the beginning of a text, with one space where it has several, or ends of lines."""
-    return " ".join(text[: 2 * _LONGEST].split())[:_LONGEST]
+    """Return the beginning of a text in one line, each run of white space as one space."""
+    return " ".join(text[: 2 * _MAX_TEXT].split())[:_MAX_TEXT]
 
 
-_NAMES = [field.name for field in fields(Usage)]
+async def usage(workspace: Workspace, conversation: str, *, by_turn: bool, as_json: bool) -> None:
+    """Print what `store_run_usage` has stored.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counting:
-    """Whose usage to print.
-
-    Attributes:
-        conversation: An id, or a name of the directory.
-        by_turn: Whether to print each turn, which the directory keeps with a name.
+    Args:
+        workspace: The workspace.
+        conversation: A conversation id, or a name from the directory; with `by_turn` a name.
+        by_turn: Whether to print the usage of each turn, which only a directory stores.
         as_json: Whether to print JSON.
     """
-
-    conversation: str
-    by_turn: bool = False
-    as_json: bool = False
-
-    async def __call__(self, workspace: Workspace) -> None:
-        """Print what `store_run_usage` has kept."""
-        if self.by_turn:
-            session = await workspace.named_session(self.conversation)
-            self._print_turns(await session.get_turn_usage(), workspace)
-        else:
-            source = await workspace.source(self.conversation)
-            self._print_total(await source.get_session_usage(), workspace)
-
-    def _print_total(self, usage: Usage | None, workspace: Workspace) -> None:
-        if usage is None:
-            _tell_of_none(workspace)
-        if self.as_json:
-            write_json(None if usage is None else asdict(usage))
-        elif usage is not None:
-            TableWriter("", ">Total").write(
-                (name.replace("_", " "), f"{number:,}") for name, number in asdict(usage).items()
-            )
-
-    def _print_turns(self, used: Mapping[int, Usage], workspace: Workspace) -> None:
-        if not used:
-            _tell_of_none(workspace)
-        if self.as_json:
-            for turn, usage in used.items():
-                write_json({"turn": turn, **asdict(usage)})
-        else:
-            headings = (f">{name.removesuffix('_tokens').capitalize()}" for name in _NAMES)
-            rows = ((turn, *asdict(usage).values()) for turn, usage in used.items())
-            TableWriter(">Turn", *headings).write([f"{number:,}" for number in row] for row in rows)
+    if by_turn:
+        named = await workspace.named_session(conversation, needed_by="--by-turn")
+        _print_turn_usage(await named.get_turn_usage(), workspace, as_json=as_json)
+    else:
+        session = await workspace.source(conversation)
+        _print_total_usage(await session.get_session_usage(), workspace, as_json=as_json)
 
 
-def _tell_of_none(workspace: Workspace) -> None:
-    workspace.note("No usage was stored: `await session.store_run_usage(result)` stores it.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forking:
-    """What to fork.
-
-    Attributes:
-        conversation: An id, or a name of the directory.
-        before_turn: The number of the turn that is left out, with all that follows; or None.
-        after_item: The id of the last item that is copied; or None.
-        branch: What to call the fork as a branch of the name; or None.
-        name: A new name of the directory for the fork; or None.
-    """
-
-    conversation: str
-    before_turn: int | None = None
-    after_item: str | None = None
-    branch: str | None = None
-    name: str | None = None
-
-    async def __call__(self, workspace: Workspace) -> None:
-        """Fork, and print the id of the new conversation."""
-        if self.branch is not None and self.name is not None:
-            raise CommandError("Give --name or --branch, not both.", exit_code=ExitCode.USAGE)
-        if self.name is not None:
-            await workspace.require_free(self.name)
-        with progress(f"Forking {self.conversation}", quiet=workspace.settings.quiet):
-            forked = await self._fork(workspace)
-            if self.name is not None:
-                await _register(forked, self.name, workspace)
-        write_line(forked.session_id)
-
-    async def _fork(self, workspace: Workspace) -> OpenAIConversationsSession:
-        if self.branch is None:
-            source = await workspace.source(self.conversation)
-            return await source.fork(before_turn=self.before_turn, after_item=self.after_item)
-        workspace.require_name(self.conversation)
-        return await workspace.directory.fork(
-            self.conversation, self.branch, before_turn=self.before_turn, after_item=self.after_item
+def _print_total_usage(total: Usage | None, workspace: Workspace, *, as_json: bool) -> None:
+    if total is None:
+        _note_no_usage(workspace)
+    if as_json:
+        write_json(None if total is None else asdict(total))
+    elif total is not None:
+        TableWriter("", ">Total").write(
+            (name.replace("_", " "), f"{number:,}") for name, number in asdict(total).items()
         )
 
 
+def _print_turn_usage(used: Mapping[int, Usage], workspace: Workspace, *, as_json: bool) -> None:
+    if not used:
+        _note_no_usage(workspace)
+    if as_json:
+        for turn, each in used.items():
+            write_json({"turn": turn, **asdict(each)})
+    else:
+        headings = (f">{field.name.removesuffix('_tokens').capitalize()}" for field in fields(Usage))
+        rows = ((turn, *asdict(each).values()) for turn, each in used.items())
+        TableWriter(">Turn", *headings).write([f"{number:,}" for number in row] for row in rows)
+
+
+def _note_no_usage(workspace: Workspace) -> None:
+    workspace.note("No usage is stored; `await session.store_run_usage(result)` stores it.")
+
+
+async def fork(  # noqa: PLR0913 - one for each option
+    workspace: Workspace,
+    conversation: str,
+    *,
+    before_turn: int | None,
+    after_item: str | None,
+    branch: str | None,
+    name: str | None,
+) -> None:
+    """Fork a conversation, and print the id of the new one.
+
+    Args:
+        workspace: The workspace.
+        conversation: A conversation id, or a name from the directory; with `branch` a name.
+        before_turn: Copy only what precedes this turn; or None.
+        after_item: Copy up to this item; or None.
+        branch: Register the fork as a branch of the name; or None.
+        name: Register the fork in the directory under this new name; or None.
+    """
+    if branch is not None and name is not None:
+        raise CommandError("Give --name or --branch, not both.", exit_code=ExitCode.USAGE)
+    if name is not None:
+        await workspace.require_free(name)
+    with progress(f"Forking {conversation}", quiet=workspace.settings.quiet):
+        if branch is not None:
+            workspace.require_name(conversation, needed_by="--branch")
+            forked: OpenAIConversationsSession = await workspace.directory.fork(
+                conversation, branch, before_turn=before_turn, after_item=after_item
+            )
+        else:
+            source = await workspace.source(conversation)
+            forked = await source.fork(before_turn=before_turn, after_item=after_item)
+        if name is not None:
+            await _register(forked, name, workspace)
+    write_line(forked.session_id)
+
+
 async def _register(forked: OpenAIConversationsSession, name: str, workspace: Workspace) -> None:
-    """Put a fork under a name, or delete it."""
+    """Register a fork under a name; delete the fork if that fails."""
     try:
         await workspace.directory.register(name, forked.session_id)
     except BaseException as error:
         made = forked.session_id
         try:
             await forked.clear_session()
-        except Exception as undoing:  # noqa: BLE001 - told with what was raised before
+        except Exception as undoing:  # noqa: BLE001 - reported together with the first error
             raise UnfinishedForkError(made, undoing) from error
         raise
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clearing:
-    """What to delete.
+async def clear(workspace: Workspace, conversation: str, *, purge: bool, yes: bool) -> None:
+    """Delete a conversation, and say so.
 
-    Attributes:
-        conversation: An id, or a name of the directory.
-        purge: Whether to delete each item too, which OpenAI otherwise keeps, out of reach.
-        yes: Whether to go ahead without asking.
+    Args:
+        workspace: The workspace.
+        conversation: A conversation id, or a name from the directory.
+        purge: Whether to delete each item first: OpenAI keeps the items of a deleted conversation.
+        yes: Whether to skip the confirmation.
     """
+    if not yes:
+        require_terminal()
+    session = await workspace.target(conversation)
+    conversation_id = session.conversation_id
+    if conversation_id is None:
+        workspace.note(f"{conversation} has no conversation; there is nothing to delete.")
+        return
+    if not yes:
+        count = await _count_items(session, workspace)
+        named = "" if conversation == conversation_id else f" ({conversation})"
+        items = f"and its {counted(count, 'item')}" if purge else f"with {counted(count, 'item')}"
+        confirm(f"Permanently delete {conversation_id}{named} {items}?")
+    await session.get_items(1)  # raises if the conversation does not exist, which clearing does not
+    await _delete(session, conversation_id, workspace, purge=purge)
+    workspace.note(f"Deleted {conversation_id}.")
 
-    conversation: str
-    purge: bool = False
-    yes: bool = False
 
-    async def __call__(self, workspace: Workspace) -> None:
-        """Delete the conversation, and say so."""
-        if not self.yes:
-            require_terminal()
-        session = await workspace.target(self.conversation)
-        conversation_id = session.conversation_id
-        if conversation_id is None:
-            workspace.note(f"{self.conversation} has no conversation: there is nothing to delete.")
-            return
-        if not self.yes:
-            confirm(await self._question(session, workspace))
-        await session.get_items(1)  # raises when there is no such conversation, which clearing does not
-        await self._clear(session, conversation_id, workspace)
-        workspace.note(f"Deleted {conversation_id}.")
+async def _count_items(session: OpenAIConversationsSession, workspace: Workspace) -> int:
+    count = 0
+    with progress("Counting", quiet=workspace.settings.quiet) as advance:
+        async for _ in session.iterate_items():
+            count += 1
+            advance(count, None)
+    return count
 
-    async def _clear(
-        self, session: OpenAIConversationsSession, conversation_id: str, workspace: Workspace
-    ) -> None:
-        deleted = 0
-        with progress(f"Deleting {conversation_id}", quiet=workspace.settings.quiet) as show:
 
-            def count(done: int, total: int) -> None:
-                nonlocal deleted
-                deleted = done
-                show(done, total)
+async def _delete(
+    session: OpenAIConversationsSession, conversation_id: str, workspace: Workspace, *, purge: bool
+) -> None:
+    deleted = 0
+    with progress(f"Deleting {conversation_id}", quiet=workspace.settings.quiet) as advance:
 
-            try:
-                await session.clear_session(purge_items=self.purge, on_progress=count)
-            except (Exception, asyncio.CancelledError) as error:
-                if not deleted:
-                    raise
-                left = f"{counted(deleted, 'item')} of {conversation_id} deleted: run it again."
-                if isinstance(error, asyncio.CancelledError):
-                    workspace.note(left)
-                    raise
-                raise UnfinishedError(left) from error
+        def count(done: int, total: int) -> None:
+            nonlocal deleted
+            deleted = done
+            advance(done, total)
 
-    async def _question(self, session: OpenAIConversationsSession, workspace: Workspace) -> str:
-        count = 0
-        with progress("Counting", quiet=workspace.settings.quiet) as show:
-            async for _ in session.iterate_items():
-                count += 1
-                show(count, None)
-        named = "" if self.conversation == session.conversation_id else f" ({self.conversation})"
-        items = f"{'and its' if self.purge else 'with'} {counted(count, 'item')}"
-        return f"Delete {session.conversation_id}{named} {items} for ever?"
+        try:
+            await session.clear_session(purge_items=purge, on_progress=count)
+        except (Exception, asyncio.CancelledError) as error:
+            if not deleted:
+                raise
+            left = f"Deleted {counted(deleted, 'item')} of {conversation_id}; run the command again to go on."
+            if isinstance(error, asyncio.CancelledError):
+                workspace.note(left)
+                raise
+            raise UnfinishedError(left) from error

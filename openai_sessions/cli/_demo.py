@@ -21,7 +21,6 @@ from openai import APIConnectionError, APIStatusError, AsyncOpenAI, DefaultAsync
 from rich.console import Console
 from rich.text import Text
 
-from openai_sessions import __version__
 from openai_sessions._items.text import message_text
 from openai_sessions.cli._errors import CommandError, ExitCode
 from openai_sessions.cli._output import counted
@@ -108,7 +107,10 @@ async def _demonstrate_offline(printer: Printer, emulator: Emulator, base_url: s
                 f"openai-agents {version('openai-agents')}",
                 agents.OpenAIConversationsSession(openai_client=client),
             ),
-            (f"openai-sessions {__version__}", OpenAIConversationsSession(openai_client=client)),
+            (
+                f"openai-sessions {version('openai-sessions')}",
+                OpenAIConversationsSession(openai_client=client),
+            ),
         ):
             printer.subheading(f"{package}: {type(session).__name__}.add_items()")
             await _demonstrate_lost_reply(printer, emulator, session, requests)

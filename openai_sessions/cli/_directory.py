@@ -1,146 +1,116 @@
-"""What the commands on a directory do."""
+"""The commands on a session directory: list and sweep."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
 from openai_sessions.cli._errors import CommandError, ExitCode
-from openai_sessions.cli._output import (
-    TableWriter,
-    confirm,
-    counted,
-    progress,
-    require_terminal,
-    standard_output,
-    write_json,
-)
-from openai_sessions.cli._running import Workspace
+from openai_sessions.cli._output import TableWriter, counted, progress, standard_output, write_json
+from openai_sessions.cli._running import Workspace, confirm, require_terminal
 from openai_sessions.directory import SessionEntry, SweepReport
 
 _PAGE = 1000
+"""Names per query, and conversations per sweep."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NameListing:
-    """Which names to list.
+async def list_names(
+    workspace: Workspace, *, prefix: str, after: str | None, limit: int | None, as_json: bool
+) -> None:
+    """Print the names, page by page.
 
-    Attributes:
-        prefix: Only names that begin with it.
-        after: Only names behind it; None for all.
-        limit: How many at most; None for all.
-        as_json: Whether to print JSON, a name a line.
+    Args:
+        workspace: The workspace.
+        prefix: Only names that start with it.
+        after: Only names after this one; None for all.
+        limit: At most this many; None for all.
+        as_json: Whether to print JSON, one name per line.
     """
-
-    prefix: str = ""
-    after: str | None = None
-    limit: int | None = None
-    as_json: bool = False
-
-    async def __call__(self, workspace: Workspace) -> None:
-        """Print the names, page by page."""
-        table = TableWriter("Name", "Used", "Expires", "Conversation")
-        show_time = _local if standard_output().is_terminal else datetime.isoformat
-        async for entries in self._pages(workspace):
-            if self.as_json:
-                for entry in entries:
-                    write_json(_as_json(entry))
-            else:
-                table.write(
-                    (
-                        entry.name,
-                        show_time(entry.used_at),
-                        show_time(entry.expires_at) if entry.expires_at else "-",
-                        entry.conversation_id or "-",
-                    )
-                    for entry in entries
+    table = TableWriter("Name", "Used", "Expires", "Conversation")
+    show_time = _local_time if standard_output().is_terminal else datetime.isoformat
+    async for entries in _pages(workspace, prefix=prefix, after=after, limit=limit):
+        if as_json:
+            for entry in entries:
+                write_json(_entry_as_json(entry))
+        else:
+            table.write(
+                (
+                    entry.name,
+                    show_time(entry.used_at),
+                    show_time(entry.expires_at) if entry.expires_at else "-",
+                    entry.conversation_id or "-",
                 )
-
-    async def _pages(self, workspace: Workspace) -> AsyncIterator[Sequence[SessionEntry]]:
-        after, left = self.after, self.limit
-        while left is None or left > 0:
-            size = _PAGE if left is None else min(_PAGE, left)
-            page = await workspace.directory.list(self.prefix, limit=size, after=after)
-            yield page.entries
-            after, left = page.next_after, None if left is None else left - size
-            if after is None:
-                return
-        workspace.note(f"There are more: --after {after}")
+                for entry in entries
+            )
 
 
-def _local(time: datetime) -> str:
+async def _pages(
+    workspace: Workspace, *, prefix: str = "", after: str | None = None, limit: int | None = None
+) -> AsyncIterator[Sequence[SessionEntry]]:
+    left = limit
+    while left is None or left > 0:
+        size = _PAGE if left is None else min(_PAGE, left)
+        page = await workspace.directory.list(prefix, limit=size, after=after)
+        yield page.entries
+        after, left = page.next_after, None if left is None else left - size
+        if after is None:
+            return
+    workspace.note(f"More names follow: --after {after}")
+
+
+def _local_time(time: datetime) -> str:
     return f"{time.astimezone():%Y-%m-%d %H:%M}"
 
 
-def _as_json(entry: SessionEntry) -> dict[str, Any]:
+def _entry_as_json(entry: SessionEntry) -> dict[str, Any]:
     return {
         key: value.isoformat() if isinstance(value, datetime) else value
         for key, value in asdict(entry).items()
     }
 
 
-_AT_ONCE = 1000
+async def sweep(workspace: Workspace, *, purge: bool, yes: bool) -> None:
+    """Sweep until nothing is left to delete, and say what was deleted.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sweeping:
-    """How to sweep.
-
-    Attributes:
-        purge: Whether to delete each item too, which OpenAI otherwise keeps, out of reach.
-        yes: Whether to go ahead without asking.
+    Args:
+        workspace: The workspace.
+        purge: Whether to delete each item first: OpenAI keeps the items of a deleted conversation.
+        yes: Whether to skip the confirmation.
     """
-
-    purge: bool = False
-    yes: bool = False
-
-    async def __call__(self, workspace: Workspace) -> None:
-        """Sweep until nothing is left, and say what was done."""
-        workspace.client  # noqa: B018 - without a key nothing can be deleted: say so before anything is asked
-        if not self.yes:
-            require_terminal()
-            expired = await _expired(workspace)
-            confirm(
-                f"Delete what has expired ({counted(expired, 'name')}) and what was left behind, for ever?"
-            )
-        removed = deleted = 0
-        while True:
-            report = await self._sweep(workspace)
-            removed, deleted = removed + report.expired, deleted + report.deleted
-            if not (report.remaining and report.deleted):
-                break
-        workspace.note(
-            f"Removed {counted(removed, 'expired name')}, and deleted {counted(deleted, 'conversation')}."
-        )
-        _tell_of_lost(report, workspace)
-        if report.remaining:
-            left = counted(report.remaining, "conversation")
-            raise CommandError(
-                f"{left} could not be deleted: sweep again later.", exit_code=ExitCode.UNFINISHED
-            )
-
-    async def _sweep(self, workspace: Workspace) -> SweepReport:
-        with progress("Sweeping", unit="conversations", quiet=workspace.settings.quiet) as show:
-            return await workspace.directory.sweep(limit=_AT_ONCE, purge_items=self.purge, on_progress=show)
-
-
-async def _expired(workspace: Workspace) -> int:
-    """Return how many names have expired."""
-    now, after, count = datetime.now(timezone.utc), None, 0
+    workspace.client  # noqa: B018 - reports a missing key before the confirmation
+    if not yes:
+        require_terminal()
+        expired = counted(await _count_expired(workspace), "expired name")
+        confirm(f"Permanently delete {expired} with their conversations, and orphaned conversations?")
+    removed = deleted = 0
     while True:
-        page = await workspace.directory.list(limit=_AT_ONCE, after=after)
-        count += sum(1 for entry in page.entries if entry.expires_at and entry.expires_at <= now)
-        after = page.next_after
-        if after is None:
-            return count
+        with progress("Sweeping", unit="conversations", quiet=workspace.settings.quiet) as advance:
+            report = await workspace.directory.sweep(limit=_PAGE, purge_items=purge, on_progress=advance)
+        removed, deleted = removed + report.expired, deleted + report.deleted
+        if not (report.remaining and report.deleted):
+            break
+    workspace.note(
+        f"Removed {counted(removed, 'expired name')} and deleted {counted(deleted, 'conversation')}."
+    )
+    _note_lost_creations(report, workspace)
+    if report.remaining:
+        left = counted(report.remaining, "conversation")
+        raise CommandError(f"{left} could not be deleted: sweep again later.", exit_code=ExitCode.UNFINISHED)
 
 
-def _tell_of_lost(report: SweepReport, workspace: Workspace) -> None:
-    """Name the conversations that may exist without anybody knowing their ids."""
+async def _count_expired(workspace: Workspace) -> int:
+    now, count = datetime.now(timezone.utc), 0
+    async for entries in _pages(workspace):
+        count += sum(1 for entry in entries if entry.expires_at and entry.expires_at <= now)
+    return count
+
+
+def _note_lost_creations(report: SweepReport, workspace: Workspace) -> None:
+    """Report conversations that may exist under an unknown id: the response to their creation was lost."""
     for lost in report.lost_creations:
         workspace.note(
-            f"A conversation of {lost.name} may exist whose id was never heard of: "
-            f"its metadata has openai_sessions.creation={lost.creation_id}."
+            f"A conversation of {lost.name} may exist under an unknown id; its metadata contains "
+            f"openai_sessions.creation={lost.creation_id}."
         )

@@ -1,20 +1,18 @@
-"""Where a server listens: one address, resolved once, and whether only this machine reaches it."""
+"""The web page of `serve`: its files, the JSON that it polls, and who may see that."""
 
 from __future__ import annotations
 
 import hmac
 import ipaddress
 import json
-import os
 import secrets
-import socket
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
@@ -25,239 +23,9 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from openai_sessions.cli._errors import CommandError
 from openai_sessions.emulator import Contents, EmulatedRequest, Emulator, StoredConversation
-from openai_sessions.emulator._server import listening
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A numeric address of this machine."""
-
-    family: socket.AddressFamily
-    host: str
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only programs on this machine reach it."""
-        return is_loopback(self.host)
-
-    def url(self, port: int) -> str:
-        """Return the URL of the server, without a slash at its end."""
-        reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
-        host = f"[{reachable}]" if self.family == socket.AF_INET6 else reachable
-        return f"http://{host}:{port}"
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host is a numeric address of loopback."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
-
-
-def resolve(host: str) -> Address:
-    """Return the one address that is judged and then bound, so that a name cannot change in between.
-
-    Raises:
-        CommandError: The host has no address.
-    """
-    try:
-        found = socket.getaddrinfo(host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError) as error:
-        raise CommandError(f"No address was found for {host}.", exit_code=2) from error
-    addresses = [Address(family, str(where[0])) for family, _, _, _, where in found]
-    return min(addresses, key=lambda address: address.family != socket.AF_INET)
-
-
-def listen(address: Address, port: int) -> socket.socket:
-    """Return a socket that listens there.
-
-    Raises:
-        CommandError: The port is taken, or the address is not this machine's.
-    """
-    try:
-        return listening(address.host, port)
-    except OSError as error:
-        reason = (os.strerror(error.errno) if error.errno else str(error)).lower()
-        raise CommandError(f"Port {port} of {address.host}: {reason}.", exit_code=1) from error
-
-
-KEPT = 200
-"""How many requests are kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class NumberedRequest:
-    """A request, the how manieth it is, and when it was noted in seconds since the epoch."""
-
-    number: int
-    at: float
-    request: EmulatedRequest
-
-
-class RecentRequests:
-    """Take the requests that an emulator remembers out of it, tell of each, and keep the newest.
-
-    Args:
-        emulator: The emulator, which would remember every request for as long as it runs.
-        tell: Called with each request, once and in order.
-        clock: Gives the seconds since the epoch.
-    """
-
-    def __init__(
-        self,
-        emulator: Emulator,
-        tell: Callable[[EmulatedRequest], None],
-        *,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._emulator = emulator
-        self._tell = tell
-        self._clock = clock
-        self._number = 0
-        self._kept: deque[NumberedRequest] = deque(maxlen=KEPT)
-
-    def collect(self) -> None:
-        """Take over what the emulator has met since the last time."""
-        requests = self._emulator.requests
-        self._emulator.forget_requests()  # nothing can come in between: both run in one event loop
-        for request in requests:
-            self._number += 1
-            self._kept.append(NumberedRequest(self._number, self._clock(), request))
-            self._tell(request)
-
-    @property
-    def number(self) -> int:
-        """How many there were in all."""
-        return self._number
-
-    def after(self, number: int) -> list[NumberedRequest]:
-        """Return those kept that came after the request of this number, oldest first."""
-        return [kept for kept in self._kept if kept.number > number]
-
-
-LENGTH = 120
-
-_LOOKED_AT = 5
-"""How many of the first items are looked at."""
-
-_REMEMBERED = 2_000
-
-
-class Titles:
-    """Read titles from contents, and remember them: items never change, they only come and go."""
-
-    def __init__(self, contents: Contents) -> None:
-        self._contents = contents
-        self._read_once = lru_cache(maxsize=_REMEMBERED)(self._read)
-
-    def of(self, conversation: StoredConversation) -> str | None:
-        """Return the beginning of the first message of a user, or of the first message; None without any."""
-        return self._read_once(
-            conversation.id, conversation.first_position, min(conversation.item_count, _LOOKED_AT)
-        )
-
-    def _read(self, conversation_id: str, first_position: int | None, count: int) -> str | None:  # noqa: ARG002 - what it depends on
-        items = [
-            json.loads(held.json)
-            for held in self._contents.items(conversation_id, max_items=count, max_characters=1_000_000)
-        ]
-        by_users = [item for item in items if item.get("role") == "user"]
-        for item in (*by_users, *items):
-            words = _text_of(item)[: 10 * LENGTH].split()
-            if words:
-                return " ".join(words)[:LENGTH]
-        return None
-
-
-def _text_of(item: dict[str, Any]) -> str:
-    content = item.get("content")
-    parts = content if isinstance(content, list) else []
-    texts = (part.get("text") for part in parts if isinstance(part, dict))
-    return " ".join(text for text in texts if isinstance(text, str))
-
-
-class Viewers(Protocol):
-    """Decide what a request for the page's data may see."""
-
-    shows_requests: bool
-    """Whether the requests of programs may be shown to all who see anything."""
-
-    def key_of(self, request: Request) -> str | None:
-        """Return the key whose conversations may be shown; None for those of all.
-
-        Raises:
-            HTTPException: Nothing may be shown.
-        """
-        ...
-
-
-class LocalViewers:
-    """Let everyone on this machine see everything.
-
-    A page of a foreign site that has its own name point to this machine is on this machine too: it is told
-    by the name in its `Host` header, which must be a numeric address of loopback or a name known.
-
-    Args:
-        names: The names beside `localhost` by which this server is asked for.
-    """
-
-    shows_requests = True
-
-    def __init__(self, names: Collection[str] = ()) -> None:
-        self._names = {"localhost", *(name.lower() for name in names)}
-
-    def key_of(self, request: Request) -> None:
-        """Return None, for all conversations."""
-        host = _without_port(request.headers.get("host", ""))
-        if host not in self._names and not is_loopback(host):
-            raise HTTPException(403, "Conversations are shown only to those who ask 127.0.0.1 or localhost.")
-
-
-class KeyViewers:
-    """Let those with a key see what this key sees.
-
-    Args:
-        api_keys: The keys.
-    """
-
-    def __init__(self, api_keys: Collection[str]) -> None:
-        self._api_keys = [key.strip() for key in api_keys]
-        self.shows_requests = len(set(self._api_keys)) == 1  # they are not told apart by key
-
-    def key_of(self, request: Request) -> str:
-        """Return the bearer key of the request."""
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            for known in self._api_keys:
-                if hmac.compare_digest(known.encode(), given.strip().encode()):
-                    return known
-        raise HTTPException(
-            401,
-            "Conversations are shown to those with an API key of this server.",
-            headers={"www-authenticate": "Bearer"},
-        )
-
-
-def _without_port(host: str) -> str:
-    name, colon, port = host.rpartition(":")
-    if colon and port.isdigit():
-        host = name
-    return host.strip("[]").lower()
-
 
 FILES = Path(__file__).parent / "page"
-
-MAX_CONVERSATIONS = 10_000
-
-MAX_ITEMS = 200
-
-MAX_CHARACTERS = 1_000_000
-"""How much one answer holds at most; an item that is longer is an answer of its own."""
 
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -272,15 +40,15 @@ _HEADERS = {
 }
 
 
-def build_page(contents: Contents, *, recent: RecentRequests, viewers: Viewers) -> ASGIApp:
-    """Return the application of the page.
+def build_page(contents: Contents, *, recent: RecentRequests, authorization: Authorization) -> ASGIApp:
+    """Return the ASGI application of the page.
 
     Args:
-        contents: What it shows.
-        recent: The requests it lists.
-        viewers: Who may see them; the files themselves are for everyone.
+        contents: The conversations that the page shows.
+        recent: The requests that the page lists.
+        authorization: Who may read them; the page's own files are public.
     """
-    data = _Data(contents, recent, viewers)
+    data = _Data(contents, recent, authorization)
     routes = [
         Route("/", _index, methods=["GET"]),
         Route("/page/data/state", data.state, methods=["GET"]),
@@ -289,57 +57,127 @@ def build_page(contents: Contents, *, recent: RecentRequests, viewers: Viewers) 
         Route("/page/data/requests", data.requests, methods=["GET"]),
         Mount("/page", StaticFiles(directory=FILES)),
     ]
-    return _Guarded(Starlette(routes=routes, exception_handlers={HTTPException: _explain}))
+    return _with_headers(Starlette(routes=routes, exception_handlers={HTTPException: _error_response}))
 
 
 async def _index(_: Request) -> Response:
     return FileResponse(FILES / "index.html")
 
 
-async def _explain(_: Request, error: Exception) -> Response:
+async def _error_response(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for no other
-    return _answer({"error": error.detail}, status=error.status_code, headers=error.headers)
+    return _json_response({"error": error.detail}, status=error.status_code, headers=error.headers)
 
 
-class _Guarded:
-    """Add the headers that keep what is shown from doing anything."""
+def _with_headers(app: ASGIApp) -> ASGIApp:
+    """Add the headers that forbid scripts, frames and requests to other servers."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_guarded(message: Message) -> None:
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(_HEADERS)
             await send(message)
 
-        await self._app(scope, receive, send_guarded)
+        await app(scope, receive, send_with_headers)
+
+    return guarded
+
+
+class Authorization:
+    """Decides which conversations a request may see.
+
+    With API keys, a request sees those of its bearer key. Without, everyone on this machine sees all of them.
+    A foreign site whose name resolves to this machine (DNS rebinding) is recognised by the `Host` header.
+
+    Args:
+        api_keys: The keys that the server accepts; empty for any.
+        host: A name of this server that is accepted beside `localhost` and loopback addresses.
+
+    Attributes:
+        shows_requests: Whether requests may be listed. With several keys they may not, because requests are
+            not recorded per key.
+    """
+
+    def __init__(self, api_keys: Collection[str] = (), *, host: str = "localhost") -> None:
+        self._api_keys = [key.strip() for key in api_keys]
+        self._names = {"localhost", host.lower()}
+        self.shows_requests = len(set(self._api_keys)) <= 1
+
+    def key_of(self, request: Request) -> str | None:
+        """Return the key whose conversations the request may see; None for all conversations.
+
+        Raises:
+            HTTPException: The request may see none: 401 without a valid key, 403 for a foreign host name.
+        """
+        if self._api_keys:
+            return self._bearer_key(request)
+        host = _without_port(request.headers.get("host", ""))
+        if host not in self._names and not is_loopback(host):
+            raise HTTPException(403, "Refused for this host name: open 127.0.0.1 or localhost instead.")
+        return None
+
+    def _bearer_key(self, request: Request) -> str:
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            for known in self._api_keys:
+                if hmac.compare_digest(known.encode(), given.strip().encode()):
+                    return known
+        raise HTTPException(
+            401, "An API key of this server is required.", headers={"www-authenticate": "Bearer"}
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is a numeric loopback address."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def _without_port(host: str) -> str:
+    name, colon, port = host.rpartition(":")
+    if colon and port.isdigit():
+        host = name
+    return host.strip("[]").lower()
+
+
+MAX_CONVERSATIONS = 10_000
+"""Conversations in one response."""
+
+MAX_ITEMS = 200
+"""Items in one response."""
+
+MAX_CHARACTERS = 1_000_000
+"""Characters in one response; a longer item has a response of its own."""
 
 
 class _Data:
-    """Answer what the page asks for."""
+    """The JSON endpoints of the page."""
 
-    def __init__(self, contents: Contents, recent: RecentRequests, viewers: Viewers) -> None:
+    def __init__(self, contents: Contents, recent: RecentRequests, authorization: Authorization) -> None:
         self._contents = contents
         self._recent = recent
-        self._viewers = viewers
+        self._authorization = authorization
         self._titles = Titles(contents)
         self._server = secrets.token_hex(8)
 
     async def state(self, request: Request) -> Response:
-        """What changes when anything has changed: of this server, of what it holds, and of its requests."""
-        self._viewers.key_of(request)
-        return _answer(
+        """Return versions of the server, its conversations and its requests, which the page polls."""
+        self._authorization.key_of(request)
+        return _json_response(
             {
                 "server": self._server,
                 "contents": self._contents.version(),
-                "requests": self._recent.number if self._viewers.shows_requests else None,
+                "requests": self._recent.number if self._authorization.shows_requests else None,
             }
         )
 
     async def conversations(self, request: Request) -> Response:
-        """Return the newest conversations, `limit` of them."""
-        key = self._viewers.key_of(request)
+        """Return the newest conversations, at most `limit`."""
+        key = self._authorization.key_of(request)
         limit = _number(request, "limit", largest=MAX_CONVERSATIONS)
         held = self._contents.conversations(api_key=key, limit=limit + 1)
         listed = [
@@ -352,24 +190,24 @@ class _Data:
             }
             for each in held[:limit]
         ]
-        return _answer({"conversations": listed, "more": len(held) > limit})
+        return _json_response({"conversations": listed, "more": len(held) > limit})
 
     async def items(self, request: Request) -> Response:
-        """Return the items behind the position `after`.
+        """Return the items after the position `after`.
 
-        The page tells in `have` how many it has up to there. When some of them are gone, `kept` names those
-        that are not.
+        The page sends in `have` how many items it has up to there. If some of them were deleted, `kept`
+        contains the positions of the others.
         """
-        key = self._viewers.key_of(request)
+        key = self._authorization.key_of(request)
         conversation_id = request.path_params["conversation_id"]
         if not self._contents.has_conversation(conversation_id, api_key=key):
-            raise HTTPException(404, "There is no such conversation, or it was deleted.")
+            raise HTTPException(404, "The conversation was not found.")
         after = _number(request, "after")
         kept = self._contents.positions(conversation_id, to=after)
         new = self._contents.items(
             conversation_id, after=after, max_items=MAX_ITEMS, max_characters=MAX_CHARACTERS
         )
-        return _answer(
+        return _json_response(
             {
                 "items": [{"position": each.position, "json": each.json} for each in new],
                 "kept": None if len(kept) == _number(request, "have") else kept,
@@ -377,15 +215,15 @@ class _Data:
         )
 
     async def requests(self, request: Request) -> Response:
-        """Return the requests behind the number `after`, oldest first."""
-        self._viewers.key_of(request)
-        if not self._viewers.shows_requests:
-            raise HTTPException(403, "With several keys no requests are shown: they are not kept apart.")
+        """Return the requests after the number `after`, oldest first."""
+        self._authorization.key_of(request)
+        if not self._authorization.shows_requests:
+            raise HTTPException(403, "Requests are not recorded per key: with several keys none are shown.")
         after = _number(request, "after")
-        return _answer({"requests": [_listed(each) for each in self._recent.after(after)]})
+        return _json_response({"requests": [_request_as_json(each) for each in self._recent.after(after)]})
 
 
-def _listed(numbered: NumberedRequest) -> dict[str, Any]:
+def _request_as_json(numbered: NumberedRequest) -> dict[str, Any]:
     request = numbered.request
     return {
         "number": numbered.number,
@@ -398,8 +236,8 @@ def _listed(numbered: NumberedRequest) -> dict[str, Any]:
     }
 
 
-def _answer(content: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    # Escaped down to ASCII: half a surrogate pair is JSON, but not UTF-8.
+def _json_response(content: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    # json.dumps escapes all but ASCII: half a surrogate pair is valid JSON, but cannot be encoded as UTF-8.
     return Response(json.dumps(content), status, headers, media_type="application/json")
 
 
@@ -408,3 +246,101 @@ def _number(request: Request, name: str, *, largest: int = 2**63 - 1) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= largest):
         raise HTTPException(400, f"{name} must be a whole number up to {largest}.")
     return int(text)
+
+
+_MAX_TITLE = 120
+"""Characters of a title."""
+
+_ITEMS_READ = 5
+"""How many of the first items may give the title."""
+
+
+class Titles:
+    """Titles of conversations, cached. Items never change; a change of the first items changes the cache key.
+
+    Args:
+        contents: The conversations.
+    """
+
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
+        self._cached = lru_cache(maxsize=2_000)(self._read)
+
+    def of(self, conversation: StoredConversation) -> str | None:
+        """Return the beginning of the first user message, or of the first message; None without messages."""
+        return self._cached(
+            conversation.id, conversation.first_position, min(conversation.item_count, _ITEMS_READ)
+        )
+
+    def _read(self, conversation_id: str, first_position: int | None, count: int) -> str | None:  # noqa: ARG002 - part of the cache key
+        items = [
+            json.loads(held.json)
+            for held in self._contents.items(conversation_id, max_items=count, max_characters=1_000_000)
+        ]
+        user_messages = [item for item in items if item.get("role") == "user"]
+        for item in (*user_messages, *items):
+            words = _message_text(item)[: 10 * _MAX_TITLE].split()
+            if words:
+                return " ".join(words)[:_MAX_TITLE]
+        return None
+
+
+def _message_text(item: dict[str, Any]) -> str:
+    content = item.get("content")
+    parts = content if isinstance(content, list) else []
+    texts = (part.get("text") for part in parts if isinstance(part, dict))
+    return " ".join(text for text in texts if isinstance(text, str))
+
+
+KEPT = 200
+"""How many requests the page lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedRequest:
+    """A request with its sequence number and the time it was received (Unix seconds)."""
+
+    number: int
+    at: float
+    request: EmulatedRequest
+
+
+class RecentRequests:
+    """The newest requests of an emulator, taken out of its log, which would grow without end.
+
+    Args:
+        emulator: The emulator.
+        on_request: Called with each request, once and in order.
+        clock: Returns the time in Unix seconds.
+    """
+
+    def __init__(
+        self,
+        emulator: Emulator,
+        on_request: Callable[[EmulatedRequest], None],
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._emulator = emulator
+        self._on_request = on_request
+        self._clock = clock
+        self._number = 0
+        self._kept: deque[NumberedRequest] = deque(maxlen=KEPT)
+
+    def collect(self) -> None:
+        """Take the requests out of the emulator's log."""
+        requests = self._emulator.requests
+        self._emulator.forget_requests()  # loses none: both lines run in one event loop, without an await
+        for request in requests:
+            self._number += 1
+            self._kept.append(NumberedRequest(self._number, self._clock(), request))
+            self._on_request(request)
+
+    @property
+    def number(self) -> int:
+        """The number of requests since the start."""
+        return self._number
+
+    def after(self, number: int) -> list[NumberedRequest]:
+        """Return the kept requests after this sequence number, oldest first."""
+        return [kept for kept in self._kept if kept.number > number]

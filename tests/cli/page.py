@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 from rich.console import Console
 
-from openai_sessions.cli._serve import Serving, application
+from openai_sessions.cli._serve import ServeOptions, serve_app
 from openai_sessions.emulator import Emulator
 from openai_sessions.emulator._server import serving
 
@@ -72,10 +72,10 @@ class Served:
 def served(*, port=0, **options):
     """Serve the page and the emulator as the command does."""
     console = Console(file=io.StringIO())
-    asked = Serving(host="127.0.0.1", port=port, **options)
+    asked = ServeOptions(host="127.0.0.1", port=port, **options)
     with (
         Emulator(api_keys=options.get("api_keys") or None) as emulator,
-        serving(application(asked, emulator, console), host=asked.host, port=port) as base_url,
+        serving(serve_app(asked, emulator, console), host=asked.host, port=port) as base_url,
     ):
         yield Served(emulator, base_url.removesuffix("/v1"))
 

@@ -16,7 +16,7 @@ def test_nothing_is_deleted_where_nobody_can_be_asked(service):
     service.holds("conv_1", turns(1))
     assert service.failure("clear", "conv_1") == (
         2,
-        "This deletes something, and there is no terminal to ask on: give --yes.",
+        "There is no terminal to ask for confirmation: give --yes.",
     )
     assert operations(service) == []
 
@@ -40,7 +40,7 @@ def test_conversation_that_is_not_there_is_told(service):
     exit_code, error = service.failure("clear", "conv_gone", "--yes")
     assert exit_code == 3
     assert error.startswith(
-        "There is no conversation conv_gone: it was deleted, or belongs to another project"
+        "Conversation conv_gone was not found: it was deleted, or belongs to another project"
     )
 
 
@@ -49,7 +49,7 @@ def test_failed_deletion_is_no_success(service):
     service.emulator.inject(Fault("quota"), operation="delete_conversation", times=9)
     exit_code, error = service.failure("clear", "conv_1", "--yes")
     assert exit_code == 1
-    assert "answered 429: " in error
+    assert "returned 429: " in error
     assert service.conversations() == ["conv_1"]
 
 
@@ -59,4 +59,4 @@ def test_purge_that_fails_halfway_says_what_was_deleted(service):
     exit_code, error = service.failure("clear", "conv_1", "--purge", "--yes")
     left = len(service.texts("conv_1"))
     assert exit_code == 4
-    assert error.endswith(f" {20 - left} items of conv_1 deleted: run it again.")
+    assert error.endswith(f" Deleted {20 - left} items of conv_1; run the command again to go on.")

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from openai_sessions.cli._app import Settings
-from openai_sessions.cli._errors import CommandError
-from openai_sessions.cli._running import Workspace, checked_key, explained
+from openai_sessions.cli._errors import CommandError, explained
+from openai_sessions.cli._running import Settings, Workspace, checked_key
 from openai_sessions.emulator import Fault
 from tests.cli.command import COMMAND, environment, run_here
 from tests.cli.service import turns
@@ -24,7 +23,7 @@ REQUEST_ID = r" \(x-request-id: req_[0-9a-f]{32}\)\.$"
 def test_unknown_conversation_is_told_with_the_request_id(service):
     exit_code, error = service.failure("show", "conv_gone", own_process=True)
     assert exit_code == 3
-    said = "There is no conversation conv_gone: it was deleted, or belongs to another project or server"
+    said = "Conversation conv_gone was not found: it was deleted, or belongs to another project or server"
     assert re.match(re.escape(said) + REQUEST_ID, error)
 
 
@@ -33,8 +32,8 @@ def test_refused_key_is_told_without_the_key(service):
     service.holds("conv_1", turns(1))
     exit_code, error = service.failure("show", "conv_1", OPENAI_API_KEY="sk-wrong-key")
     assert exit_code == 1
-    assert error.startswith(f"{service.base_url} answered 401: ")
-    assert re.search("; set OPENAI_API_KEY to a key that is accepted there" + REQUEST_ID, error)
+    assert error.startswith(f"{service.base_url} returned 401: ")
+    assert re.search("; set OPENAI_API_KEY to a key that this server accepts" + REQUEST_ID, error)
     assert "wrong-key" not in error
 
 
@@ -43,7 +42,7 @@ def test_refused_key_is_told_without_the_key(service):
 def test_missing_key_is_told_before_any_request(service, key):
     assert service.failure("show", "conv_1", OPENAI_API_KEY=key) == (
         2,
-        "There is no API key: set OPENAI_API_KEY.",
+        "No API key: set OPENAI_API_KEY.",
     )
     assert service.emulator.requests == ()
 
@@ -59,7 +58,7 @@ def test_service_that_cannot_be_reached_is_named(service):
 def test_base_url_that_is_none_is_told(service):
     assert service.failure("show", "conv_1", "--base-url", "localhost:80") == (
         2,
-        "--base-url is 'localhost:80'; it must begin with http:// or https://.",
+        "--base-url is 'localhost:80'; it must start with http:// or https://.",
     )
 
 
@@ -68,7 +67,7 @@ def test_base_url_that_is_none_is_told(service):
 def test_base_url_without_an_address_is_told(service, url):
     assert service.failure("show", "conv_1", "--base-url", url) == (
         2,
-        f"--base-url is {url!r}; it must have a host, and a port up to 65535 if any.",
+        f"--base-url is {url!r}; it must contain a host, and only a port from 1 to 65535.",
     )
 
 
@@ -78,7 +77,7 @@ def test_key_that_no_header_can_hold_is_told_without_it(character):
     told = explained(key_error(f"sk-abc{character}def"), base_url=DEAD)
     assert (told.exit_code, str(told)) == (
         2,
-        f"OPENAI_API_KEY holds {character!a}, as no key does: set it anew.",
+        f"OPENAI_API_KEY contains {character!a}, which no key contains: set it again.",
     )
 
 
@@ -133,8 +132,8 @@ def test_name_without_a_directory_is_told_with_the_remedy(service):
     exit_code, error = service.failure("show", "user_123")
     assert exit_code == 2
     assert error == (
-        "'user_123' is no id (conv_...), and for a name there is no directory: "
-        "give --directory, or set OPENAI_SESSIONS_DIRECTORY."
+        "'user_123' is not a conversation id (conv_...); to use a name, set --directory or "
+        "OPENAI_SESSIONS_DIRECTORY."
     )
 
 
@@ -168,7 +167,7 @@ def test_unexpected_error_is_told_by_its_place_without_its_text():
     told = explained(caught.value, base_url=DEAD)
     assert told.exit_code == 1
     assert re.fullmatch(
-        r"Unexpected KeyError in test_command_errors\.py, line \d+; this is a defect of openai-sessions\.",
+        r"Unexpected KeyError in test_command_errors\.py, line \d+; this is a bug in openai-sessions\.",
         str(told),
     )
 

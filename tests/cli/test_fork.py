@@ -55,5 +55,5 @@ def test_failed_fork_that_stands_is_named_with_what_deletes_it(service):
     (left,) = {*service.conversations()} - {"conv_1"}
     assert exit_code == 4
     assert error.startswith(
-        f"It failed (RateLimitError) and left {left}: `openai-sessions clear {left} --purge` deletes it"
+        f"The fork failed (RateLimitError) and left {left}: `openai-sessions clear {left} --purge` deletes it"
     )

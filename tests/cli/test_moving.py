@@ -55,7 +55,7 @@ def test_export_replaces_nothing_but_a_file(service, tmp_path):
     for place in (tmp_path / "pipe", tmp_path):
         assert service.failure("export", "conv_1", str(place), "--yes") == (
             2,
-            f"{place} is no file: name one, or write to standard output with -.",
+            f"{place} is not a regular file: give a file, or - for standard output.",
         )
     assert [path.is_fifo() for path in tmp_path.iterdir()] == [True]
 
@@ -63,7 +63,7 @@ def test_export_replaces_nothing_but_a_file(service, tmp_path):
 def test_export_into_a_folder_that_is_not_there_is_told(service, tmp_path):
     assert service.failure("export", "conv_1", str(tmp_path / "none" / "file")) == (
         1,
-        f"{tmp_path}/none: there is no such folder.",
+        f"{tmp_path}/none: no such folder.",
     )
     assert service.emulator.requests == ()
 
@@ -80,7 +80,7 @@ def test_export_goes_through_a_pipe_into_an_import(service):
     exported = service.output("export", "conv_1", "-", own_process=True)
     finished = service.run("import", "-", own_process=True, stdin="\n".join(exported) + "\n")
     imported = finished.stdout.strip()
-    assert (finished.returncode, finished.stderr) == (0, f"Writing to {imported}.\nImported 2 items.\n")
+    assert (finished.returncode, finished.stderr) == (0, f"Created {imported}.\nImported 2 items.\n")
     assert service.texts(imported) == service.texts("conv_1")
 
 
@@ -94,8 +94,8 @@ def test_import_goes_into_an_empty_conversation_or_behind_what_is_there(service,
     exit_code, error = service.failure("import", str(file), "--into", "conv_full")
     assert exit_code == 1
     assert error == (
-        "The target holds something else than the source, from its item 0 on (counted from 0); "
-        "nothing was written: --append adds to it."
+        "The target differs from the source from item 0 on (counted from 0); nothing was written. "
+        "--append adds the items after those of the target."
     )
     service.output("import", str(file), "--into", "conv_full", "--append", "--quiet")
     assert service.texts("conv_full") == ["Before", *service.texts("conv_1")]
@@ -114,7 +114,7 @@ def test_import_that_fails_leaves_no_conversation(service, file):
     service.output("export", "conv_1", str(file), "--quiet")
     service.emulator.inject(Fault("quota"), operation="create_items", after=1, times=9)
     finished = service.run("import", str(file), "--quiet")
-    assert (finished.returncode, finished.stdout, "answered 429" in finished.stderr) == (1, "", True)
+    assert (finished.returncode, finished.stdout, "returned 429" in finished.stderr) == (1, "", True)
     assert service.conversations() == ["conv_1"]
 
 
@@ -122,7 +122,7 @@ def test_copy_prints_the_id_of_the_copy(service):
     service.holds("conv_1", turns(2))
     finished = service.run("copy", "conv_1", own_process=True)
     copied = finished.stdout.strip()
-    assert (finished.returncode, finished.stderr) == (0, f"Writing to {copied}.\nCopied 4 items.\n")
+    assert (finished.returncode, finished.stderr) == (0, f"Created {copied}.\nCopied 4 items.\n")
     assert service.texts(copied) == service.texts("conv_1")
 
 
@@ -184,7 +184,7 @@ def test_copy_of_a_store_onto_itself_is_refused(service, tmp_path):
     store = f"sqlite:///{tmp_path}/sessions.db#user_1"
     SQLiteSession("user_1", tmp_path / "sessions.db").close()
     told = service.failure("copy", store, store, "--append")
-    assert told == (2, f"{store} is source and target: give another target.")
+    assert told == (2, f"{store} is both source and target: give another target.")
 
 
 def test_copy_goes_to_a_database_of_the_sdk_and_back(service, tmp_path):
@@ -217,16 +217,20 @@ def test_store_in_a_folder_that_is_not_there_is_told(service, tmp_path):
     service.holds("conv_1", turns(1))
     for scheme in ("sqlite", "sqlite+aiosqlite"):
         told = service.failure("copy", "conv_1", f"{scheme}:///{tmp_path}/none/sessions.db#user_1")
-        assert told == (1, f"{tmp_path}/none: there is no such folder.")
+        assert told == (1, f"{tmp_path}/none: no such folder.")
 
 
 @pytest.mark.parametrize(
     ("store", "exit_code", "said"),
     [
-        ("sqlite:///none.db#user_1", 3, "none.db: there is no such file."),
-        ("sqlite:///none.db", 2, "A store is one of "),
-        ("sqlite://[none.db#user_1", 2, "A store is one of "),
-        ("mysql://me:secret@host/x?password=secret#user_1", 2, "mysql://me@host/x#user_1 is none."),
+        ("sqlite:///none.db#user_1", 3, "none.db: no such file."),
+        ("sqlite:///none.db", 2, " is not a supported store; "),
+        ("sqlite://[none.db#user_1", 2, " is not a supported store; "),
+        (
+            "mysql://me:secret@host/x?password=secret#user_1",
+            2,
+            "mysql://me@host/x#user_1 is not a supported store; ",
+        ),
         ("postgresql://me:secret@127.0.0.1:9/x#user_1", 1, "A connection failed: "),
         ("redis://:secret@127.0.0.1:9/0#user_1", 1, "failed: "),
     ],

@@ -58,7 +58,7 @@ def test_list_goes_from_page_to_page(service, directory):
     first = service.run("list", "--limit", "2")
     assert ([line[0] for line in first.stdout.splitlines()], first.stderr) == (
         ["a", "b"],
-        "There are more: --after b\n",
+        "More names follow: --after b\n",
     )
     assert [line[0] for line in service.output("list", "--after", "b", "--limit", "2")] == ["c"]
 
@@ -94,7 +94,7 @@ def test_clear_takes_the_conversation_from_the_name(service, directory):
     again = service.run("clear", "user_1", "--yes")
     assert (again.returncode, again.stderr) == (
         0,
-        "user_1 has no conversation: there is nothing to delete.\n",
+        "user_1 has no conversation; there is nothing to delete.\n",
     )
 
 
@@ -117,7 +117,7 @@ def test_name_that_was_made_for_nothing_is_forgotten(service, directory):
 def test_import_refuses_a_name_that_would_be_taken_for_an_id(service, directory, tmp_path):
     service.holds("conv_1", [])
     exit_code, error = service.failure("import", str(tmp_path / "file"), "--name", "conv_1")
-    assert (exit_code, error.startswith("The name 'conv_1' would be taken for an id: ")) == (2, True)
+    assert (exit_code, error.startswith("The name 'conv_1' looks like a conversation id: ")) == (2, True)
 
 
 def test_import_refuses_a_name_that_is_taken_and_two_targets(service, directory, tmp_path):
@@ -144,7 +144,7 @@ def test_fork_makes_a_branch_of_a_name(service, directory):
     )
     assert service.failure("fork", forked, "--branch", "third") == (
         2,
-        f"{forked} is an id: this is kept with the names of a directory.",
+        f"{forked} is a conversation id; --branch needs a name from the directory.",
     )
 
 
@@ -163,7 +163,7 @@ def test_fork_puts_a_conversation_under_a_name(service, directory):
     [
         (["--name", "user_1"], 1, "The directory already has the name 'user_1': "),
         (["--name", "a", "--branch", "b"], 2, "Give --name or --branch, not both."),
-        (["--name", "conv_2"], 2, "The name 'conv_2' would be taken for an id: "),
+        (["--name", "conv_2"], 2, "The name 'conv_2' looks like a conversation id: "),
         (["--name", ""], 2, "the name is empty: "),
     ],
 )
@@ -238,11 +238,11 @@ def test_sweep_deletes_what_has_expired(service, directory):
     directory.holds("new", expires_in=60)
     assert service.failure("sweep") == (
         2,
-        "This deletes something, and there is no terminal to ask on: give --yes.",
+        "There is no terminal to ask for confirmation: give --yes.",
     )
     finished = service.run("sweep", "--yes", "--purge", own_process=True)
     assert (finished.returncode, finished.stdout) == (0, "")
-    assert finished.stderr == "Removed 2 expired names, and deleted 2 conversations.\n"
+    assert finished.stderr == "Removed 2 expired names and deleted 2 conversations.\n"
     assert list(directory.names()) == ["new"]
     assert service.conversations() == [directory.names()["new"]]
 
@@ -262,9 +262,9 @@ def test_sweep_that_leaves_something_says_so(service, directory):
 @pytest.mark.parametrize(
     ("url", "exit_code", "said"),
     [
-        ("", 2, "Names are kept in a directory: give --directory, or set OPENAI_SESSIONS_DIRECTORY."),
+        ("", 2, "No directory given: set --directory or OPENAI_SESSIONS_DIRECTORY."),
         ("names", 2, "url is no database URL"),
-        ("sqlite:///none.db", 2, "The directory is sqlite:///none.db, and there is no such file."),
+        ("sqlite:///none.db", 2, "The directory sqlite:///none.db does not exist: no such file."),
         ("postgresql://me:secret@127.0.0.1:9/x", 1, "A connection failed: "),
     ],
 )

@@ -62,12 +62,12 @@ async def test_serve_prints_requests():
 async def test_serve_prints_what_it_serves(tmp_path):
     with serving("--delay-ms", "1") as (_, printed, base_url):
         lines = printed.splitlines()
-    assert lines[0] == "openai-sessions  the Conversations API, emulated"
+    assert lines[0] == "openai-sessions  emulator of the Conversations API"
     assert [re.split(r"  +", line.strip()) for line in lines[2:6]] == [
         ["API", base_url],
         ["Page", base_url.removesuffix("v1")],
-        ["Kept in memory"],
-        ["Delay", "1 ms before each answer"],
+        ["Storage memory"],
+        ["Delay", "1 ms before each response"],
     ]
 
 
@@ -166,7 +166,7 @@ def test_serve_without_key_refuses_a_host_that_others_can_reach(host):
 @pytest.mark.parametrize("keys", [[""], ["sk-first", " "]])
 def test_serve_refuses_an_empty_key(keys):
     refused = invoke(*(part for key in keys for part in ("--api-key", key)))
-    assert (refused.exit_code, refused.stderr) == (2, "--api-key is empty.\n")
+    assert (refused.exit_code, refused.stderr) == (2, "--api-key is empty: give a key.\n")
 
 
 def test_serve_refuses_an_empty_variable_of_keys_on_a_public_host():
@@ -176,7 +176,10 @@ def test_serve_refuses_an_empty_variable_of_keys_on_a_public_host():
 
 def test_serve_refuses_a_host_that_is_no_address():
     refused = invoke("--host", "not a host")
-    assert (refused.exit_code, refused.stderr) == (2, "No address was found for not a host.\n")
+    assert (refused.exit_code, refused.stderr) == (
+        2,
+        "--host not a host has no address: give a name or address of this machine.\n",
+    )
 
 
 def test_serve_says_when_the_port_is_taken():
@@ -184,7 +187,7 @@ def test_serve_says_when_the_port_is_taken():
         port = taken.getsockname()[1]
         refused = invoke("--port", str(port))
     assert refused.exit_code == 1
-    assert refused.stderr == f"Port {port} of 127.0.0.1: address already in use.\n"
+    assert refused.stderr == f"Cannot listen on port {port} of 127.0.0.1: address already in use.\n"
 
 
 def test_serve_says_when_the_file_is_no_database(tmp_path):

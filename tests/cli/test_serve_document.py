@@ -6,7 +6,6 @@ import struct
 
 import pytest
 
-from docs import screenshot
 from openai_sessions.cli._app import app
 from openai_sessions.cli._serve import inject_from, seed_from
 from openai_sessions.emulator import SeedResult
@@ -14,6 +13,7 @@ from tests.cli.command import serving
 from tests.cli.page import CHROMIUM
 from tests.docs.markdown import code_blocks, table_after
 from tests.examples.stand_in import ROOT
+from tools import screenshot
 
 DOCUMENT = (ROOT / "docs/serve.md").read_text()
 MAX_PICTURE_BYTES = 300_000

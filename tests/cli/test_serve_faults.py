@@ -79,24 +79,24 @@ def test_file_without_faults_injects_none(emulator, file):
 MISTAKES = [
     ('{"inject": [}', "not JSON: Expecting value at line 1, column 13."),
     ("", "not JSON: Expecting value at line 1, column 1."),
-    ("[]", 'a JSON object is needed, as {"inject": [{"fault": "cut_before"}]}.'),
-    ('{"inject": [], "inject": []}', '"inject" stands twice in one object: keep one of them.'),
-    ('{"inject_at_random": [{"rate": NaN}]}', "NaN is no JSON: give a finite number."),
-    ("[" * 100_000, "it is nested too deeply, or has a number that is too long."),
+    ("[]", 'expected a JSON object, such as {"inject": [{"fault": "cut_before"}]}.'),
+    ('{"inject": [], "inject": []}', '"inject" appears twice in one object: keep one.'),
+    ('{"inject_at_random": [{"rate": NaN}]}', "NaN is not valid JSON: give a finite number."),
+    ("[" * 100_000, "the JSON is nested too deeply or contains a number that is too long."),
     (
         '{"inject": [{"fault": "quota", "after": ' + "9" * 5000 + "}]}",
-        "it is nested too deeply, or has a number that is too long.",
+        "the JSON is nested too deeply or contains a number that is too long.",
     ),
     (
         {"injekt": []},
         (
-            'the file has "injekt", which is unknown; did you mean "inject"? '
-            'It may have "inject" and "inject_at_random".'
+            'unknown key "injekt" in the file; did you mean "inject"? '
+            'Valid keys are "inject" and "inject_at_random".'
         ),
     ),
     (
         {"inject": {"fault": "quota"}},
-        'inject is {"fault": "quota"}; it must be an array of objects, one for each call.',
+        'inject is {"fault": "quota"}; it must be an array of objects, one per call.',
     ),
     (
         {"inject": ["quota"]},
@@ -108,7 +108,7 @@ MISTAKES = [
     (
         {"inject": [{"fault": "quota"}, {"time": 2}]},
         (
-            'inject[1] has "time", which is unknown; did you mean "times"? It may have '
+            'unknown key "time" in inject[1]; did you mean "times"? Valid keys are '
             '"fault", "operation", "after", "times" and "conversation_id".'
         ),
     ),
@@ -139,8 +139,8 @@ MISTAKES = [
         '{"inject": [{"fault": {"kind": "late_commit", "delay": 1e999}}]}',
         "inject[0].fault.delay is Infinity; it must be a number.",
     ),
-    ({"inject": [{"fault": {"delay": 1}}]}, 'inject[0].fault lacks "kind"; it must be a string.'),
-    ({"inject_at_random": [{"rate": 0.5}]}, 'inject_at_random[0] lacks "seed"; it must be an integer.'),
+    ({"inject": [{"fault": {"delay": 1}}]}, 'inject[0].fault is missing "kind", a string.'),
+    ({"inject_at_random": [{"rate": 0.5}]}, 'inject_at_random[0] is missing "seed", an integer.'),
     (
         {"inject_at_random": [{"rate": 2, "seed": 1}]},
         "inject_at_random[0]: rate must be a probability from 0 to 1, not 2.",
@@ -183,9 +183,7 @@ def test_fault_that_is_none_is_told_with_its_forms(file):
         CommandError, match=r"inject\[0\].fault is 5; it must be a fault: a kind \(cut_before, "
     ):
         inject_one(file, {"fault": 5})
-    with pytest.raises(
-        CommandError, match=r'inject\[0\] lacks "fault"; it must be a fault: a kind \(cut_before, '
-    ):
+    with pytest.raises(CommandError, match=r'inject\[0\] is missing "fault", a fault: a kind \(cut_before, '):
         inject_one(file, {})
 
 

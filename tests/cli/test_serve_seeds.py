@@ -13,7 +13,7 @@ from tests.cli.command import serving
 from tests.cli.test_serve import HELLO, end, invoke
 from tests.examples.stand_in import ROOT
 
-FORM = 'it must be a JSON object, as {"id": "conv_1", "metadata": {}, "items": []}, in one line'
+FORM = 'a line must be a JSON object, such as {"id": "conv_1", "metadata": {}, "items": []}'
 
 
 @pytest.fixture
@@ -55,9 +55,9 @@ WRONG = [
             f"\"'items': []}}\" in column 2; {FORM}."
         ),
     ),
-    ("[1, 2]", f"[1, 2] is no object; {FORM}."),
-    ('{"items": [NaN]}', "NaN is no JSON: give a finite number or a string."),
-    ("[" * 100_000, "it is nested too deeply, or has a number that is too long."),
+    ("[1, 2]", f"[1, 2] is not an object; {FORM}."),
+    ('{"items": [NaN]}', "NaN is not valid JSON: give a finite number or a string."),
+    ("[" * 100_000, "the JSON is nested too deeply or contains a number that is too long."),
     ({"item": []}, "Unknown field 'item'. The fields are id, created_at, metadata, items."),
     ({"id": "1", "items": []}, "Invalid 'id': '1'. Expected an ID that begins with 'conv_'."),
     ({"items": [{"role": "user"}]}, "Missing required parameter: 'items[0].content'."),
@@ -104,15 +104,15 @@ async def test_served_conversations_are_those_of_the_file_and_not_added_twice(fi
     written(file, {"id": "conv_1", "items": [HELLO]}, {"items": [HELLO]})
     arguments = ("--db", str(tmp_path / "file.db"), "--seed-from", str(file), "--api-key", "sk-one")
     for said in (
-        "2 conversations with 2 items, from",
-        "0 conversations with 0 items (2 more were there before), from",
+        "2 conversations with 2 items from",
+        "0 conversations with 0 items (2 more were there already) from",
     ):
         with serving(*arguments) as (process, printed, base_url):
             async with openai.AsyncOpenAI(base_url=base_url, api_key="sk-one", max_retries=0) as client:
                 session = OpenAIConversationsSession(conversation_id="conv_1", openai_client=client)
                 assert await session.get_items() == [HELLO]
             end(process)
-        assert f"Seeded  {said} {file}" in printed
+        assert f"Loaded  {said} {file}" in printed
 
 
 def test_conversations_of_the_documents_can_be_seeded(emulator):

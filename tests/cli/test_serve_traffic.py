@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from openai_sessions.cli._page import KEPT, RecentRequests
-from openai_sessions.cli._serve import Announcement, Traffic, print_request
+from openai_sessions.cli._serve import Banner, ServeApp, print_request
 from openai_sessions.emulator import EmulatedRequest, Fault, SeedResult
 from tests.emulator.wire import Wire
 
@@ -38,7 +38,7 @@ async def test_only_requests_of_programs_wait(emulator, path, is_page):
         waits.append(seconds)
 
     recent = RecentRequests(emulator, print)
-    traffic = Traffic(programs, people, recent=recent, delay=1.5, sleep=sleep)
+    traffic = ServeApp(programs, people, recent=recent, delay=1.5, sleep=sleep)
     await traffic({"type": "http", "path": path}, None, None)
     expected = ([], [], [path]) if is_page else ([1.5], [path], [])
     assert (waits, programs.paths, people.paths) == expected
@@ -47,7 +47,7 @@ async def test_only_requests_of_programs_wait(emulator, path, is_page):
 async def test_requests_are_told_once_in_order_and_forgotten(emulator):
     told = []
     recent = RecentRequests(emulator, told.append, clock=lambda: 7.0)
-    traffic = Traffic(emulator, Application(), recent=recent)
+    traffic = ServeApp(emulator, Application(), recent=recent)
     wire = Wire(traffic)
     conversation_id = await wire.new_conversation()
     await wire.list(conversation_id)
@@ -58,7 +58,7 @@ async def test_requests_are_told_once_in_order_and_forgotten(emulator):
 
 async def test_request_whose_connection_is_cut_is_told(emulator):
     told = []
-    traffic = Traffic(emulator, Application(), recent=RecentRequests(emulator, told.append))
+    traffic = ServeApp(emulator, Application(), recent=RecentRequests(emulator, told.append))
     emulator.inject(Fault("cut_before"))
     with pytest.raises(Exception, match="the emulator cut the connection"):
         await Wire(traffic).new_conversation()
@@ -101,7 +101,7 @@ def test_path_moves_no_cursor_and_is_not_wrapped():
 
 
 def test_announcement_tells_how_it_is_used(tmp_path):
-    announcement = Announcement(
+    announcement = Banner(
         url="http://127.0.0.1:80",
         database=tmp_path / ("long" * 30),
         has_keys=True,
@@ -110,17 +110,17 @@ def test_announcement_tells_how_it_is_used(tmp_path):
         delay_ms=5,
     )
     assert printed(announcement.print).splitlines() == [
-        "openai-sessions  the Conversations API, emulated",
+        "openai-sessions  emulator of the Conversations API",
         "",
         "  API     http://127.0.0.1:80/v1",
-        "  Page    http://127.0.0.1:80/  (asks for a key)",
-        f"  Kept in {tmp_path / ('long' * 30)}",
-        f"  Seeded  1 conversation with 1,000 items (2 more were there before), from {tmp_path}",
+        "  Page    http://127.0.0.1:80/  (requires a key)",
+        f"  Storage {tmp_path / ('long' * 30)}",
+        f"  Loaded  1 conversation with 1,000 items (2 more were there already) from {tmp_path}",
         "  Faults  quota",
         "          at random, rate 1, seed 1",
-        "  Delay   5 ms before each answer",
+        "  Delay   5 ms before each response",
         "",
-        "Use it like this, and end it with Ctrl-C:",
+        "Set these variables to use it; Ctrl-C stops it:",
         "",
         "    export OPENAI_BASE_URL=http://127.0.0.1:80/v1",
         "    export OPENAI_API_KEY=...  # one of the keys given",

@@ -126,7 +126,7 @@ def test_ctrl_c_says_what_it_waits_for(slow):
     slow.run("copy", "conv_long")
     slow.wait_for("[1-9]00 items")
     slow.press("C-c")
-    slow.wait_for(r"Interrupted: undoing what was begun\. Ctrl-C again hurries it\.")
+    slow.wait_for(r"Interrupted: undoing changes\. Press Ctrl-C again to wait at most 10 seconds\.")
     exit_code, _ = slow.finish()
     assert exit_code == 130
 
@@ -159,7 +159,7 @@ def test_ctrl_c_ends_an_import_that_waits_for_its_input(service, tmp_path):
 def test_question_before_deleting_says_what_and_takes_an_answer(service, screen, answer, expected, left):
     service.holds("conv_1", turns(60))
     screen.run("clear", "conv_1")
-    screen.wait_for(r"Delete conv_1 with 120 items for ever\? \[y/N\] ?$")
+    screen.wait_for(r"Permanently delete conv_1 with 120 items\? \[y/N\] ?$")
     screen.press(*answer)
     exit_code, shown = screen.finish()
     assert (exit_code, shown[-1]) == expected
@@ -170,14 +170,14 @@ def test_table_has_headings_and_is_cut_where_the_terminal_ends(service, screen):
     service.holds("conv_1", [user("word " * 40)])
     screen.run("turns", "conv_1")
     _, shown = screen.finish()
-    assert shown[1:] == ["Turn  Items  The user", "   1      1  " + "word " * 13 + "w…"]
+    assert shown[1:] == ["Turn  Items  User message", "   1      1  " + "word " * 13 + "w…"]
 
 
 def test_error_is_one_line(screen):
     screen.run("show", "conv_gone")
     exit_code, shown = screen.finish()
     assert exit_code == 3
-    assert "".join(shown[1:]).startswith("There is no conversation conv_gone: it was deleted, or ")
+    assert "".join(shown[1:]).startswith("Conversation conv_gone was not found: it was deleted, or ")
     assert len(shown) == 3  # it is longer than the terminal is wide
 
 

@@ -75,4 +75,4 @@ async def store(service, usage):
 def test_usage_that_was_never_stored_is_told_apart_from_none(service):
     finished = service.run("usage", service.holds("conv_1", []), "--json")
     assert (finished.returncode, finished.stdout) == (0, "null\n")
-    assert finished.stderr == "No usage was stored: `await session.store_run_usage(result)` stores it.\n"
+    assert finished.stderr == "No usage is stored; `await session.store_run_usage(result)` stores it.\n"

@@ -94,7 +94,7 @@ def smg_program(find: Callable[[], str] = find_smg) -> str:
     try:
         return find()
     except pytest.skip.Exception as missing:
-        raise RecordingError(f"{missing}. The dependency group dev pins its version.") from None
+        raise RecordingError(f"{missing}. The extra [dev] names the version to install.") from None
 
 
 async def live() -> Target:
