@@ -53,14 +53,13 @@ from openai_sessions._conversation.writing import (
 from openai_sessions._instrumentation import one_or_none, operation
 from openai_sessions._items.forms import replay_form, to_replay, to_stored
 from openai_sessions._items.turns import (
-    CountTokens,
     Turn,
     TurnLimits,
     cut_after_item,
     cut_before_turn,
     split_turns,
 )
-from openai_sessions._items.types import ConversationCallback, Item, Metadata
+from openai_sessions._items.types import ConversationCallback, CountTokens, Item, Metadata
 from openai_sessions.errors import (
     ConversationNotCreatedError,
     ConversationNotFoundError,

@@ -13,8 +13,8 @@ from openai_sessions._arguments import (
 )
 from openai_sessions._conversation.locked import LockedConversation
 from openai_sessions._conversation.reading import CursorGoneError, HistoryCache, ItemList, PageWalk
-from openai_sessions._items.turns import CountTokens, Turn, TurnLimits
-from openai_sessions._items.types import Item
+from openai_sessions._items.turns import Turn, TurnLimits
+from openai_sessions._items.types import CountTokens, Item
 from openai_sessions.tokens import tiktoken_counter
 
 

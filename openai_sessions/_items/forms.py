@@ -1,4 +1,10 @@
-"""Items as callers write them, as the API stores them, and as a model reads them; item equality."""
+"""The forms of an item, and the equality of items.
+
+The stored form is what the API lists. The replay form is what a session returns: as the user wrote it, ready
+to be sent to a model, and the same for every reader. Items are written in replay form too, so `replay_form`
+has the rules for one item; `to_stored` and `to_replay` add those for a list. `same_item` decides whether a
+listed item is a written one.
+"""
 
 from __future__ import annotations
 
@@ -8,112 +14,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from openai_sessions._items.text import has_surrogate
-from openai_sessions._items.types import REQUIRED_ON_CREATE, Item, requires_id
+from openai_sessions._items.types import REQUIRED_ON_CREATE, Item, is_bare_reasoning, requires_id
 from openai_sessions.errors import InvalidItemError
-
-
-class NotJSONError(ValueError):
-    """Tell where in a value something stands that JSON cannot hold."""
-
-    def __init__(self, reason: str, where: str = "") -> None:
-        super().__init__(f"{where.lstrip('.') or 'it'} {reason}")
-        self.reason = reason
-        self.where = where
-
-    def inside(self, place: str) -> NotJSONError:
-        """Return the same error as seen from the container that holds the value at `place`."""
-        return NotJSONError(self.reason, place + self.where)
-
-
-@runtime_checkable
-class _PydanticModel(Protocol):
-    def model_dump(self, **kwargs: Any) -> dict[str, Any]: ...
-
-
-def plain_json(value: object) -> Any:
-    """Copy a value as plain dicts, lists, strings, numbers, booleans and None.
-
-    Pydantic models (those of openai and of the Agents SDK) are written under the names of the API,
-    with the fields that were set.
-
-    Raises:
-        NotJSONError: Something in it is not JSON; the message says where.
-    """
-    try:
-        return _copy(value)
-    except RecursionError:
-        raise NotJSONError("is nested too deeply, or contains itself") from None
-
-
-def _copy(value: object) -> Any:
-    if isinstance(value, str):
-        return _text(value)
-    if value is None or isinstance(value, (bool, int, float)):
-        return _scalar(value)
-    if isinstance(value, Mapping):
-        return {_key(key): _member(part, f".{key}") for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_member(part, f"[{index}]") for index, part in enumerate(value)]
-    if isinstance(value, _PydanticModel) and not isinstance(value, type):
-        return _copy(value.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False))
-    raise NotJSONError(f"is of type {type(value).__name__}, which is not JSON")
-
-
-def _member(value: object, place: str) -> Any:
-    try:
-        return _copy(value)
-    except NotJSONError as error:
-        raise error.inside(place) from None
-
-
-def _text(value: str) -> str:
-    if has_surrogate(value):
-        raise NotJSONError("contains a lone surrogate, which UTF-8 cannot encode: remove it")
-    return str.__str__(value)
-
-
-def _scalar(value: float | None) -> float | None:
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        return int(value)
-    if not math.isfinite(value):
-        raise NotJSONError(f"is {value}, which is not JSON")
-    return float(value)
-
-
-def _key(key: object) -> str:
-    if not isinstance(key, str):
-        raise NotJSONError(f"has the key {key!r}, and the keys of JSON are strings")
-    return _text(key)
-
 
 logger = logging.getLogger("openai_sessions")
 
-_FAKE_ID = "__fake_id__"
-"""Stands in the Agents SDK for the id of an item whose provider gives none."""
-
-_INTERNAL = ("provider_data", "providerData", "_agents_tool_description", "_agents_tool_title")
-"""Fields that the Agents SDK keeps with an item for itself."""
-
-_LISTED_ONLY = ("created_by", "model")
-"""Fields that no known type accepts on create."""
-
-_NO_EXTRAS = frozenset({"id", "type", "role", "status", "content", *_INTERNAL, *_LISTED_ONLY})
-"""Fields of a message that the replay form leaves out, or has a place of its own for."""
-
 
 def to_stored(items: Iterable[object]) -> list[Item]:
-    """Return what goes over the wire for items that a caller wrote, as copies.
+    """Return the items to send for those that a caller wrote, as copies.
 
-    Reasoning with neither id nor encrypted content cannot be stored by the API: it is left out, and
-    logged.
+    The API cannot store reasoning that has neither an id nor encrypted content. It is left out, with a
+    warning in the log.
 
     Raises:
-        InvalidItemError: An item can never be stored; names its index and the reason.
+        InvalidItemError: An item cannot be stored.
     """
-    written = [_written(index, item) for index, item in enumerate(items)]
-    stored = [item for item in written if not _is_unstorable_reasoning(item)]
+    written = [replay_form(checked_item(index, item)) for index, item in enumerate(items)]
+    stored = [item for item in written if not is_bare_reasoning(item) or item.get("id")]
     if len(stored) < len(written):
         logger.warning(
             "%d reasoning item(s) with neither id nor encrypted_content were left out: "
@@ -124,16 +41,19 @@ def to_stored(items: Iterable[object]) -> list[Item]:
 
 
 def to_replay(items: Sequence[Item]) -> list[Item]:
-    """Return listed items in replay form, oldest first, as copies at the top level.
+    """Return listed items in replay form, as copies at the top level.
 
-    Reasoning without encrypted content keeps its id, and so do the calls right after it; when the
-    item that it led to is gone, it is left out, and logged.
+    Reasoning without encrypted content and the calls right after it keep their ids together: the API accepts
+    them as a unit. Such reasoning is left out, with a warning in the log, if the item it led to is gone.
+
+    Args:
+        items: A history, or its newest items, oldest first.
     """
-    if not any(map(_is_bare_reasoning, items)):
+    if not any(map(is_bare_reasoning, items)):
         return list(map(replay_form, items))
     replayed = []
     for index, item in enumerate(items):
-        if _is_bare_reasoning(item) and not _has_partner(items, index):
+        if is_bare_reasoning(item) and not _has_partner(items, index):
             logger.warning("a reasoning item was left out: the item that it led to is gone")
             continue
         form = replay_form(item)
@@ -143,8 +63,47 @@ def to_replay(items: Sequence[Item]) -> list[Item]:
     return replayed
 
 
+def _has_partner(items: Sequence[Item], index: int) -> bool:
+    """Return whether the reasoning at `index` is followed by output of the model."""
+    following = (item for item in items[index:] if item.get("type") != "reasoning")
+    partner = next(following, None)
+    if partner is None or not items[index].get("id"):
+        return False
+    if partner.get("type", "message") == "message":
+        return partner.get("role") == "assistant"
+    return not str(partner["type"]).endswith(("_output", "_response"))
+
+
+def _follows_bare_reasoning(items: Sequence[Item], index: int) -> bool:
+    """Return whether the item at `index` is one of the calls right after reasoning that keeps its id."""
+    while index >= 0 and str(items[index].get("type")).endswith("_call"):
+        index -= 1
+        if index >= 0 and is_bare_reasoning(items[index]):
+            return bool(items[index].get("id"))
+    return False
+
+
+_FAKE_ID = "__fake_id__"
+"""The Agents SDK's id for an item whose provider gave none."""
+
+_INTERNAL = ("provider_data", "providerData", "_agents_tool_description", "_agents_tool_title")
+"""Fields that the Agents SDK adds to items for its own use."""
+
+_LISTED_ONLY = ("created_by", "model")
+"""Fields that the API accepts on no known type."""
+
+
 def replay_form(item: Item) -> Item:
-    """Return one item, stored or written, in replay form, without regard to its neighbours."""
+    """Return one item, written or listed, in replay form, without regard to its neighbours.
+
+    Messages: see `_message`. Any other item keeps the values of its fields as they are, because they may be
+    free-form JSON, such as arguments or a JSON Schema. Of its fields,
+
+    - an unknown type keeps all;
+    - a required field stays, even if it is null;
+    - other nulls, `created_by`, and the status `completed` are dropped;
+    - the id is dropped unless the API requires it: by type, or for reasoning without encrypted content.
+    """
     item_type = item.get("type") or "message"
     if item_type == "message":
         return _message(item)
@@ -157,7 +116,7 @@ def replay_form(item: Item) -> Item:
     kept = {key: value for key, value in kept.items() if _is_kept(key, value, required)}
     if item_type == "shell_call_output":
         kept["output"] = _without_creators(kept.get("output"))
-    if not requires_id(item_type) and not _is_bare_reasoning(item):
+    if not requires_id(item_type) and not is_bare_reasoning(item):
         kept.pop("id", None)
     return kept
 
@@ -168,35 +127,47 @@ def _is_kept(key: str, value: object, required: frozenset[str]) -> bool:
     return value is not None and key not in _LISTED_ONLY and (key, value) != ("status", "completed")
 
 
-def _message(item: Item) -> Item:
-    """Return a message in replay form: a string where one plain text part says it all."""
-    role, content, status = item.get("role"), item.get("content"), item.get("status")
-    rest = {} if item.keys() <= _NO_EXTRAS else _extras(item)
-    if status == "completed":
-        status = None
-    parts: Any = [{"type": "input_text", "text": content}] if isinstance(content, str) else content
-    if status is None and _is_plain_text(parts):
-        return {"role": role, "content": parts[0]["text"], **rest}
-    if role == "assistant" and _is_output(parts):
-        status = "completed" if status is None else status
-        parts = [_output_part(part) for part in parts]
-    if status is None:
-        return {"type": "message", "role": role, "content": parts, **rest}
-    return {"type": "message", "role": role, "status": status, "content": parts, **rest}
-
-
-def _extras(message: Item) -> Item:
-    return {key: value for key, value in message.items() if value is not None and key not in _NO_EXTRAS}
-
-
 def _without_creators(parts: Any) -> Any:
-    """Return the output of a shell call without the creators of its parts, which only a listing has."""
+    """Return the output of a shell call without the `created_by` of its parts, which the API adds."""
     if not isinstance(parts, list):
         return parts
     return [
         {key: value for key, value in part.items() if key != "created_by"} if isinstance(part, dict) else part
         for part in parts
     ]
+
+
+_MESSAGE_FIELDS = frozenset({"id", "type", "role", "status", "content", *_INTERNAL, *_LISTED_ONLY})
+"""Fields of a message that `_message` drops or writes itself; all others, such as `phase`, pass unchanged."""
+
+
+def _message(item: Item) -> Item:
+    """Return a message in replay form.
+
+    - A single `input_text` part with nothing but text becomes a string, whatever the role, because the API
+      stores string content as such a part: `{"role", "content"}`.
+    - Output of an assistant (`output_text`, `refusal`) keeps its status, which defaults to `completed`.
+    - Any other message keeps its parts, and its status unless that is `completed`.
+    - The id is dropped: when newer models are sent the id of an assistant message, they unlink it from the
+      stored conversation.
+    """
+    role, content, status = item.get("role"), item.get("content"), item.get("status")
+    others = {} if item.keys() <= _MESSAGE_FIELDS else _other_fields(item)
+    if status == "completed":
+        status = None
+    parts: Any = [{"type": "input_text", "text": content}] if isinstance(content, str) else content
+    if status is None and _is_plain_text(parts):
+        return {"role": role, "content": parts[0]["text"], **others}
+    if role == "assistant" and _is_output(parts):
+        status = "completed" if status is None else status
+        parts = [_output_part(part) for part in parts]
+    if status is None:
+        return {"type": "message", "role": role, "content": parts, **others}
+    return {"type": "message", "role": role, "status": status, "content": parts, **others}
+
+
+def _other_fields(message: Item) -> Item:
+    return {key: value for key, value in message.items() if value is not None and key not in _MESSAGE_FIELDS}
 
 
 def _is_plain_text(parts: Any) -> bool:
@@ -218,7 +189,7 @@ def _is_output_part(part: Any) -> bool:
 
 
 def _output_part(part: Any) -> Any:
-    """Return a part of an assistant message with its required annotations, without empty logprobs."""
+    """Return a part of an assistant message with the required `annotations`, without empty `logprobs`."""
     if not isinstance(part, dict) or part.get("type") != "output_text":
         return part
     kept: Item = {**part, "annotations": part.get("annotations") or []}
@@ -227,58 +198,103 @@ def _output_part(part: Any) -> Any:
     return kept
 
 
-def _is_bare_reasoning(item: Item) -> bool:
-    return item.get("type") == "reasoning" and not item.get("encrypted_content")
+_DEFAULTS: dict[str, Any] = {"detail": "auto", "annotations": [], "logprobs": []}
+"""Values that the API fills in for absent fields of a part."""
+
+_STRUCTURED = frozenset(
+    {
+        "message.content",
+        "function_call_output.output",
+        "custom_tool_call_output.output",
+        "computer_call_output.output",
+        "web_search_call.action",
+    }
+)
+"""Fields that are compared part by part. All others are compared exactly."""
+
+_INCLUDED = frozenset(
+    {
+        "message.content.image_url",
+        "message.content.logprobs",
+        "computer_call_output.output.image_url",
+        "code_interpreter_call.outputs",
+        "file_search_call.results",
+        "web_search_call.action.sources",
+        "reasoning.encrypted_content",
+    }
+)
+"""Fields that the API returns only if `include` names them."""
 
 
-def _is_unstorable_reasoning(item: Item) -> bool:
-    return _is_bare_reasoning(item) and not item.get("id")
+def same_item(written: Item, stored: Item) -> bool:
+    """Return whether `stored` is what the API makes of `written`.
+
+    Both are compared in replay form. These differences are ignored: a default that the API fills in, null
+    for an absent field, an id that only one of them has, and a field that `stored` lacks because the request
+    did not include it.
+    """
+    left, right = replay_form(written), replay_form(stored)
+    return _same_fields(left, right, str(left.get("type") or "message"))
 
 
-def _has_partner(items: Sequence[Item], index: int) -> bool:
-    """Tell whether the model's own output follows the reasoning at `index`, so that it can be shown."""
-    following = (item for item in items[index:] if item.get("type") != "reasoning")
-    partner = next(following, None)
-    if partner is None or not items[index].get("id"):
-        return False
-    if partner.get("type", "message") == "message":
-        return partner.get("role") == "assistant"
-    return not str(partner["type"]).endswith(("_output", "_response"))
+def _same_fields(left: Item, right: Item, path: str) -> bool:
+    return all(
+        _same_field(key, left.get(key), right.get(key), f"{path}.{key}") for key in left.keys() | right.keys()
+    )
 
 
-def _follows_bare_reasoning(items: Sequence[Item], index: int) -> bool:
-    """Tell whether the item at `index` is a call in the run of calls right after bare reasoning."""
-    while index >= 0 and _is_call(items[index]):
-        index -= 1
-        if index >= 0 and _is_bare_reasoning(items[index]):
-            return bool(items[index].get("id"))
-    return False
+def _same_field(key: str, left: Any, right: Any, path: str) -> bool:
+    if right is None and (path in _INCLUDED or key == "id"):
+        return True
+    if left is None and key == "id":
+        return True
+    default = _DEFAULTS.get(key) if path.count(".") > 1 else None
+    left, right = (default if value is None else value for value in (left, right))
+    if path in _STRUCTURED and isinstance(left, dict) and isinstance(right, dict):
+        return _same_fields(left, right, path)
+    if path in _STRUCTURED and isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(
+            _same_part(*parts, path) for parts in zip(left, right, strict=True)
+        )
+    return bool(left == right)
 
 
-def _is_call(item: Item) -> bool:
-    return str(item.get("type")).endswith("_call")
-
-
-def _written(index: int, item: object) -> Item:
-    """Return one item that a caller wrote in the form that is sent."""
-    return replay_form(checked_item(index, item))
+def _same_part(left: Any, right: Any, path: str) -> bool:
+    if isinstance(left, dict) and isinstance(right, dict):
+        return _same_fields(left, right, path)
+    return bool(left == right)
 
 
 def checked_item(index: int, item: object) -> Item:
-    """Return a copy, as plain JSON, of an item that a caller wrote, with the ids and fields that it has.
+    """Return an item that a caller wrote, as a copy in plain JSON.
+
+    Args:
+        index: Its position in the caller's list, for the error.
+        item: The item: a mapping or a Pydantic model.
 
     Raises:
-        InvalidItemError: It can never be stored; names its index in the list, and the reason.
+        InvalidItemError: It cannot be stored.
+    """
+    plain = plain_item(index, item)
+    reason = _why_not_storable(plain)
+    if reason:
+        raise InvalidItemError(index, reason)
+    return plain
+
+
+def plain_item(index: int, item: object) -> Item:
+    """Return a copy of a mapping or Pydantic model in plain JSON, whether or not it can be stored.
+
+    Raises:
+        InvalidItemError: It is neither, or contains something that is not JSON.
     """
     try:
         plain = plain_json(item)
     except NotJSONError as error:
         raise InvalidItemError(index, str(error)) from None
     if not isinstance(plain, dict):
-        raise InvalidItemError(index, f"it is of type {type(item).__name__}, not a mapping")
-    reason = _why_not_storable(plain)
-    if reason:
-        raise InvalidItemError(index, reason)
+        kind = type(item).__name__
+        raise InvalidItemError(index, f"it is of type {kind}, not a dict such as {{'role': …, 'content': …}}")
     return plain
 
 
@@ -290,7 +306,7 @@ def _why_not_storable(item: Item) -> str | None:
         remedy = ": over this session, use openai_sessions.EncryptedSession" if is_envelope else ""
         return f"it has neither 'type' nor 'role'{remedy}"
     if item_type is not None and not (isinstance(item_type, str) and item_type):
-        return f"its type is {item_type!r}, not a name"
+        return f"its type is {item_type!r}, not a name such as 'function_call'"
     if item_type in (None, "message"):
         return _why_not_a_message(item)
     if requires_id(str(item_type)) and item.get("id") in (None, "", _FAKE_ID):
@@ -300,81 +316,90 @@ def _why_not_storable(item: Item) -> str | None:
 
 def _why_not_a_message(item: Item) -> str | None:
     if not (isinstance(item.get("role"), str) and item["role"]):
-        return f"the role of a message is a name such as 'user', not {item.get('role')!r}"
+        return f"its role is {item.get('role')!r}, not a name such as 'user'"
     content = item.get("content")
     if isinstance(content, str):
         return None
     if not isinstance(content, list):
-        return f"the content of a message is a string or a list of parts, not {type(content).__name__}"
+        return f"its content is of type {type(content).__name__}, not a string or a list of parts"
     for position, part in enumerate(content):
         if not isinstance(part, dict) or not isinstance(part.get("type"), str):
-            return f"content[{position}] is not a mapping with a 'type'"
+            return f"content[{position}] is not a dict with a 'type', such as 'input_text'"
     return None
 
 
-_DEFAULTS: dict[str, Any] = {"detail": "auto", "annotations": [], "logprobs": []}
-"""What the API fills in for fields of a part that were not written."""
+class NotJSONError(ValueError):
+    """A value contains something that is not JSON. The message says where and what."""
 
-_PARTS = frozenset(
-    {
-        "message.content",
-        "function_call_output.output",
-        "custom_tool_call_output.output",
-        "computer_call_output.output",
-        "web_search_call.action",
-    }
-)
-"""Fields with a schema of their own; all others are compared to the letter."""
+    def __init__(self, reason: str, path: str = "") -> None:
+        super().__init__(f"{path.lstrip('.') or 'it'} {reason}")
+        self.reason = reason
+        self.path = path
 
-_GATED = frozenset(
-    {
-        "message.content.image_url",
-        "message.content.logprobs",
-        "computer_call_output.output.image_url",
-        "code_interpreter_call.outputs",
-        "file_search_call.results",
-        "web_search_call.action.sources",
-        "reasoning.encrypted_content",
-    }
-)
-"""Fields that the API leaves out of an answer unless `include` asks for them."""
+    def inside(self, place: str) -> NotJSONError:
+        """Return the same error for the container that has the value at `place`."""
+        return NotJSONError(self.reason, place + self.path)
 
 
-def same_item(written: Item, stored: Item) -> bool:
-    """Tell whether `stored` is what the API makes of `written`.
+def plain_json(value: object) -> Any:
+    """Return a copy of a value as dicts, lists, strings, numbers, booleans and None.
 
-    Both are compared in replay form. Defaults that the API fills in, null for absent, an id that one
-    side lacks, and fields that the stored side lacks because `include` did not ask for them, make no
-    difference.
+    A Pydantic model, of openai or the Agents SDK, becomes a dict of the fields that were set, under the
+    names of the API.
+
+    Raises:
+        NotJSONError: It contains something that is not JSON.
     """
-    left, right = replay_form(written), replay_form(stored)
-    item_type = str(left.get("type") or "message")
-    return _same_fields(left, right, item_type)
+    try:
+        return _copied(value)
+    except RecursionError:
+        raise NotJSONError("is nested too deeply, or contains itself") from None
 
 
-def _same_fields(left: Item, right: Item, path: str) -> bool:
-    return all(
-        _same_field(key, left.get(key), right.get(key), f"{path}.{key}") for key in left.keys() | right.keys()
-    )
+@runtime_checkable
+class _PydanticModel(Protocol):
+    def model_dump(self, **kwargs: Any) -> dict[str, Any]: ...
 
 
-def _same_field(key: str, left: Any, right: Any, path: str) -> bool:
-    if right is None and (path in _GATED or key == "id"):
-        return True
-    if left is None and key == "id":
-        return True
-    default = _DEFAULTS.get(key) if path.count(".") > 1 else None
-    left, right = (default if value is None else value for value in (left, right))
-    if path in _PARTS and isinstance(left, dict) and isinstance(right, dict):
-        return _same_fields(left, right, path)
-    if path in _PARTS and isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(
-            _same_part(*parts, path) for parts in zip(left, right, strict=True)
-        )
-    return bool(left == right)
+def _copied(value: object) -> Any:
+    if isinstance(value, str):
+        return _string(value)
+    if value is None or isinstance(value, (bool, int, float)):
+        return _scalar(value)
+    if isinstance(value, Mapping):
+        return {_key(key): _member(part, f".{key}") for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_member(part, f"[{index}]") for index, part in enumerate(value)]
+    if isinstance(value, _PydanticModel) and not isinstance(value, type):
+        return _copied(value.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False))
+    raise NotJSONError(f"is of type {type(value).__name__}, which is not JSON")
 
 
-def _same_part(left: Any, right: Any, path: str) -> bool:
-    if isinstance(left, dict) and isinstance(right, dict):
-        return _same_fields(left, right, path)
-    return bool(left == right)
+def _member(value: object, place: str) -> Any:
+    try:
+        return _copied(value)
+    except NotJSONError as error:
+        raise error.inside(place) from None
+
+
+def _key(key: object) -> str:
+    if not isinstance(key, str):
+        raise NotJSONError(f"has the key {key!r}, and JSON keys are strings")
+    return _string(key)
+
+
+def _string(value: str) -> str:
+    text = str.__str__(value)  # of an enum's member, its value
+    if has_surrogate(text):
+        raise NotJSONError("contains a lone surrogate, which UTF-8 cannot encode: remove it")
+    return text
+
+
+def _scalar(value: float | None) -> float | None:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if not math.isfinite(value):
+        raise NotJSONError(f"is {value}, which is not JSON")
+    return float(value)

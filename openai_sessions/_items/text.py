@@ -1,4 +1,4 @@
-"""What of an item is text that a person or a model reads."""
+"""The text of an item: what is counted as tokens, searched, and shown."""
 
 from __future__ import annotations
 
@@ -8,24 +8,13 @@ from typing import Any
 
 from openai_sessions._items.types import Item
 
-_NOT_TEXT = frozenset(
-    {"created_by", "encrypted_content", "fingerprint", "id", "model", "phase", "role", "status", "type"}
-)
-"""Fields of an item that say what it is, and not what it says. So are all whose names end in `_id`."""
-
-_MEDIA = frozenset({"computer_screenshot", "input_audio", "input_image", "output_audio"})
-"""Parts that are no text, and are left out with all that they hold."""
-
-_DATA = frozenset({"b64_json", "encrypted_content", "file_data"})
-"""Fields that hold data, however deep they are."""
-
 
 def item_text(item: Item) -> str:
-    """Return what a model reads of an item, as one text: what `max_tokens` counts.
+    """Return the text that a model reads of an item: what `max_tokens` counts.
 
-    That is the text of a message; the summary of reasoning; of a call its name and arguments, or its action,
-    and of its output what it gave. Values that are neither texts nor parts of text are as compact JSON.
-    Left out are ids, roles, types and statuses, encrypted content, and pictures, sounds and files.
+    It is the text of a message, the summary of reasoning, the name and the arguments or action of a call, and
+    the output of a call, one value a line; a value that is not text is compact JSON. Ids, roles, types,
+    statuses, encrypted content, images, audio and files are left out.
 
     Args:
         item: An item, as listed or in replay form.
@@ -34,7 +23,7 @@ def item_text(item: Item) -> str:
 
 
 def item_texts(item: Item) -> list[str]:
-    """Return the texts of an item, each by itself, as `item_text` takes them."""
+    """Return the values that `item_text` joins."""
     fields = {key: value for key, value in item.items() if key not in _NOT_TEXT and not key.endswith("_id")}
     if item.get("type") == "image_generation_call":
         fields.pop("result", None)
@@ -42,8 +31,20 @@ def item_texts(item: Item) -> list[str]:
 
 
 def message_text(item: Item) -> str:
-    """Return the text of a message, its parts on lines of their own."""
+    """Return the text of a message, one part a line."""
     return "\n".join(_texts(item.get("content")))
+
+
+_NOT_TEXT = frozenset(
+    {"created_by", "encrypted_content", "fingerprint", "id", "model", "phase", "role", "status", "type"}
+)
+"""Fields that describe an item, besides those whose names end in `_id`."""
+
+_MEDIA = frozenset({"computer_screenshot", "input_audio", "input_image", "output_audio"})
+"""Types of parts that are left out."""
+
+_DATA = frozenset({"b64_json", "encrypted_content", "file_data"})
+"""Fields with binary data, which are left out at any depth."""
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -53,14 +54,14 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, dict):
         yield from _texts_of_part(value)
     elif isinstance(value, str):
-        if value and not _is_data(value):
+        if value and not _is_data_url(value):
             yield value
     elif value is not None:
         yield json.dumps(value)
 
 
 def _texts_of_part(part: dict[str, Any]) -> Iterator[str]:
-    """Yield the text of a part that has a type, and any other value as JSON."""
+    """Yield the text of a content part, or the JSON of another dict."""
     if part.get("type") in _MEDIA:
         return
     text = part.get("text", part.get("refusal"))
@@ -72,24 +73,25 @@ def _texts_of_part(part: dict[str, Any]) -> Iterator[str]:
 
 def _without_data(value: Any) -> Any:
     if isinstance(value, dict):
-        kept = {key: part for key, part in value.items() if key not in _DATA and not _is_data(part)}
+        kept = {key: part for key, part in value.items() if key not in _DATA and not _is_data_url(part)}
         return {key: _without_data(part) for key, part in kept.items()}
     if isinstance(value, list):
-        return [_without_data(part) for part in value if not _is_data(part)]
+        return [_without_data(part) for part in value if not _is_data_url(part)]
     return value
+
+
+def _is_data_url(value: object) -> bool:
+    return isinstance(value, str) and value.startswith("data:") and ";base64," in value[:100]
 
 
 def has_surrogate(text: str) -> bool:
     """Return whether a string contains a lone surrogate, which UTF-8 cannot encode.
 
-    Python puts surrogates into strings that it decodes from bytes with `surrogateescape`.
+    Python has them in strings that it decoded with `surrogateescape`, such as arguments and environment
+    variables.
     """
     try:
         text.encode()
     except UnicodeEncodeError:
         return True
     return False
-
-
-def _is_data(value: object) -> bool:
-    return isinstance(value, str) and value.startswith("data:") and ";base64," in value[:100]

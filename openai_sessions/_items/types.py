@@ -1,4 +1,4 @@
-"""What an item is, and what the API demands of each type of item."""
+"""The types of this library's vocabulary, and what the API requires of each type of item."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 Item: TypeAlias = dict[str, Any]
-"""An item as JSON: what is sent, what is listed, and what a reader gets."""
+"""An item as JSON, whether it is sent, listed or returned to a reader."""
 
 Metadata: TypeAlias = Mapping[str, str]
-"""Up to 16 pairs that the API keeps with a conversation."""
+"""The metadata of a conversation."""
 
 ConversationCallback: TypeAlias = Callable[[str], Awaitable[None] | None]
-"""Called with the id of a conversation that was created; may be a coroutine function."""
+"""A function, or coroutine function, that is called with the id of a conversation."""
+
+CountTokens: TypeAlias = Callable[[str], int]
+"""A function that returns the number of tokens in a text."""
 
 REQUIRED_ON_CREATE: dict[str, frozenset[str]] = {
     "additional_tools": frozenset({"role", "tools"}),
@@ -47,10 +50,10 @@ REQUIRED_ON_CREATE: dict[str, frozenset[str]] = {
     "tool_search_output": frozenset({"tools"}),
     "web_search_call": frozenset({"id", "status", "action"}),
 }
-"""Every known item type, with the fields without which it cannot be created.
+"""The known item types, each with the fields that the API requires to create an item of the type.
 
-Reasoning needs its id as well, unless it has `encrypted_content`. A type that is not here is unknown:
-it passes both ways untouched.
+Reasoning also requires its id, unless it has `encrypted_content`. Items of any other type pass both ways
+unchanged.
 """
 
 INCLUDE: tuple[str, ...] = (
@@ -61,9 +64,19 @@ INCLUDE: tuple[str, ...] = (
     "web_search_call.action.sources",
     "reasoning.encrypted_content",
 )
-"""The `include` values without which a listed item lacks what a model needs to be shown again."""
+"""The `include` values that every list request sends: without them, items lack what a model must be sent."""
 
 
 def requires_id(item_type: str) -> bool:
-    """Tell whether the API refuses to create an item of this type without its id."""
+    """Return whether the API creates items of this type only with their id."""
     return "id" in REQUIRED_ON_CREATE.get(item_type, ())
+
+
+def is_user_message(item: Item) -> bool:
+    """Return whether an item, in any form, is a message of the user."""
+    return item.get("type") in (None, "message") and item.get("role") == "user"
+
+
+def is_bare_reasoning(item: Item) -> bool:
+    """Return whether an item is reasoning without encrypted content, which the API knows by its id alone."""
+    return item.get("type") == "reasoning" and not item.get("encrypted_content")

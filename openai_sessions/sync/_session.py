@@ -20,8 +20,8 @@ from openai_sessions._conversation.locked import Settlement
 from openai_sessions._conversation.locks import PluggedLock
 from openai_sessions._conversation.usage import Usage
 from openai_sessions._conversation.writing import Progress
-from openai_sessions._items.turns import CountTokens, Turn
-from openai_sessions._items.types import ConversationCallback, Metadata
+from openai_sessions._items.turns import Turn
+from openai_sessions._items.types import ConversationCallback, CountTokens, Metadata
 from openai_sessions.sync._background import background_loop
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,10 +18,10 @@ from openai_sessions._conversation.lazy import LazyConversation
 from openai_sessions._conversation.locked import LockedConversation, settle_all
 from openai_sessions._conversation.writing import append_items, delete_appended
 from openai_sessions._instrumentation import operation
-from openai_sessions._items.forms import NotJSONError, plain_json, same_item, to_replay, to_stored
+from openai_sessions._items.forms import plain_item, same_item, to_replay, to_stored
 from openai_sessions._items.turns import batches
 from openai_sessions._items.types import Item
-from openai_sessions.errors import ConversationNotFoundError, InvalidItemError, SessionError
+from openai_sessions.errors import ConversationNotFoundError, SessionError
 from openai_sessions.session import OpenAIConversationsSession
 
 Progress: TypeAlias = Callable[[int, "int | None"], object]
@@ -172,15 +172,7 @@ def _synchronous(session: object) -> TypeError:
 
 def _as_dict(index: int, item: object) -> Item:
     """Return an item unchanged, or the JSON form of an SDK object."""
-    if isinstance(item, dict):
-        return item
-    try:
-        plain = plain_json(item)
-    except NotJSONError as error:
-        raise InvalidItemError(index, str(error)) from None
-    if not isinstance(plain, Mapping):
-        raise InvalidItemError(index, f"it is of type {type(item).__name__}, not a mapping")
-    return dict(plain)
+    return item if isinstance(item, dict) else plain_item(index, item)
 
 
 async def in_batches(items: AsyncIterable[Item]) -> AsyncGenerator[list[Item], None]:

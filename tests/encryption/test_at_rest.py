@@ -124,7 +124,7 @@ def test_largest_text_is_that_of_the_public_schema():
 @pytest.mark.parametrize(
     ("item", "reason"),
     [
-        ("Hello", "it is of type str, not a mapping"),
+        ("Hello", "it is of type str, not a dict"),
         ({"content": "Hello"}, "it has neither 'type' nor 'role'"),
         ({"role": "user", "content": "\ud800"}, "lone surrogate"),
         ({"type": "web_search_call", "status": "completed"}, "needs the id that the API gave it"),

@@ -307,7 +307,7 @@ DAMAGES = {
     "never storable": (
         damaged(lambda lines: [*lines[:3], b'{"role": "user", "content": 7}\n']),
         4,
-        "cannot be stored: the content of a message",
+        "cannot be stored: its content is of type",
     ),
 }
 

@@ -6,7 +6,7 @@ import itertools
 
 from hypothesis import strategies as st
 
-from openai_sessions._items.turns import answer_keys, call_keys
+from openai_sessions._items.turns import call_keys, output_keys
 
 PAIRS = {
     "apply_patch_call": ("apply_patch_call_output", "call_id", "call_id"),
@@ -75,7 +75,7 @@ def torn(items: list[dict], cut: int) -> bool:
     before = {key for item in items[:cut] for key in call_keys(item)}
     behind: set[str] = set()
     for item in items[cut:]:
-        if before.difference(behind).intersection(answer_keys(item)):
+        if before.difference(behind).intersection(output_keys(item)):
             return True
         behind.update(call_keys(item))
     return False

@@ -94,7 +94,7 @@ def test_the_result_is_the_most_turns_within_the_limits(items, turns, tokens, mo
 @pytest.mark.parametrize("tokens", [None, 1.5, True, -1, "7"])
 def test_a_counter_that_returns_no_number_is_refused(tokens):
     limits = TurnLimits(tokens=5, count_tokens=lambda _: tokens)
-    with pytest.raises(TypeError, match="count_tokens returns a number of tokens") as caught:
+    with pytest.raises(TypeError, match="count_tokens must return a whole number from 0") as caught:
         limits.start_of_newest(HISTORY, is_all=True)
     assert repr(tokens) in str(caught.value)
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 
 from openai_sessions._items.forms import to_replay
-from openai_sessions._items.turns import is_user_message, safe_cuts, split_turns, turn_spans
+from openai_sessions._items.turns import safe_cuts, split_turns, turn_spans
+from openai_sessions._items.types import is_user_message
 from tests.strategies import histories
 
 from .histories import PAIRS, assistant, call, ids, interleaved, message, output, reasoning, torn, user
