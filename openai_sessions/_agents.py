@@ -1,4 +1,4 @@
-"""What the Agents SDK needs, without importing it."""
+"""What the Agents SDK needs of a session, without importing it: settings, its default client, compaction."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from openai_sessions._items.types import Item
 
 @dataclass
 class SessionSettings:
-    """Stand in for `agents.SessionSettings` while the Agents SDK is not imported.
+    """Settings of a session while the Agents SDK is not imported, in place of `agents.SessionSettings`.
 
     Attributes:
-        limit: The newest items that a read returns; None for all.
+        limit: The maximum number of items that a read returns, or None for all.
     """
 
     limit: int | None = None
@@ -28,10 +28,10 @@ def session_settings(value: object) -> Any:
     """Return settings as the Runner expects them: `agents.SessionSettings` once that is imported.
 
     Args:
-        value: Settings of either kind, a mapping of their fields, or None for the defaults.
+        value: Settings of either class, a dict of their fields, or None for the defaults.
 
     Raises:
-        TypeError: It is none of these, or has a field that settings do not have.
+        TypeError: It is none of these, or has an unknown field.
     """
     wanted = getattr(sys.modules.get("agents"), "SessionSettings", None) or SessionSettings
     if isinstance(value, wanted):
@@ -41,28 +41,30 @@ def session_settings(value: object) -> Any:
     if value is None:
         return wanted()
     if not isinstance(value, Mapping):
-        raise TypeError(f"session_settings is a SessionSettings, a dict or None, not {value!r}")
-    unknown = value.keys() - {field.name for field in fields(wanted)}
+        raise TypeError(f"session_settings must be a SessionSettings, a dict or None, not {value!r}")
+    known = [field.name for field in fields(wanted)]
+    unknown = sorted(value.keys() - set(known))
     if unknown:
-        raise TypeError(f"session_settings has no field {', '.join(map(repr, sorted(unknown)))}: {value!r}")
+        raise TypeError(f"session_settings has no field {unknown[0]!r}: its fields are {', '.join(known)}")
     return wanted(**value)
 
 
 def limit_of(settings: object) -> object:
-    """Return the limit that settings of either kind hold."""
+    """Return the limit in settings of either class."""
     return getattr(settings, "limit", None)
 
 
 def default_client() -> Any:
-    """Return the client given to `agents.set_default_openai_client`, or None."""
+    """Return the client that was given to `agents.set_default_openai_client`, or None."""
     shared = sys.modules.get("agents.models._openai_shared")
     return shared.get_default_openai_client() if shared else None
 
 
 def register_session(session_class: type) -> None:
-    """Make instances pass `isinstance(…, agents.Session)` where that would read an unset session_id.
+    """Make `isinstance(session, agents.Session)` true for a session class.
 
-    On Python 3.11 and earlier the check reads the attributes of the instance.
+    Without this, the check reads `session_id` on Python 3.11 and earlier, which an unused session does not
+    have.
     """
     protocol = getattr(sys.modules.get("agents"), "Session", None)
     if protocol is not None:
@@ -70,20 +72,25 @@ def register_session(session_class: type) -> None:
 
 
 _MAX_ITEMS = 250
-"""More than a run writes; a session that only writes must not grow without end."""
+"""More than a run writes. Bounds the memory of a session that only writes."""
 
 _MAX_OUTLINE = 4096
-"""Characters; a longer one, of an item with much that no listing tells, is not kept."""
+"""Characters. A longer outline is not kept; it is of an item with many values that a list does not return."""
 
 _AS_LISTED = ""
-"""Stands for the outline of a plain message, which a listing gives back as it was given."""
+"""The outline of a plain message, whose replay form is the item as the caller gave it."""
 
 _NO_OUTLINE = '"#"'
-"""A mark that no text has."""
+"""The outline of an item that cannot be restored: no text has this mark."""
 
 
 class WrittenAsGiven:
-    """The items that were stored since the history was last read, in the form in which they came."""
+    """The items written since the history was last read, as the caller gave them.
+
+    The Agents SDK's compaction reads them in this form, as from its own sessions: with fields that the replay
+    form drops, such as `status`. Of each item an outline is kept: its JSON, with marks in place of texts that
+    the replay form has.
+    """
 
     __slots__ = ("_outlines",)
 
@@ -91,16 +98,20 @@ class WrittenAsGiven:
         self._outlines = b""
 
     def add(self, items: Iterable[object]) -> None:
-        """Remember the outlines of items that were stored."""
+        """Remember items that were written."""
         outlines = [*self._lines(), *(_outline(plain_json(item)) for item in items)][-_MAX_ITEMS:]
         self._outlines = zlib.compress("\n".join(["", *outlines]).encode()) if any(outlines) else b""
 
     def forget(self) -> None:
-        """Forget all: the history is being read."""
+        """Forget all items, because the history is being read."""
         self._outlines = b""
 
     def restored_in(self, history: Sequence[Item]) -> list[Item]:
-        """Return a history, oldest first, with its newest items in the form in which they came."""
+        """Return a history with its newest items as the caller gave them.
+
+        Args:
+            history: Items in replay form, oldest first.
+        """
         restored: list[Item] = []
         for outline, listed in zip(reversed(self._lines()), reversed(history), strict=False):
             if outline == _AS_LISTED:
@@ -120,7 +131,7 @@ class WrittenAsGiven:
 
 
 def _outline(item: Item) -> str:
-    """Return an item as JSON, with marks for the texts of its replay form, and without an id it has not."""
+    """Return the outline of an item, without an id that its replay form drops."""
     replayed = replay_form(item)
     if item == replayed and isinstance(item.get("content"), str):
         return _AS_LISTED
@@ -130,15 +141,15 @@ def _outline(item: Item) -> str:
 
 
 def _texts_by_mark(item: Item) -> dict[str, str]:
-    return {_mark(text): text for text in _texts(item)}
+    return {_mark(text): text for text in _strings(item)}
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, (dict, list)):
         for part in value.values() if isinstance(value, dict) else value:
-            yield from _texts(part)
+            yield from _strings(part)
 
 
 def _mark(text: str) -> str:
@@ -146,7 +157,7 @@ def _mark(text: str) -> str:
 
 
 def _marked(value: Any, texts: Mapping[str, str]) -> Any:
-    """Return a JSON value with a mark for each of these texts, and "=" before each other one."""
+    """Return a JSON value with a mark instead of each of these texts, and "=" before any other string."""
     if isinstance(value, dict):
         return {key: _marked(part, texts) for key, part in value.items()}
     if isinstance(value, list):
@@ -158,10 +169,10 @@ def _marked(value: Any, texts: Mapping[str, str]) -> Any:
 
 
 def _filled(outline: Any, texts: Mapping[str, str]) -> Any:
-    """Return what was marked.
+    """Return the JSON value that `_marked` returned the outline of.
 
     Raises:
-        KeyError: One of its texts is not among these.
+        KeyError: A mark has no text.
     """
     if isinstance(outline, dict):
         return {key: _filled(part, texts) for key, part in outline.items()}

@@ -1,4 +1,4 @@
-"""Counting tokens, for reads that keep within a budget: `max_tokens=` and `count_tokens=`."""
+"""Counting tokens, for reads that are limited by `max_tokens=` and `count_tokens=`."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ __all__ = ["item_text", "tiktoken_counter"]
 
 
 def tiktoken_counter(model: str = "gpt-4.1-mini") -> Callable[[str], int]:
-    """Return a function that counts the tokens of a text as a model of OpenAI's does.
+    """Return a function that counts the tokens in a text as a model of OpenAI does.
 
-    Needs the package tiktoken: `pip install "openai-sessions[tokens]"`. It has no vocabulary with it, and
-    fetches that of the model here, over the network and blocking, unless it has it in its cache.
-    What looks like a special token is counted as the text that it is.
+    Special tokens in the text are counted as ordinary text. Needs the package tiktoken:
+    `pip install "openai-sessions[tokens]"`. Unless tiktoken has the model's vocabulary in its cache, this
+    call downloads it, and blocks meanwhile.
 
     Args:
-        model: The name of a model, as tiktoken knows it.
+        model: The name of a model that tiktoken knows.
 
     Raises:
-        TypeError: The model is no string.
+        TypeError: The model is not a string.
         ImportError: The package tiktoken is not installed.
-        ValueError: tiktoken knows no model of this name.
-        VocabularyError: The vocabulary could not be fetched; says how to do without the network.
+        ValueError: tiktoken does not know the model.
+        VocabularyError: The vocabulary could not be downloaded. The message says how to count offline.
     """
     if not isinstance(model, str):
-        raise TypeError(f"model is the name of a model such as 'gpt-4.1-mini', not {model!r}")
+        raise TypeError(f"model must be the name of a model such as 'gpt-4.1-mini', not {model!r}")
     try:
         import tiktoken  # noqa: PLC0415 -- optional
     except ImportError as error:
@@ -40,8 +40,8 @@ def tiktoken_counter(model: str = "gpt-4.1-mini") -> Callable[[str], int]:
         name = tiktoken.encoding_name_for_model(model)
     except KeyError:
         raise ValueError(
-            f"tiktoken {tiktoken.__version__} knows no model {model!r}: upgrade it, or name a model that "
-            "counts alike, such as 'gpt-4.1-mini'"
+            f"tiktoken {tiktoken.__version__} does not know the model {model!r}: upgrade tiktoken, or name a "
+            "model with the same vocabulary, such as 'gpt-4.1-mini'"
         ) from None
     try:
         encoding = tiktoken.get_encoding(name)

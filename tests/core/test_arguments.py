@@ -1,4 +1,4 @@
-"""Bad arguments are refused before any request, with the value and the remedy."""
+"""Checks of arguments, which name the value and the remedy before any request."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_malformed_conversation_id_is_refused_by_constructor_and_setter(conver
 @pytest.mark.parametrize(
     "conversation_id", ["conv_1", "conv_6a3f11765ab88196bb163daa1e6dc3030eea6ca4e48c1c16", "conv_A_b"]
 )
-def test_a_well_formed_conversation_id_is_taken_without_a_request(conversation_id):
+def test_a_well_formed_conversation_id_is_accepted_without_a_request(conversation_id):
     assert OpenAIConversationsSession(conversation_id=conversation_id).session_id == conversation_id
 
 
@@ -55,31 +55,31 @@ def test_metadata_over_the_limits_of_the_api_is_refused(metadata, error, message
         OpenAIConversationsSession(metadata=metadata)
 
 
-def test_metadata_at_the_limits_is_taken():
+def test_metadata_at_the_limits_is_accepted():
     OpenAIConversationsSession(metadata={f"{n:064}": "v" * 512 for n in range(16)})
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan"), True, "30"])
-def test_a_timeout_that_is_no_positive_number_is_refused(timeout):
+def test_a_timeout_that_is_not_a_positive_number_is_refused(timeout):
     with pytest.raises(ValueError, match="timeout must be a positive number of seconds") as caught:
         OpenAIConversationsSession(timeout=timeout)
     assert repr(timeout) in str(caught.value)
 
 
 @pytest.mark.parametrize("include", ["message.output_text.logprobs", [1]])
-def test_include_that_is_no_list_of_strings_is_refused(include):
+def test_include_that_is_not_a_list_of_strings_is_refused(include):
     with pytest.raises(TypeError, match="include must be a list of strings"):
         OpenAIConversationsSession(include=include)
 
 
 @pytest.mark.parametrize("limit", [True, 1.0, "1"])
-def test_a_limit_that_is_no_whole_number_is_refused(limit):
+def test_a_limit_that_is_not_an_integer_is_refused(limit):
     with pytest.raises(TypeError, match="limit must be a whole number of items, or None for all"):
         checked_limit(limit)
 
 
 @pytest.mark.parametrize("items", ["Hello", b"", {"role": "user", "content": "Hi"}, 7, None])
-def test_items_that_are_no_list_are_refused(items):
+def test_items_that_are_not_a_list_are_refused(items):
     with pytest.raises(TypeError, match="items must be a list of items"):
         checked_items(items)
 

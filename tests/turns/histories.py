@@ -20,7 +20,7 @@ PAIRS = {
     "tool_search_call": ("tool_search_output", "call_id", "call_id"),
     "hologram_call": ("hologram_call_output", "call_id", "call_id"),
 }
-"""Each type of call, with the type of its answer, and the fields in which both name the call."""
+"""The types of calls, each with the type of its output and the fields of both that name the call."""
 
 _numbers = itertools.count()
 
@@ -46,15 +46,15 @@ def assistant(text: str = "!") -> dict:
 
 
 def call(key: str, call_type: str = "function_call") -> dict:
-    """Return a call; `key` is what its answer names it by."""
+    """Return a call; its output names it by `key`."""
     _, name, _ = PAIRS[call_type]
     return {"id": f"call_{next(_numbers)}", "type": call_type, "status": "completed", name: key}
 
 
 def output(key: str, call_type: str = "function_call") -> dict:
-    """Return the answer to a call."""
-    answer_type, _, name = PAIRS[call_type]
-    return {"id": f"output_{next(_numbers)}", "type": answer_type, name: key}
+    """Return the output of a call."""
+    output_type, _, name = PAIRS[call_type]
+    return {"id": f"output_{next(_numbers)}", "type": output_type, name: key}
 
 
 def reasoning(encrypted: str | None = None) -> dict:
@@ -71,7 +71,7 @@ def ids(items: list[dict]) -> list[str]:
 
 
 def torn(items: list[dict], cut: int) -> bool:
-    """Tell whether a call and one of its answers, by their keys, are on both sides of a cut."""
+    """Return whether a cut separates a call from one of its outputs, by their keys."""
     before = {key for item in items[:cut] for key in call_keys(item)}
     behind: set[str] = set()
     for item in items[cut:]:

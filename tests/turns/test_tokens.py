@@ -162,12 +162,12 @@ def test_without_tiktoken_the_extra_is_named_at_once():
 def test_a_model_that_tiktoken_does_not_know_is_named(no_network):
     program = "from openai_sessions.tokens import tiktoken_counter\ntry:\n    tiktoken_counter('gpt-0')\n"
     printed = python(program + "except ValueError as error:\n    print(error)\n", **no_network)
-    assert "knows no model 'gpt-0'" in printed
+    assert "does not know the model 'gpt-0'" in printed
 
 
 @pytest.mark.parametrize("model", [None, 7])
 def test_what_is_no_name_of_a_model_is_refused(model):
-    with pytest.raises(TypeError, match=f"model is the name of a model .* not {model}"):
+    with pytest.raises(TypeError, match=f"model must be the name of a model .* not {model}"):
         tiktoken_counter(model)
 
 

@@ -1,4 +1,4 @@
-"""The two forms of an item."""
+"""The stored and the replay form of an item, and the equality of items."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_replay_of_a_single_plain_text_part_is_a_string(role):
 
 @pytest.mark.parametrize("status", [None, "completed"])
 def test_replay_of_plain_text_ignores_an_absent_status(status):
-    """Some servers list `status: null` for what was written without one."""
+    """Some servers list `status: null` for a message without one."""
     message = stored_message("user", text("Hi"), status=status)
     assert replay_form(message) == {"role": "user", "content": "Hi"}
 
@@ -75,7 +75,7 @@ def test_replay_keeps_the_phase_of_a_string_message():
         ],
     ],
 )
-def test_replay_of_other_input_parts_keeps_them_as_they_are(parts):
+def test_replay_keeps_other_input_parts_unchanged(parts):
     assert replay_form(stored_message("user", *parts)) == {
         "type": "message",
         "role": "user",
@@ -113,7 +113,7 @@ def test_replay_of_an_assistant_output_keeps_status_and_annotations_and_drops_id
     }
 
 
-def test_replay_of_an_assistant_output_keeps_logprobs_that_are_there():
+def test_replay_of_an_assistant_output_keeps_logprobs():
     part = output("Hi", logprobs=[{"token": "Hi", "logprob": 0.0, "bytes": [], "top_logprobs": []}])
     assert replay_form(stored_message("assistant", part))["content"] == [part]
 
@@ -140,7 +140,7 @@ def test_replay_of_a_shell_output_has_no_creators():
 
 
 @pytest.mark.parametrize("output", [None, "text", ["text"]])
-def test_replay_of_a_shell_output_of_another_shape_is_left_as_it_is(output):
+def test_replay_of_a_shell_output_of_another_shape_is_unchanged(output):
     item = {"type": "shell_call_output", "call_id": "c", "output": output}
     assert replay_form(item) == item
 
@@ -246,14 +246,14 @@ def test_replay_of_bare_reasoning_before_an_answer_keeps_its_id_alone():
 
 
 @pytest.mark.parametrize("after", [[], [USER], [OUTPUT], [{**BARE, "id": "rs_2"}]])
-def test_replay_leaves_out_bare_reasoning_whose_partner_is_gone_and_says_so(after, caplog):
+def test_replay_leaves_out_bare_reasoning_whose_partner_is_gone_and_logs_it(after, caplog):
     with caplog.at_level(logging.WARNING, "openai_sessions"):
         replayed = to_replay([USER, BARE, *after])
     assert "reasoning" not in [item.get("type") for item in replayed]
     assert "reasoning" in caplog.text
 
 
-def test_stored_form_drops_what_must_not_travel():
+def test_stored_form_drops_internal_fields():
     internal = {
         "provider_data": {"model": "m"},
         "providerData": {},
@@ -280,7 +280,7 @@ def test_stored_form_fills_the_annotations_that_creating_requires():
 
 
 @pytest.mark.parametrize("fake", [{}, {"id": "__fake_id__"}, {"id": ""}, {"encrypted_content": None}])
-def test_stored_form_leaves_out_reasoning_that_the_api_cannot_store_and_says_so(fake, caplog):
+def test_stored_form_leaves_out_reasoning_that_the_api_cannot_store_and_logs_it(fake, caplog):
     with caplog.at_level(logging.WARNING, "openai_sessions"):
         stored = to_stored([{"type": "reasoning", "summary": [], **fake}, {"role": "user", "content": "Hi"}])
     assert stored == [{"role": "user", "content": "Hi"}]
@@ -365,7 +365,7 @@ def test_stored_form_of_a_string_enum_is_its_value():
         ),
     ],
 )
-def test_an_item_that_can_never_be_stored_is_refused_with_its_index_and_the_reason(item, reason):
+def test_an_item_that_cannot_be_stored_is_refused_with_its_index_and_the_reason(item, reason):
     with pytest.raises(InvalidItemError) as caught:
         to_stored([{"role": "user", "content": "fine"}, item])
     assert (caught.value.index, caught.value.reason) == (1, reason)
@@ -404,7 +404,7 @@ def test_replay_does_not_change_its_argument(history):
 
 
 @given(unknown_items())
-def test_unknown_types_pass_both_ways_untouched(item):
+def test_unknown_types_pass_both_ways_unchanged(item):
     assert to_stored([item]) == [item]
     assert to_replay([item]) == [item]
 
@@ -415,6 +415,98 @@ def test_a_listed_item_is_the_same_as_its_replay_form(item):
 
 
 @given(written_items())
-def test_what_is_sent_is_in_replay_form(item):
+def test_the_sent_form_is_in_replay_form(item):
     for sent in to_stored([item]):
         assert replay_form(sent) == sent
+
+
+WRITTEN_CALL = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+IMAGE = {"type": "input_image", "image_url": "https://example.com/i.png"}
+
+
+def user_message(*parts: dict, **fields: object) -> dict:
+    return {"type": "message", "role": "user", "content": list(parts), **fields}
+
+
+@pytest.mark.parametrize(
+    ("written", "stored"),
+    [
+        (
+            {"role": "user", "content": "Hi"},
+            user_message({"type": "input_text", "text": "Hi"}, id="msg_1", status="completed"),
+        ),
+        (
+            WRITTEN_CALL,
+            {**WRITTEN_CALL, "id": "fc_1", "status": "completed", "created_by": "user_1", "namespace": None},
+        ),
+        (user_message(IMAGE), user_message({**IMAGE, "detail": "auto", "file_id": None}, id="msg_1")),
+        (user_message(IMAGE), user_message({"type": "input_image", "detail": "auto"})),
+        (
+            user_message({"type": "output_text", "text": "Hi"}, role="assistant"),
+            user_message(
+                {"type": "output_text", "text": "Hi", "annotations": [], "logprobs": []}, role="assistant"
+            ),
+        ),
+        (
+            {"type": "reasoning", "summary": [], "encrypted_content": "gAAA"},
+            {"type": "reasoning", "id": "rs_1", "summary": []},
+        ),
+        (
+            {"type": "file_search_call", "id": "fs_1", "status": "completed", "queries": [], "results": [{}]},
+            {"type": "file_search_call", "id": "fs_1", "status": "completed", "queries": [], "results": None},
+        ),
+        (
+            {
+                "type": "web_search_call",
+                "id": "ws_1",
+                "status": "completed",
+                "action": {"type": "search", "query": "q", "sources": [{"url": "u"}]},
+            },
+            {
+                "type": "web_search_call",
+                "id": "ws_1",
+                "status": "completed",
+                "action": {"type": "search", "query": "q"},
+            },
+        ),
+        ({"type": "hologram", "x": 1}, {"type": "hologram", "id": "h_1", "x": 1}),
+    ],
+)
+def test_same_item_ignores_what_the_api_fills_in_or_leaves_out(written, stored):
+    assert same_item(written, stored)
+
+
+@pytest.mark.parametrize(
+    ("written", "stored"),
+    [
+        ({"role": "user", "content": "Hi"}, {"role": "user", "content": "Hi "}),
+        ({"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hi"}),
+        (
+            {"role": "user", "content": "Hi"},
+            user_message({"type": "input_text", "text": "Hi"}, status="incomplete"),
+        ),
+        (WRITTEN_CALL, {**WRITTEN_CALL, "call_id": "d"}),
+        (WRITTEN_CALL, {**WRITTEN_CALL, "namespace": "n"}),
+        (WRITTEN_CALL, {**WRITTEN_CALL, "type": "custom_tool_call"}),
+        (user_message(IMAGE), user_message({**IMAGE, "detail": "high"})),
+        (user_message(IMAGE), user_message({**IMAGE, "image_url": "https://example.com/other.png"})),
+        (user_message(IMAGE), user_message(IMAGE, IMAGE)),
+        (user_message(IMAGE), user_message("text")),
+        ({"type": "mcp_call", "id": "mcp_1", "name": "f"}, {"type": "mcp_call", "id": "mcp_2", "name": "f"}),
+        (
+            {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": "x"},
+            {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": None},
+        ),
+        (
+            {"type": "tool_search_output", "tools": [{"parameters": {"default": None}}]},
+            {"type": "tool_search_output", "tools": [{"parameters": {}}]},
+        ),
+    ],
+)
+def test_same_item_is_false_for_different_items(written, stored):
+    assert not same_item(written, stored)
+
+
+@given(written_items())
+def test_an_item_is_the_same_as_itself(item):
+    assert same_item(item, item)

@@ -1,4 +1,4 @@
-"""What of an item is text, to be counted and searched."""
+"""The text of an item, to be counted and searched."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ EXAMPLES = {
         },
         ["Hi", "I cannot."],
     ),
-    "pictures, sounds and files": (
+    "images, audio and files": (
         {
             "role": "user",
             "content": [
@@ -89,11 +89,11 @@ EXAMPLES = {
         },
         [],
     ),
-    "a picture that was made": (
+    "a generated image": (
         {"id": "ig_1", "type": "image_generation_call", "result": "iVBORw0KGgo="},
         [],
     ),
-    "an answer to a request": (
+    "an approval": (
         {"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True},
         ["true"],
     ),
@@ -101,7 +101,7 @@ EXAMPLES = {
         {"id": "mcpl_1", "type": "mcp_list_tools", "server_label": "files", "tools": [{"name": "é"}]},
         ["files", '{"name":"é"}'],
     ),
-    "data within other data": (
+    "data at any depth": (
         {"type": "hologram", "frames": {"a": [PICTURE, 1], "file_data": "AAAA", "b": {"c": PICTURE}}},
         ['{"a":[1],"b":{}}'],
     ),
@@ -109,20 +109,20 @@ EXAMPLES = {
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_texts_of(name):
+def test_texts_of_an_item(name):
     item, expected = EXAMPLES[name]
     assert item_texts(item) == expected
     assert item_text(item) == "\n".join(expected)
 
 
-def test_text_of_a_message_leaves_out_its_pictures():
+def test_text_of_a_message_leaves_out_its_images():
     content = [part("input_text", text="Look:"), part("input_image", image_url=PICTURE)]
     assert message_text({"role": "user", "content": content}) == "Look:"
 
 
 @given(stored_items())
-def test_no_item_has_its_data_or_its_id_among_its_texts(item):
-    """Whatever the type, and in its stored form as well as in that for a model."""
+def test_texts_have_neither_data_nor_ids(item):
+    """In the stored form and in the replay form of every type."""
     long = "A" * 50
     marked = {**item, "id": f"id_{long}", "encrypted_content": long, "file_data": {"file_data": long}}
     for form in (marked, replay_form(marked)):
@@ -130,7 +130,7 @@ def test_no_item_has_its_data_or_its_id_among_its_texts(item):
 
 
 @given(stored_items("message", "function_call", "function_call_output", "reasoning"))
-def test_every_text_of_a_known_item_is_in_its_text(item):
+def test_text_has_every_text_of_a_known_type(item):
     texts = [item.get(name) for name in ("name", "arguments", "output")]
     texts += [part.get("text") for part in item.get("content") or [] if part["type"] != "reasoning_text"]
     said = item_text(item)

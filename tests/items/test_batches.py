@@ -1,4 +1,4 @@
-"""How items are split into requests."""
+"""Requests of at most 20 items."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def sizes(items: list[dict]) -> list[int]:
     ("count", "expected"),
     [(0, []), (1, [1]), (20, [20]), (21, [20, 1]), (45, [20, 20, 5]), (200, [20] * 10)],
 )
-def test_items_that_stand_alone_fill_each_request(count, expected):
+def test_unrelated_items_fill_each_request(count, expected):
     assert sizes(users(count)) == expected
 
 
@@ -44,7 +44,7 @@ def test_parallel_calls_and_their_outputs_stay_together():
     assert sizes([*users(15), *map(call, keys), *map(output, keys), *users(5)]) == [15, 15]
 
 
-def test_a_reasoning_item_stays_with_what_follows_it():
+def test_reasoning_stays_with_the_next_item():
     items = [
         *users(19),
         {"type": "reasoning", "id": "rs_1", "summary": []},
@@ -81,20 +81,20 @@ def test_every_kind_of_call_stays_with_its_output(asks, answers):
     assert sizes([*users(19), asks, answers]) == [19, 2]
 
 
-def test_what_cannot_fit_one_request_is_split_at_the_fewest_pairs():
-    """Eleven calls and their outputs are 22 items: two requests, and two pairs apart at the least."""
+def test_a_group_of_over_20_items_is_split_between_the_fewest_pairs():
+    """Eleven calls and their outputs are 22 items: two requests, and at least two separated pairs."""
     keys = "abcdefghijk"
     requests = batches([*map(call, keys), *map(output, keys)], 20)
     assert [len(request) for request in requests] == [20, 2]
     assert torn(requests) == 2
 
 
-def test_a_call_is_not_torn_from_its_output_for_what_stands_between_them():
+def test_a_call_stays_with_its_output_despite_an_item_between_them():
     assert sizes([*users(18), call("c"), *users(1), output("c")]) == [18, 3]
 
 
-def test_one_request_more_is_made_rather_than_a_pair_torn():
-    """Twenty items that belong together, between others that would fill up its request."""
+def test_another_request_is_made_rather_than_a_pair_separated():
+    """Twenty items that belong together are between items that would fill their request."""
     keys = "abcdefghij"
     assert sizes([*users(1), *map(call, keys), *map(output, keys), *users(19)]) == [1, 20, 19]
 
@@ -114,8 +114,8 @@ def torn(requests: list[list[dict]]) -> int:
 
 
 @given(st.lists(st.sampled_from(["user", "call", "output"]), max_size=90))
-def test_batches_keep_the_order_and_never_tear_a_pair_that_fits(kinds):
-    """A group of calls, opened and answered before the next begins, is torn only when it is over 20 items."""
+def test_batches_keep_the_order_and_never_separate_a_pair_that_fits(kinds):
+    """A group of calls and outputs before the next group is separated only if it has over 20 items."""
     items, open_calls, group, groups, number = [], [], 0, [], itertools.count()
     for kind in kinds:
         if kind == "call":
