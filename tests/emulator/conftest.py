@@ -1,4 +1,4 @@
-"""An emulator in memory and two ways to talk to it."""
+"""Clients of an emulator: the openai client and plain HTTP, in process and on a socket."""
 
 import openai
 import pytest
@@ -23,7 +23,7 @@ async def conversation(wire):
 
 @pytest.fixture
 async def served(emulator):
-    """A client of the emulator over a socket."""
+    """The openai client of the emulator on a socket."""
     with emulator.serve() as base_url:
         async with openai.AsyncOpenAI(api_key=KEY, base_url=base_url, max_retries=0) as client:
             yield client
@@ -31,5 +31,5 @@ async def served(emulator):
 
 @pytest.fixture
 async def held(served):
-    """A conversation on the socket, with one item."""
+    """A conversation of `served` with one item."""
     return (await served.conversations.create(items=[user("first")])).id

@@ -1,4 +1,4 @@
-"""Asking the emulator for responses."""
+"""Helpers that create responses on the emulator."""
 
 import asyncio
 
@@ -16,21 +16,21 @@ def output_of(call_id, output="1"):
 
 
 async def ask(wire, given="Hello", **options):
-    """Create a response that must be accepted, and return it."""
+    """Create a response and return it; it must be accepted."""
     status, body = await wire.post("/responses", {"model": MODEL, "input": given, **options})
     assert status == 200, body
     return body
 
 
 async def refused(wire, *, given="Hello", **options):
-    """Ask for a response that must be refused, and return the status, code and param of the error."""
+    """Send a request that must be refused, and return the status, code and param of the error."""
     status, body = await wire.post("/responses", {"model": MODEL, "input": given, **options})
     assert status >= 400, body
     return status, body["error"]["code"], body["error"]["param"]
 
 
 def text_of(response):
-    """Return the text of a response of one message of one part."""
+    """Return the text of a response with a single message of a single part."""
     (message,) = response["output"]
     (part,) = message["content"]
     return part["text"]
@@ -43,7 +43,7 @@ async def items_of(wire, conversation_id):
 
 
 async def added_when_free(wire, conversation_id, item, *, within=20):
-    """Add an item as soon as nobody holds the conversation."""
+    """Add an item as soon as the conversation is unlocked."""
     await asyncio.wait_for(_added(wire, conversation_id, item), within)
 
 

@@ -7,7 +7,7 @@ import openai
 import pytest
 
 
-async def test_create_answers_the_conversation_without_its_items(wire):
+async def test_create_returns_the_conversation_without_its_items(wire):
     before = int(time.time())
     status, answer = await wire.post(
         "/conversations", {"metadata": {"topic": "test"}, "items": [{"role": "user", "content": "Hello"}]}
@@ -20,7 +20,7 @@ async def test_create_answers_the_conversation_without_its_items(wire):
     assert before <= created_at <= int(time.time())
 
 
-async def test_create_gives_an_id_that_begins_with_the_second_of_creation(wire):
+async def test_id_starts_with_the_second_of_creation(wire):
     _, answer = await wire.post("/conversations", {})
     assert re.fullmatch(r"conv_[0-9a-f]{48}", answer["id"])
     assert answer["created_at"] == int(answer["id"][5:13], 16)
@@ -32,7 +32,7 @@ async def test_create_stores_the_items(wire):
 
 
 @pytest.mark.parametrize("body", [{}, {"metadata": None, "items": None}, {"items": []}])
-async def test_create_with_nothing_makes_an_empty_conversation(wire, body):
+async def test_create_without_items_makes_an_empty_conversation(wire, body):
     status, answer = await wire.post("/conversations", body)
     _, page = await wire.list(answer["id"])
     assert status == 200
@@ -61,7 +61,7 @@ async def test_create_refuses_unknown_fields(wire):
     }
 
 
-async def test_retrieve_answers_what_create_answered(wire):
+async def test_retrieve_returns_what_create_returned(wire):
     _, created = await wire.post("/conversations", {"metadata": {"topic": "test"}})
     assert await wire.get(f"/conversations/{created['id']}") == (200, created)
 
@@ -85,13 +85,12 @@ async def test_update_without_metadata_is_refused(wire, conversation):
     assert (status, answer["error"]["code"]) == (400, "missing_required_parameter")
 
 
-async def test_delete_answers_that_it_is_deleted(wire, conversation):
+async def test_delete_returns_the_deletion(wire, conversation):
     expected = {"id": conversation, "object": "conversation.deleted", "deleted": True}
     assert await wire.delete(f"/conversations/{conversation}") == (200, expected)
 
 
-async def test_deleted_conversation_is_gone_with_its_items(wire):
-    """Every operation on it, and on its items, answers 404."""
+async def test_deleted_conversation_is_a_404_with_its_items(wire):
     conversation_id = await wire.new_conversation({"role": "user", "content": "Hello"})
     _, page = await wire.list(conversation_id)
     path = f"/conversations/{conversation_id}"
@@ -109,7 +108,7 @@ async def test_deleted_conversation_is_gone_with_its_items(wire):
     assert {status for status, _ in answers} == {404}
 
 
-async def test_unknown_conversation_answers_404_without_a_code(wire):
+async def test_unknown_conversation_is_a_404_without_a_code(wire):
     status, answer = await wire.get("/conversations/conv_unknown")
     assert status == 404
     assert answer == {
@@ -122,7 +121,7 @@ async def test_unknown_conversation_answers_404_without_a_code(wire):
     }
 
 
-async def test_unknown_conversation_raises_not_found_in_the_client(client):
+async def test_unknown_conversation_is_a_not_found_error_in_the_client(client):
     with pytest.raises(openai.NotFoundError) as caught:
         await client.conversations.retrieve("conv_unknown")
     assert caught.value.code is None

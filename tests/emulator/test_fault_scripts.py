@@ -1,4 +1,4 @@
-"""Which requests meet a fault: scripts, chance, and what is refused."""
+"""Which requests meet a fault: injected faults, random ones, and invalid arguments."""
 
 import pytest
 
@@ -15,12 +15,12 @@ async def statuses(wire, conversation_id, *, times):
     return [(await wire.list(conversation_id))[0] for _ in range(times)]
 
 
-async def test_fault_hits_the_next_matching_request_once(emulator, wire, conversation):
+async def test_fault_hits_the_next_request_once(emulator, wire, conversation):
     emulator.inject(ERROR)
     assert [500, 200] == await statuses(wire, conversation, times=2)
 
 
-async def test_fault_hits_as_many_requests_as_asked_after_those_that_pass(emulator, wire, conversation):
+async def test_fault_hits_times_requests_after_those_that_pass(emulator, wire, conversation):
     emulator.inject(ERROR, after=1, times=2)
     assert [200, 500, 500, 200] == await statuses(wire, conversation, times=4)
 
@@ -52,7 +52,7 @@ async def test_fault_for_any_operation_waits_for_one_that_it_fits(emulator, wire
 
 
 async def test_faults_count_requests_independently(emulator, wire, conversation):
-    """What one of them hits counts for the others as passed."""
+    """A request that meets one of them counts for the others as passed."""
     emulator.inject(ERROR, after=2)
     emulator.inject(THROTTLED, after=1)
     emulator.inject(Fault("quota"))
@@ -62,7 +62,7 @@ async def test_faults_count_requests_independently(emulator, wire, conversation)
     ]
 
 
-async def test_fault_that_comes_second_has_the_next_request(emulator, wire, conversation):
+async def test_fault_that_was_injected_second_hits_the_next_request(emulator, wire, conversation):
     emulator.inject(ERROR)
     emulator.inject(THROTTLED)
     assert [500, 429, 200] == await statuses(wire, conversation, times=3)
@@ -101,27 +101,29 @@ def test_rate_is_met():
     assert 0.19 < sum(fault is not None for fault in drawn) / len(drawn) < 0.21
 
 
-@pytest.mark.parametrize("operation", OPERATION_NAMES)
-def test_chance_draws_every_kind_that_fits_and_no_other(operation):
+def test_random_faults_are_all_kinds_that_apply_and_no_others():
     plan = FaultPlan()
     plan.add(RandomFaults(1, seed=0, faults=None, operations=None))
-    drawn = {plan.draw(operation, "conv_1").kind for _ in range(500)}
-    assert {kind for kind in FAULT_KINDS if Fault(kind).fits(operation)} == drawn
+    drawn = {name: {plan.draw(name, "conv_1").kind for _ in range(500)} for name in OPERATION_NAMES}
+    assert drawn == {
+        name: {kind for kind in FAULT_KINDS if Fault(kind).fits(name)} for name in OPERATION_NAMES
+    }
+    assert set().union(*drawn.values()) == set(FAULT_KINDS)
 
 
-async def test_chance_keeps_to_its_operations(emulator, wire, conversation):
+async def test_random_faults_keep_to_their_operations(emulator, wire, conversation):
     emulator.inject_at_random(1, seed=0, faults=[ERROR], operations=["create_items"])
     assert [200] == await statuses(wire, conversation, times=1)
     assert 500 == (await wire.add(conversation, user("0")))[0]
 
 
-async def test_chance_passes_over_operations_that_nothing_fits(emulator, wire, conversation):
+async def test_random_faults_skip_operations_that_none_applies_to(emulator, wire, conversation):
     emulator.inject_at_random(1, seed=0, faults=[Fault("empty_page")])
     await wire.add_one(conversation, user("0"))
     assert [] == await wire.texts(conversation)
 
 
-async def test_script_and_chance_take_turns_as_they_were_injected(emulator, wire, conversation):
+async def test_injected_and_random_faults_apply_in_order(emulator, wire, conversation):
     emulator.inject(Fault("quota"))
     emulator.inject_at_random(1, seed=0, faults=[ERROR])
     emulator.inject(THROTTLED)
@@ -129,12 +131,7 @@ async def test_script_and_chance_take_turns_as_they_were_injected(emulator, wire
     assert "quota" == emulator.requests[1].fault
 
 
-@pytest.mark.parametrize("kind", FAULT_KINDS)
-def test_each_kind_fits_some_operation(kind):
-    assert any(Fault(kind).fits(operation) for operation in OPERATION_NAMES)
-
-
-def test_kinds_of_pages_fit_lists_only_and_commits_writes_only():
+def test_commit_faults_apply_to_writes_and_page_faults_to_lists():
     writes = [name for name in OPERATION_NAMES if Fault("late_commit").fits(name)]
     assert {"create_conversation", "update_conversation", "delete_conversation"} < set(writes)
     assert {"create_items", "delete_item"} < set(writes)
@@ -153,7 +150,7 @@ def test_kinds_of_pages_fit_lists_only_and_commits_writes_only():
         (("late_commit",), {"delay": -0.1}, "delay must be at least 0 seconds, not -0.1"),
     ],
 )
-def test_wrong_fault_is_refused(arguments, options, message):
+def test_invalid_fault_is_refused(arguments, options, message):
     with pytest.raises(ValueError, match=message):
         Fault(*arguments, **options)
 
@@ -177,7 +174,7 @@ def test_wrong_fault_is_refused(arguments, options, message):
         ),
     ],
 )
-def test_wrong_script_is_refused(emulator, kind, options, message):
+def test_invalid_injection_is_refused(emulator, kind, options, message):
     with pytest.raises(ValueError, match=message):
         emulator.inject(Fault(kind), **options)
 
@@ -192,12 +189,12 @@ def test_wrong_script_is_refused(emulator, kind, options, message):
         (0.5, {"faults": [Fault("stale_page")], "operations": ["create_items"]}, "None of the faults"),
     ],
 )
-def test_wrong_chance_is_refused(emulator, rate, options, message):
+def test_invalid_random_injection_is_refused(emulator, rate, options, message):
     with pytest.raises(ValueError, match=message):
         emulator.inject_at_random(rate, seed=0, **options)
 
 
-async def test_faults_that_no_request_has_met_are_told(emulator, wire):
+async def test_unmet_faults_are_those_that_no_request_has_met(emulator, wire):
     for kind, operation in (("quota", "create_conversation"), ("locked", "create_items")):
         emulator.inject(Fault(kind), operation=operation, times=2)
     emulator.inject_at_random(0.0, seed=1)

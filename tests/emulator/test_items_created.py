@@ -1,4 +1,4 @@
-"""What becomes of the items that are added: their normal form, their ids, their order."""
+"""Items in a create request: their stored form, their ids and order, and what is refused."""
 
 import re
 import time
@@ -10,10 +10,13 @@ from openai_sessions.emulator import Emulator
 from .wire import Wire, user, users
 
 ENCRYPTED = {"include[]": "reasoning.encrypted_content"}
-FUNCTION_CALL = {"type": "function_call", "call_id": "call_1", "name": "look", "arguments": "{}"}
+CALL = {"type": "function_call", "call_id": "call_1", "name": "look", "arguments": "{}"}
+OUTPUT = {"type": "function_call_output", "call_id": "call_1", "output": "done"}
+SEARCH = {"type": "file_search_call", "id": "fs_1", "status": "completed", "queries": ["x"]}
+REASONING = {"type": "reasoning", "id": "rs_1", "summary": []}
 
 
-async def test_create_answers_the_added_items_in_request_order(wire, conversation):
+async def test_create_returns_the_added_items_in_request_order(wire, conversation):
     status, page = await wire.add(conversation, user("one"), user("two"))
     ids = [item["id"] for item in page["data"]]
     assert status == 200
@@ -26,13 +29,13 @@ async def test_create_answers_the_added_items_in_request_order(wire, conversatio
     }
 
 
-async def test_create_answers_only_what_it_added(wire, conversation):
+async def test_create_returns_only_the_items_it_added(wire, conversation):
     await wire.add(conversation, user("one"))
     _, page = await wire.add(conversation, user("two"))
     assert len(page["data"]) == 1
 
 
-async def test_create_of_nothing_answers_an_empty_page(wire, conversation):
+async def test_create_without_items_returns_an_empty_page(wire, conversation):
     expected = {"object": "list", "data": [], "first_id": None, "has_more": False, "last_id": None}
     assert await wire.add(conversation) == (200, expected)
 
@@ -40,7 +43,7 @@ async def test_create_of_nothing_answers_an_empty_page(wire, conversation):
 @pytest.mark.parametrize("role", ["user", "assistant", "system", "developer"])
 @pytest.mark.parametrize("extra", [{}, {"type": "message"}], ids=["bare", "typed"])
 async def test_string_content_becomes_one_input_text_part(wire, conversation, role, extra):
-    """Whatever the role, the assistant's too."""
+    """Of any role, even the assistant's."""
     stored = await wire.add_one(conversation, {**extra, "role": role, "content": "Hello"})
     assert stored == {
         "id": stored["id"],
@@ -51,7 +54,7 @@ async def test_string_content_becomes_one_input_text_part(wire, conversation, ro
     }
 
 
-async def test_output_text_stays_output_text_and_is_completed(wire, conversation):
+async def test_output_text_stays_output_text(wire, conversation):
     part = {"type": "output_text", "text": "Hi"}
     stored = await wire.add_one(conversation, {"role": "assistant", "content": [part]})
     assert stored["content"] == [{**part, "annotations": [], "logprobs": []}]
@@ -83,7 +86,7 @@ async def test_status_of_a_message_is_kept(wire, conversation):
 @pytest.mark.parametrize(
     ("item", "added"),
     [
-        (FUNCTION_CALL, {"status": "completed"}),
+        (CALL, {"status": "completed"}),
         (
             {"type": "function_call_output", "call_id": "call_1", "output": "done"},
             {"status": "completed"},
@@ -120,7 +123,7 @@ async def test_status_of_a_message_is_kept(wire, conversation):
     ],
     ids=lambda value: value.get("type", "") if isinstance(value, dict) else "",
 )
-async def test_item_is_completed_to_what_a_list_requires(wire, conversation, item, added):
+async def test_item_gets_the_fields_that_a_list_requires(wire, conversation, item, added):
     stored = await wire.add_one(conversation, item)
     assert stored == {**item, **added, "id": stored["id"]}
 
@@ -134,7 +137,7 @@ async def test_free_form_values_are_kept_with_their_nulls(wire, conversation):
 
 
 @pytest.mark.parametrize("name", ["call_id", "name", "namespace"])
-async def test_null_that_a_list_cannot_say_counts_as_absent(wire, conversation, name):
+async def test_null_that_lists_do_not_allow_is_dropped(wire, conversation, name):
     item = {"type": "function_call_output", "call_id": "call_1", "output": "done"}
     stored = await wire.add_one(conversation, {**item, name: None})
     assert name not in stored
@@ -142,7 +145,7 @@ async def test_null_that_a_list_cannot_say_counts_as_absent(wire, conversation, 
 
 async def test_new_ids_have_the_prefix_and_begin_with_the_second_of_creation(wire, conversation):
     before = int(time.time())
-    _, page = await wire.add(conversation, user("Hello"), FUNCTION_CALL)
+    _, page = await wire.add(conversation, user("Hello"), CALL)
     message_id, call_id = (item["id"] for item in page["data"])
     assert re.fullmatch(r"msg_[0-9a-f]{48}", message_id)
     assert re.fullmatch(r"fc_[0-9a-f]{48}", call_id)
@@ -155,17 +158,17 @@ async def test_new_ids_never_repeat(wire, conversation):
     assert len(set(ids)) == 100
 
 
-async def test_given_id_is_kept_where_it_is_required(wire, conversation):
+async def test_required_id_is_kept(wire, conversation):
     item = {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": None}
     assert (await wire.add_one(conversation, item))["id"] == "ig_1"
 
 
-async def test_given_id_is_kept_where_it_is_optional(wire, conversation):
-    assert (await wire.add_one(conversation, {**FUNCTION_CALL, "id": "fc_1"}))["id"] == "fc_1"
+async def test_optional_id_is_kept(wire, conversation):
+    assert (await wire.add_one(conversation, {**CALL, "id": "fc_1"}))["id"] == "fc_1"
     assert (await wire.add_one(conversation, {**user("Hello"), "id": "msg_1"}))["id"] == "msg_1"
 
 
-async def test_null_id_counts_as_none(wire, conversation):
+async def test_null_id_counts_as_missing(wire, conversation):
     output = {"type": "function_call_output", "call_id": "call_1", "output": "done", "id": None}
     assert (await wire.add_one(conversation, output))["id"].startswith("fco_")
 
@@ -179,27 +182,27 @@ async def test_reasoning_needs_an_id_or_encrypted_content(wire, conversation):
     assert await wire.refusal(conversation, reasoning) == ("missing_required_parameter", "items[0].id")
 
 
-async def test_known_id_of_the_conversation_is_refused(wire, conversation):
-    await wire.add(conversation, {**FUNCTION_CALL, "id": "fc_1"})
-    assert await wire.refusal(conversation, {**FUNCTION_CALL, "id": "fc_1"}) == (None, "items")
+async def test_id_of_an_item_of_the_conversation_is_refused(wire, conversation):
+    await wire.add(conversation, {**CALL, "id": "fc_1"})
+    assert await wire.refusal(conversation, {**CALL, "id": "fc_1"}) == (None, "items")
 
 
 async def test_id_twice_in_a_request_is_refused(wire, conversation):
-    again = {**FUNCTION_CALL, "id": "fc_1"}
+    again = {**CALL, "id": "fc_1"}
     assert await wire.refusal(conversation, again, again) == (None, "items")
     assert (await wire.list(conversation))[1]["data"] == []
 
 
 async def test_id_of_another_conversation_is_accepted(wire, conversation):
-    other = await wire.new_conversation({**FUNCTION_CALL, "id": "fc_1"})
-    await wire.add_one(conversation, {**FUNCTION_CALL, "id": "fc_1"})
+    other = await wire.new_conversation({**CALL, "id": "fc_1"})
+    await wire.add_one(conversation, {**CALL, "id": "fc_1"})
     assert other != conversation
 
 
-async def test_id_of_a_deleted_item_is_accepted_again(wire, conversation):
-    await wire.add_one(conversation, {**FUNCTION_CALL, "id": "fc_1"})
+async def test_id_of_a_deleted_item_is_accepted(wire, conversation):
+    await wire.add_one(conversation, {**CALL, "id": "fc_1"})
     await wire.delete(f"/conversations/{conversation}/items/fc_1")
-    assert (await wire.add_one(conversation, {**FUNCTION_CALL, "id": "fc_1"}))["id"] == "fc_1"
+    assert (await wire.add_one(conversation, {**CALL, "id": "fc_1"}))["id"] == "fc_1"
 
 
 @pytest.mark.parametrize("type_field", [{}, {"type": None}, {"type": "item_reference"}])
@@ -221,7 +224,7 @@ async def test_compaction_trigger_adds_nothing(wire, conversation):
     assert len(page["data"]) == 1
 
 
-async def test_unknown_type_is_stored_untouched_by_a_newer_service():
+async def test_unknown_type_is_stored_as_given_if_accepted():
     dream = {"type": "dream", "depth": {"levels": [1, None]}, "created_by": None}
     with Emulator(accept_unknown_types=True) as emulator:
         wire = Wire(emulator)
@@ -232,7 +235,7 @@ async def test_unknown_type_is_stored_untouched_by_a_newer_service():
         assert (await wire.add_one(conversation_id, {**dream, "id": None}))["id"].startswith("item_")
         assert (await wire.refusal(conversation_id, {**dream, "id": 1})) == ("invalid_type", "items[0].id")
         assert named == {**dream, "id": "dr_1"}
-        assert await wire.refusal(conversation_id, {**FUNCTION_CALL, "dream": 1}) == (
+        assert await wire.refusal(conversation_id, {**CALL, "dream": 1}) == (
             "unknown_parameter",
             "items[0].dream",
         )
@@ -258,3 +261,159 @@ async def test_text_outside_ascii_is_kept(wire, conversation, sent, text):
     content = b'{"items": [{"role": "user", "content": "' + sent + b'"}]}'
     await wire.send("POST", f"/conversations/{conversation}/items", content=content)
     assert await wire.texts(conversation) == [text]
+
+
+def without(item, *names):
+    return {key: value for key, value in item.items() if key not in names}
+
+
+def message(*parts, role="user"):
+    return {"role": role, "content": list(parts)}
+
+
+REFUSED = {
+    "unknown field of an item": ({**CALL, "foo": 1}, "unknown_parameter", "items[0].foo"),
+    "unknown field of a message": ({**user("x"), "foo": 1}, "unknown_parameter", "items[0].foo"),
+    "unknown field of a part": (
+        message({"type": "input_text", "text": "x", "foo": 1}),
+        "unknown_parameter",
+        "items[0].content[0].foo",
+    ),
+    "created_by": ({**CALL, "created_by": "u"}, "unknown_parameter", "items[0].created_by"),
+    "created_by of a shell output": (
+        {
+            "type": "shell_call_output",
+            "call_id": "call_1",
+            "output": [{"stdout": "", "stderr": "", "outcome": {"type": "timeout"}, "created_by": "u"}],
+        },
+        "unknown_parameter",
+        "items[0].output[0].created_by",
+    ),
+    "provider_data": ({**CALL, "provider_data": {}}, "unknown_parameter", "items[0].provider_data"),
+    "status null": ({**CALL, "status": None}, "unknown_parameter", "items[0].status"),
+    "namespace null": ({**CALL, "namespace": None}, "unknown_parameter", "items[0].namespace"),
+    "required field null": ({**CALL, "name": None}, "unknown_parameter", "items[0].name"),
+    "field of a reference": ({"id": "msg_1", "foo": 1}, "unknown_parameter", "items[0].foo"),
+    "reference without id": ({"type": "item_reference"}, "missing_required_parameter", "items[0].id"),
+    "field of a trigger": (
+        {"type": "compaction_trigger", "foo": 1},
+        "unknown_parameter",
+        "items[0].foo",
+    ),
+    "required id missing": (without(SEARCH, "id"), "missing_required_parameter", "items[0].id"),
+    "required id null": ({**SEARCH, "id": None}, "missing_required_parameter", "items[0].id"),
+    "required field missing": (without(CALL, "name"), "missing_required_parameter", "items[0].name"),
+    "required status missing": (
+        without(SEARCH, "status"),
+        "missing_required_parameter",
+        "items[0].status",
+    ),
+    "required nullable missing": (
+        {
+            "type": "code_interpreter_call",
+            "id": "ci_1",
+            "status": "completed",
+            "container_id": "c",
+            "code": None,
+        },
+        "missing_required_parameter",
+        "items[0].outputs",
+    ),
+    "content missing": ({"role": "user"}, "missing_required_parameter", "items[0].content"),
+    "role missing": (
+        {"type": "message", "content": "x"},
+        "missing_required_parameter",
+        "items[0].role",
+    ),
+    "neither type nor role": ({"content": "x"}, "missing_required_parameter", "items[0].type"),
+    "part without type": (
+        message({"text": "x"}),
+        "missing_required_parameter",
+        "items[0].content[0].type",
+    ),
+    "unknown type": ({"type": "dream"}, "invalid_value", "items[0].type"),
+    "type not a string": ({"type": 1}, "invalid_type", "items[0].type"),
+    "list-only role": (message(role="tool"), "invalid_value", "items[0].role"),
+    "list-only part": (
+        message({"type": "text", "text": "x"}),
+        "invalid_value",
+        "items[0].content[0].type",
+    ),
+    "output part of a user": (
+        message({"type": "output_text", "text": "x"}),
+        "invalid_value",
+        "items[0].content[0].type",
+    ),
+    "unknown status": ({**CALL, "status": "done"}, "invalid_value", "items[0].status"),
+    "unknown phase": ({**user("x"), "phase": "last"}, "invalid_value", "items[0].phase"),
+    "id with a wrong prefix": ({**CALL, "id": "__fake_id__"}, "invalid_value", "items[0].id"),
+    "id with other characters": ({**CALL, "id": "fc_1/2"}, "invalid_value", "items[0].id"),
+    "id too long": ({**CALL, "id": "fc_" + "x" * 62}, "string_above_max_length", "items[0].id"),
+    "id empty": ({**CALL, "id": ""}, "empty_string", "items[0].id"),
+    "id not a string": ({**CALL, "id": 1}, "invalid_type", "items[0].id"),
+    "call_id too long": ({**OUTPUT, "call_id": "c" * 65}, "string_above_max_length", "items[0].call_id"),
+    "call_id empty": ({**OUTPUT, "call_id": ""}, "empty_string", "items[0].call_id"),
+    "field of a wrong type": ({**CALL, "arguments": {}}, "invalid_type", "items[0].arguments"),
+    "boolean for a number": (
+        {"type": "shell_call_output", "call_id": "c", "output": [], "max_output_length": True},
+        "invalid_type",
+        "items[0].max_output_length",
+    ),
+    "content of a wrong type": ({"role": "user", "content": 1}, "invalid_type", "items[0].content"),
+    "summary of a wrong type": (
+        {**REASONING, "summary": [{"type": "text", "text": "x"}]},
+        "invalid_value",
+        "items[0].summary[0].type",
+    ),
+    "item not an object": ("Hello", "invalid_type", "items[0]"),
+}
+
+
+async def test_invalid_item_is_refused(wire, conversation):
+    refusals = {name: await wire.refusal(conversation, item) for name, (item, *_) in REFUSED.items()}
+    assert refusals == {name: (code, param) for name, (_, code, param) in REFUSED.items()}
+
+
+async def test_param_is_the_path_in_the_request(wire, conversation):
+    assert await wire.refusal(conversation, user("x"), {**CALL, "foo": 1}) == (
+        "unknown_parameter",
+        "items[1].foo",
+    )
+    assert await wire.texts(conversation) == []
+
+
+async def test_refused_items_leave_no_conversation_behind(wire, emulator):
+    """The store refuses them, in the middle of its transaction."""
+    twice = [{**CALL, "id": "fc_1"}] * 2
+    status, _ = await wire.post("/conversations", {"items": twice})
+    rows = emulator._store._connection.execute("SELECT count(*) FROM conversations").fetchone()
+    assert (status, rows) == (400, (0,))
+
+
+async def test_wrong_id_prefix_has_the_wording_of_the_api(wire, conversation):
+    _, answer = await wire.add(conversation, {**CALL, "id": "__fake_id__"})
+    expected = "Invalid 'items[0].id': '__fake_id__'. Expected an ID that begins with 'fc'."
+    assert answer["error"]["message"] == expected
+
+
+async def test_unknown_status_lists_the_supported_values(wire, conversation):
+    _, answer = await wire.add(conversation, {**CALL, "status": "done"})
+    expected = "Invalid value: 'done'. Supported values are: 'in_progress', 'completed', and 'incomplete'."
+    assert answer["error"]["message"] == expected
+
+
+async def test_21_items_are_refused(wire, conversation):
+    assert await wire.refusal(conversation, *users(21)) == ("array_above_max_length", "items")
+    assert await wire.texts(conversation) == []
+
+
+async def test_invalid_body_is_refused(wire, conversation):
+    for body, code, param in (
+        ({}, "missing_required_parameter", "items"),
+        ({"items": None}, "invalid_type", "items"),
+        ({"items": {}}, "invalid_type", "items"),
+        ({"items": [], "metadata": {}}, "unknown_parameter", "metadata"),
+        ([], "invalid_type", "body"),
+    ):
+        status, answer = await wire.post(f"/conversations/{conversation}/items", body)
+        assert (400, code, param) == (status, answer["error"]["code"], answer["error"]["param"])

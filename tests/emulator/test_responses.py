@@ -1,4 +1,4 @@
-"""Responses: what they come to, what they add to a conversation, and what is found of them afterwards."""
+"""Responses: the response object, the items added to a conversation, and refused requests."""
 
 import re
 
@@ -12,7 +12,7 @@ from .responding import ADD, CALL, MODEL, ask, items_of, output_of, refused, tex
 from .wire import KEY, Wire, user
 
 
-async def test_response_is_answered_from_what_the_user_said(wire):
+async def test_default_reply_echoes_the_newest_user_message(wire):
     assert "You said: Hello" == text_of(await ask(wire, "Hello"))
     assert "You said: Hello" == text_of(await ask(wire, [user("Hi"), user("Hello")]))
     assert "You said: ab" == text_of(
@@ -32,24 +32,24 @@ async def test_input_and_output_are_added_to_the_conversation_in_order(wire):
 
 
 @pytest.mark.parametrize("form", [lambda name: name, lambda name: {"id": name}], ids=["string", "object"])
-async def test_conversation_is_named_in_two_forms(wire, conversation, form):
+async def test_conversation_is_given_in_two_forms(wire, conversation, form):
     await ask(wire, conversation=form(conversation))
     assert 2 == len(await items_of(wire, conversation))
 
 
-async def test_conversation_alone_can_be_answered(wire):
+async def test_conversation_without_input_is_answered(wire):
     """An empty input adds nothing."""
     conversation_id = await wire.new_conversation(user("Hello"))
     assert "You said: Hello" == text_of(await ask(wire, [], conversation=conversation_id))
     assert ["Hello", "You said: Hello"] == await wire.texts(conversation_id, order="asc")
 
 
-async def test_response_without_a_conversation_names_none(wire):
+async def test_response_without_a_conversation_has_no_such_field(wire):
     assert "conversation" not in await ask(wire)
 
 
-async def test_whole_history_is_shown_to_the_reply(emulator, wire):
-    """Also where it is longer than a page of a list."""
+async def test_reply_function_sees_the_whole_history(emulator, wire):
+    """Even if it is longer than a page."""
     conversation_id = await wire.new_conversation()
     for first in range(0, 120, 20):
         await wire.add(conversation_id, *[user(str(number)) for number in range(first, first + 20)])
@@ -117,11 +117,11 @@ async def test_request_is_echoed(wire):
 
 
 @pytest.mark.parametrize(("asked", "given"), [("auto", "default"), ("fast", "priority"), ("flex", "flex")])
-async def test_service_tier_is_the_one_that_was_used(wire, asked, given):
+async def test_service_tier_is_the_used_one(wire, asked, given):
     assert given == (await ask(wire, service_tier=asked))["service_tier"]
 
 
-async def test_null_stands_for_an_absent_field(wire):
+async def test_null_counts_as_a_missing_field(wire):
     names = ("conversation", "instructions", "metadata", "store", "stream", "temperature", "tools")
     response = await ask(wire, **dict.fromkeys(names))
     assert ({}, True, 1.0, []) == tuple(
@@ -129,7 +129,7 @@ async def test_null_stands_for_an_absent_field(wire):
     )
 
 
-async def test_response_is_one_to_the_openai_package(emulator, wire, conversation):
+async def test_response_is_valid_for_the_openai_package(emulator, wire, conversation):
     reasoning = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Well."}]}
     emulator.reply([reasoning, CALL, "Hello"])
     choice = {"type": "function", "name": "add"}
@@ -142,8 +142,8 @@ async def test_response_is_one_to_the_openai_package(emulator, wire, conversatio
     )
 
 
-async def test_ids_of_a_response_are_like_those_of_the_api(wire):
-    """50 hex digits, of which 16 are common to all, and 8 are the second of creation."""
+async def test_ids_have_the_form_of_the_api(wire):
+    """50 hex digits: 16 are common to the response, 8 are the second of creation."""
     response = await ask(wire)
     ids = [response["id"], response["output"][0]["id"]]
     matches = [re.fullmatch(r"(resp|msg)_([0-9a-f]{16})00([0-9a-f]{8})[0-9a-f]{24}", each) for each in ids]
@@ -177,8 +177,8 @@ async def test_response_is_retrieved_and_deleted(wire, conversation):
     assert 2 == len(await items_of(wire, conversation))
 
 
-async def test_response_that_is_not_stored_is_not_found(wire, conversation):
-    """It is added to its conversation all the same."""
+async def test_response_with_store_false_is_not_found(wire, conversation):
+    """Its items are added to the conversation."""
     response = await ask(wire, store=False, conversation=conversation)
     status, answer = await wire.get(f"/responses/{response['id']}")
     assert (404, f"Response with id '{response['id']}' not found.") == (status, answer["error"]["message"])
@@ -187,7 +187,7 @@ async def test_response_that_is_not_stored_is_not_found(wire, conversation):
     assert expected == await refused(wire, previous_response_id=response["id"])
 
 
-async def test_responses_follow_each_other(emulator, wire):
+async def test_previous_response_continues_its_items(emulator, wire):
     first = await ask(wire, "a", instructions="Be brief.")
     second = await ask(wire, "b", previous_response_id=first["id"])
     emulator.reply(lambda request: "|".join(request.texts))
@@ -196,8 +196,8 @@ async def test_responses_follow_each_other(emulator, wire):
     assert (second["id"], None) == (third["previous_response_id"], third["instructions"])
 
 
-async def test_response_that_follows_one_of_a_conversation_knows_it(emulator, wire):
-    """And leaves the conversation as it is."""
+async def test_previous_response_of_a_conversation_continues_its_items(emulator, wire):
+    """And adds nothing to the conversation."""
     conversation_id = await wire.new_conversation(user("a"))
     first = await ask(wire, "b", conversation=conversation_id)
     emulator.reply(lambda request: "|".join(request.texts))
@@ -222,7 +222,7 @@ async def test_input_items_are_those_of_the_request(wire):
     assert 404 == (await wire.get(path, after="msg_unknown"))[0]
 
 
-async def test_reference_shows_an_item_once_more_and_adds_nothing(emulator, wire):
+async def test_reference_adds_nothing(emulator, wire):
     conversation_id = await wire.new_conversation(user("Hello"))
     (item,) = await items_of(wire, conversation_id)
     emulator.reply(lambda request: str(len(request.items)))
@@ -231,7 +231,7 @@ async def test_reference_shows_an_item_once_more_and_adds_nothing(emulator, wire
     assert 3 == len(await items_of(wire, conversation_id))
 
 
-async def test_unknown_types_are_taken_where_asked_to():
+async def test_unknown_types_are_accepted_on_request():
     with Emulator(accept_unknown_types=True) as emulator:
         wire = Wire(emulator)
         conversation_id = await wire.new_conversation()
@@ -250,7 +250,7 @@ async def test_each_key_sees_its_own_responses(emulator, wire, conversation):
     assert (200, response) == await wire.get(path)
 
 
-async def test_responses_stay_in_a_file(tmp_path):
+async def test_responses_survive_a_restart(tmp_path):
     file = tmp_path / "conversations.db"
     with Emulator(file) as emulator:
         response = await ask(Wire(emulator))
@@ -270,7 +270,7 @@ async def test_requests_are_logged(emulator, wire, conversation):
     assert conversation == emulator.requests[0].body["conversation"]
 
 
-async def test_client_of_the_openai_package(emulator):
+async def test_openai_client_in_process(emulator):
     async with emulator.client() as client:
         conversation = await client.conversations.create()
         response = await client.responses.create(
@@ -285,10 +285,160 @@ async def test_client_of_the_openai_package(emulator):
             await client.responses.retrieve(response.id)
 
 
-def test_synchronous_client_on_a_socket(emulator):
+def test_synchronous_openai_client_on_a_socket(emulator):
     with emulator.serve() as base_url, openai.OpenAI(api_key=KEY, base_url=base_url) as client:
         conversation = client.conversations.create()
         response = client.responses.create(model=MODEL, input="Hello", conversation=conversation.id)
         listed = client.conversations.items.list(conversation.id, order="asc")
         assert ["Hello", "You said: Hello"] == [item.content[0].text for item in listed.data]
         assert response.output[0].id == listed.data[1].id
+
+
+INVALID_REQUESTS = (
+    ({"modell": "x"}, "unknown_parameter", "modell"),
+    ({"type": "x"}, "unknown_parameter", "type"),
+    ({"model": None}, "invalid_type", "model"),
+    ({"model": 1}, "invalid_type", "model"),
+    ({"model": ""}, "empty_string", "model"),
+    ({"given": None}, "invalid_type", "input"),
+    ({"given": ""}, "missing_required_parameter", None),
+    ({"given": []}, "missing_required_parameter", None),
+    ({"given": [1]}, "invalid_type", "input[0]"),
+    ({"given": [{"role": "user", "content": "x", "mood": 1}]}, "unknown_parameter", "input[0].mood"),
+    ({"given": [{"role": "robot", "content": "x"}]}, "invalid_value", "input[0].role"),
+    ({"given": [{"type": "telepathy"}]}, "invalid_value", "input[0].type"),
+    ({"conversation": 1}, "invalid_type", "conversation"),
+    ({"conversation": {}}, "missing_required_parameter", "conversation.id"),
+    ({"conversation": "thread_1"}, "invalid_value", "conversation"),
+    ({"temperature": "hot"}, "invalid_type", "temperature"),
+    ({"temperature": 2.5}, "decimal_above_max_value", "temperature"),
+    ({"top_p": -0.1}, "decimal_below_min_value", "top_p"),
+    ({"max_output_tokens": 15}, "integer_below_min_value", "max_output_tokens"),
+    ({"top_logprobs": 21}, "integer_above_max_value", "top_logprobs"),
+    ({"stream": "yes"}, "invalid_type", "stream"),
+    ({"truncation": "often"}, "invalid_value", "truncation"),
+    ({"tool_choice": "maybe"}, "invalid_value", "tool_choice"),
+    ({"tools": [{}]}, "missing_required_parameter", "tools[0].type"),
+    ({"tools": [{"type": 1}]}, "invalid_type", "tools[0].type"),
+    ({"tools": [ADD, {"type": "function"}]}, "missing_required_parameter", "tools[1].name"),
+    ({"include": ["everything"]}, "invalid_value", "include[0]"),
+    ({"metadata": {"topic": 1}}, "invalid_type", "metadata.topic"),
+    ({"background": True}, "unsupported_parameter", "background"),
+    ({"prompt": {"id": "pmpt_1"}}, "unsupported_parameter", "prompt"),
+    ({"moderation": {"model": "omni"}}, "unsupported_parameter", "moderation"),
+    ({"previous_response_id": "resp_1"}, "previous_response_not_found", "previous_response_id"),
+    (
+        {"previous_response_id": "resp_1", "conversation": "conv_1"},
+        "mutually_exclusive_parameters",
+        None,
+    ),
+)
+
+
+async def test_invalid_request_is_a_400(wire):
+    expected = [(options, (400, code, param)) for options, code, param in INVALID_REQUESTS]
+    assert expected == [(options, await refused(wire, **options)) for options, *_ in INVALID_REQUESTS]
+
+
+@pytest.mark.parametrize("missing", ["model", "input"])
+async def test_missing_field_is_named(wire, missing):
+    body = {"model": MODEL, "input": "Hello"}
+    del body[missing]
+    status, answer = await wire.post("/responses", body)
+    assert (400, f"Missing required parameter: '{missing}'.") == (status, answer["error"]["message"])
+
+
+@pytest.mark.parametrize(
+    "options", [{"background": False}, {"conversation": None, "previous_response_id": None}]
+)
+async def test_unsupported_parameter_that_is_off_is_served(wire, options):
+    assert "completed" == (await ask(wire, **options))["status"]
+
+
+async def test_unknown_conversation_is_a_404(wire, conversation):
+    assert (404, None, None) == await refused(wire, conversation="conv_unknown")
+    await wire.delete(f"/conversations/{conversation}")
+    assert (404, None, None) == await refused(wire, conversation=conversation)
+
+
+async def test_locked_conversation_is_a_400(emulator, wire, conversation):
+    with emulator.locked(conversation):
+        assert (400, "conversation_locked", None) == await refused(wire, conversation=conversation)
+    await ask(wire, conversation=conversation)
+    assert 2 == len(await items_of(wire, conversation))
+
+
+async def test_call_without_its_output_is_refused(emulator, wire, conversation):
+    """With the API's message; with the output, the conversation continues."""
+    emulator.reply(CALL)
+    emulator.reply("Well.")
+    await ask(wire, conversation=conversation)
+    status, answer = await wire.post(
+        "/responses", {"model": MODEL, "input": "And?", "conversation": conversation}
+    )
+    error = answer["error"]
+    assert (400, "input", None) == (status, error["param"], error["code"])
+    assert "No tool output found for function call call_1." == error["message"]
+    await ask(wire, [output_of("call_1"), user("And?")], conversation=conversation)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [output_of("call_9")],
+        [output_of("call_9"), {**CALL, "arguments": "{}", "call_id": "call_9"}],
+        [
+            {"type": "custom_tool_call", "call_id": "call_9", "name": "x", "input": ""},
+            output_of("call_9"),
+        ],
+    ],
+    ids=["no call", "call after it", "call of another kind"],
+)
+async def test_output_without_its_call_is_refused(wire, given):
+    status, answer = await wire.post("/responses", {"model": MODEL, "input": given})
+    assert (400, "No tool call found for function call output with call_id call_9.") == (
+        status,
+        answer["error"]["message"],
+    )
+
+
+async def test_item_that_exists_is_refused(wire, conversation):
+    response = await ask(wire, conversation=conversation)
+    again = response["output"]
+    assert (400, None, "input") == await refused(wire, given=again, conversation=conversation)
+    assert (400, None, "input") == await refused(wire, given=again, previous_response_id=response["id"])
+    assert (400, None, "input") == await refused(wire, given=again * 2)
+    await ask(wire, again)
+
+
+async def test_reference_to_an_unknown_item_is_a_404(wire, conversation):
+    given = [{"type": "item_reference", "id": "msg_unknown"}]
+    assert (404, None, None) == await refused(wire, given=given, conversation=conversation)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"given": [{"role": "robot"}]}, {"temperature": 9}, {"given": [output_of("call_9")]}, {"stream": 1}],
+)
+async def test_refused_request_adds_nothing_and_uses_no_reply(emulator, wire, conversation, options):
+    emulator.reply("Hello")
+    await refused(wire, **{"conversation": conversation, **options})
+    assert ([], 1) == (await items_of(wire, conversation), emulator.unused_replies)
+    await ask(wire, conversation=conversation)
+
+
+async def test_stored_response_cannot_be_streamed(wire):
+    response = await ask(wire)
+    status, answer = await wire.get(f"/responses/{response['id']}", stream="true")
+    assert (400, "stream") == (status, answer["error"]["param"])
+
+
+@pytest.mark.parametrize("path", ["/responses/resp_unknown", "/responses/resp_unknown/input_items"])
+async def test_unknown_response_is_a_404(wire, path):
+    status, answer = await wire.get(path)
+    assert (404, "Response with id 'resp_unknown' not found.") == (status, answer["error"]["message"])
+
+
+@pytest.mark.parametrize("path", ["/responses/compact", "/responses/resp_1/cancel"])
+async def test_other_operations_do_not_exist(wire, path):
+    assert (await wire.post(path, {}))[0] in {404, 405}

@@ -1,4 +1,4 @@
-"""Applications of the Agents SDK over its real model class and its real HTTP client, without a fake model."""
+"""Applications of the Agents SDK with its real model class and HTTP client, and docs/responses.md."""
 
 import agents
 import openai
@@ -7,11 +7,13 @@ from agents import Agent, ModelSettings, RunConfig, Runner, function_tool, hando
 
 from openai_sessions import OpenAIConversationsSession
 from openai_sessions.emulator import Fault
-from tests.examples.stand_in import run_python
+from tests.docs.markdown import code_blocks, promised_output
+from tests.examples.stand_in import ROOT, run_python
 
 from .responding import MODEL
 from .wire import KEY
 
+DOCUMENT = "docs/responses.md"
 UNTRACED = RunConfig(tracing_disabled=True)
 
 
@@ -48,12 +50,11 @@ def runner(request):
     return request.param
 
 
-@pytest.fixture(
-    params=[OpenAIConversationsSession, agents.OpenAIConversationsSession],
-    ids=["this library's", "the SDK's"],
-)
-def session(request, client):
-    return request.param(openai_client=client)
+@pytest.fixture
+def session(runner, client):
+    """This library's session for one runner, the Agents SDK's for the other."""
+    session_class = OpenAIConversationsSession if runner is run else agents.OpenAIConversationsSession
+    return session_class(openai_client=client)
 
 
 def calls(name, **arguments):
@@ -61,12 +62,12 @@ def calls(name, **arguments):
 
 
 async def stored(session):
-    """Return the types of the items of a session, messages as their roles."""
+    """Return the types of the items of a session, with roles for messages."""
     return [item.get("role") or item["type"] for item in await session.get_items()]
 
 
 async def test_turns_with_a_session(emulator, model, runner, session):
-    """The second turn is shown the first one, which the session keeps."""
+    """The model sees the first turn in the second."""
     emulator.reply("In San Francisco.")
     emulator.reply(lambda request: f"After {len(request.items) - 1} items: {request.body['instructions']}")
     agent = Agent(name="Guide", instructions="Be brief.", model=model)
@@ -94,8 +95,8 @@ async def test_handoff(emulator, model, runner, session):
     assert 1 == sum(request.operation == "create_conversation" for request in emulator.requests)
 
 
-async def test_conversation_of_the_server(emulator, client, model, runner):
-    """With `conversation_id` the API keeps the turns itself, and each request brings only what is new."""
+async def test_conversation_kept_by_the_api(emulator, client, model, runner):
+    """With `conversation_id` the API keeps the turns, and each request contains only new items."""
     conversation = await client.conversations.create()
     emulator.reply(calls("add", a=2, b=3), conversation_id=conversation.id)
     emulator.reply("5, I think.", conversation_id=conversation.id)
@@ -122,14 +123,14 @@ async def test_previous_response(emulator, model, runner):
     assert "a|Hello|b" == second.final_output
 
 
-async def test_output_of_a_type(emulator, model, runner):
+async def test_output_type(emulator, model, runner):
     emulator.reply('{"response": [1, 2]}')
     agent = Agent(name="Lister", model=model, output_type=list[int])
     assert [1, 2] == (await runner(agent, "Count")).final_output
 
 
 async def test_required_tool(emulator, model, runner):
-    """The emulator makes no call up, and says so with an error that is not repeated."""
+    """The emulator invents no call: its error says so, and is not retried."""
     agent = Agent(
         name="Adder", model=model, tools=[add], model_settings=ModelSettings(tool_choice="required")
     )
@@ -138,7 +139,7 @@ async def test_required_tool(emulator, model, runner):
     assert ("no_scripted_reply", 1) == (caught.value.code, len(emulator.requests))
 
 
-async def test_rate_limit_is_outlived(emulator, model, runner, session):
+async def test_rate_limit_is_retried(emulator, model, runner, session):
     emulator.inject(Fault("throttled", retry_after=0), operation="create_response")
     agent = Agent(name="Guide", model=model)
     assert "You said: Hello" == (await runner(agent, "Hello", session=session)).final_output
@@ -147,7 +148,7 @@ async def test_rate_limit_is_outlived(emulator, model, runner, session):
     ]
 
 
-async def test_usage_is_told(emulator, model, runner):
+async def test_usage_is_reported(emulator, model, runner):
     emulator.reply("one two three")
     agent = Agent(name="Guide", model=model, instructions="Be brief.")
     usage = (await runner(agent, "Hello there")).context_wrapper.usage
@@ -155,7 +156,7 @@ async def test_usage_is_told(emulator, model, runner):
 
 
 async def test_session_id_is_a_conversation_for_the_openai_package(emulator, client, session):
-    """What plain `responses.create` adds, the session reads."""
+    """The session reads what `responses.create` adds."""
     await session.add_items([{"role": "user", "content": "The bridge opened in 1937."}])
     name = await session._get_session_id() if hasattr(session, "_get_session_id") else session.session_id
     emulator.reply(lambda request: request.texts[0])
@@ -181,7 +182,7 @@ asyncio.run(main())
 
 @pytest.mark.slow
 def test_unchanged_program_runs_on_the_emulator(emulator):
-    """Its default model and clients find it by OPENAI_BASE_URL."""
+    """Its default model and clients use OPENAI_BASE_URL."""
     with emulator.serve() as base_url:
         finished = run_python("-c", PROGRAM, base_url=base_url)
     assert (0, ["You said: Hello", "You said: Again"]) == (
@@ -189,3 +190,11 @@ def test_unchanged_program_runs_on_the_emulator(emulator):
         finished.stdout.splitlines(),
     ), finished.stderr
     assert 2 == sum(request.operation == "create_response" for request in emulator.requests)
+
+
+@pytest.mark.slow
+def test_document_runs_and_prints_what_it_says():
+    blocks = code_blocks((ROOT / DOCUMENT).read_text(), "python")
+    assert [3, 2, 2, 1] == [len(promised_output(block)) for block in blocks]
+    finished = run_python("-m", "tests.docs.run_blocks", DOCUMENT, base_url="http://127.0.0.1:9/v1")
+    assert (0, "") == (finished.returncode, finished.stderr)

@@ -1,4 +1,4 @@
-"""Replies that a test has scripted: their forms, who gets them, and what happens when they are used up."""
+"""Scripted replies: their forms, the requests that get them, and what happens when they are used up."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from .responding import ADD, CALL, MODEL, ask, items_of, output_of, refused, tex
 from .wire import user
 
 
-async def test_replies_are_given_in_their_order(emulator, wire):
+async def test_replies_are_used_in_order(emulator, wire):
     for text in "abc":
         emulator.reply(text)
     assert ["a", "b", "c"] == [text_of(await ask(wire)) for _ in range(3)]
@@ -28,7 +28,7 @@ async def test_replies_are_given_in_their_order(emulator, wire):
         ((CALL, "Hello"), ["function_call", "message"]),
     ],
 )
-async def test_reply_comes_in_many_forms(emulator, wire, conversation, reply, types):
+async def test_reply_has_many_forms(emulator, wire, conversation, reply, types):
     emulator.reply(reply)
     response = await ask(wire, conversation=conversation)
     assert types == [item["type"] for item in response["output"]]
@@ -45,7 +45,7 @@ async def test_message_is_completed_and_a_refusal_is_kept(emulator, wire):
     assert [{"type": "refusal", "refusal": "No."}] == (await ask(wire))["output"][0]["content"]
 
 
-async def test_given_ids_are_kept_and_others_are_fresh_each_time(emulator, wire):
+async def test_given_ids_are_kept_and_others_are_new_each_time(emulator, wire):
     emulator.reply([{**CALL, "id": "fc_given"}, {"type": "function_call", "name": "add"}], times=2)
     (given, fresh), (again, other) = [(await ask(wire))["output"] for _ in range(2)]
     assert ("fc_given", "call_1", "fc_given") == (given["id"], given["call_id"], again["id"])
@@ -53,7 +53,7 @@ async def test_given_ids_are_kept_and_others_are_fresh_each_time(emulator, wire)
     assert "{}" == fresh["arguments"]
 
 
-async def test_arguments_given_as_text_stay_as_they_are(emulator, wire):
+async def test_arguments_given_as_text_are_kept(emulator, wire):
     emulator.reply({**CALL, "arguments": '{"a": '})
     assert '{"a": ' == (await ask(wire))["output"][0]["arguments"]
 
@@ -76,7 +76,7 @@ async def test_function_sees_the_request(emulator, wire):
     assert ["first", "last"] == [item["content"][0]["text"] for item in request.items]
 
 
-async def test_function_sees_the_texts_of_messages_alone(emulator, wire):
+async def test_function_sees_the_texts_of_messages_only(emulator, wire):
     emulator.reply(lambda request: f"{request.user_text!r} {request.texts}")
     given = [{**CALL, "arguments": "{}"}, output_of("call_1", "one"), {"role": "system", "content": "a"}]
     assert "'' ('a',)" == text_of(await ask(wire, given))
@@ -93,7 +93,7 @@ async def test_function_cannot_change_what_is_stored(emulator, wire, conversatio
     assert ["given", "Hello"] == await wire.texts(conversation, order="asc")
 
 
-async def test_script_is_not_changed_by_its_maker(emulator, wire):
+async def test_reply_is_not_mutated(emulator, wire):
     script = [{**CALL, "arguments": {"a": [1]}}]
     emulator.reply(script)
     await ask(wire)
@@ -113,8 +113,8 @@ async def test_reply_for_several_requests_and_for_all(emulator, wire):
     assert ["twice", "twice", "always", "always"] == [text_of(await ask(wire)) for _ in range(4)]
 
 
-async def test_request_beyond_the_script_is_refused(emulator, wire, conversation):
-    """With an error that no client repeats, and which says what to do."""
+async def test_request_after_the_last_reply_is_refused(emulator, wire, conversation):
+    """With an error that clients do not retry and that names the remedy."""
     emulator.reply("Hello")
     await ask(wire)
     status, answer = await wire.post(
@@ -127,7 +127,7 @@ async def test_request_beyond_the_script_is_refused(emulator, wire, conversation
     assert "You said: x" == text_of(await ask(wire, "x"))
 
 
-async def test_script_of_one_conversation_leaves_the_others_to_the_default(emulator, wire, conversation):
+async def test_replies_of_one_conversation_leave_the_default_to_others(emulator, wire, conversation):
     emulator.reply("Hello", conversation_id=conversation)
     await ask(wire, conversation=conversation)
     assert "no_scripted_reply" == (await refused(wire, conversation=conversation))[1]
@@ -156,7 +156,7 @@ async def test_unused_replies_are_counted(emulator, wire):
         ({"text": {"format": {"type": "json_object"}}}, "text.format demands JSON"),
     ],
 )
-async def test_default_does_not_make_up_calls_or_json(emulator, wire, options, reason):
+async def test_default_does_not_invent_calls_or_json(emulator, wire, options, reason):
     body = {"model": MODEL, "input": "Hello", **options}
     status, answer = await wire.post("/responses", body)
     assert (400, "no_scripted_reply") == (status, answer["error"]["code"])
@@ -172,7 +172,7 @@ async def test_default_does_not_make_up_calls_or_json(emulator, wire, options, r
         ("incomplete", {"error": None, "incomplete_details": {"reason": "max_output_tokens"}}),
     ],
 )
-async def test_response_that_does_not_complete_adds_nothing(emulator, wire, conversation, status, detail):
+async def test_response_that_is_not_completed_adds_nothing(emulator, wire, conversation, status, detail):
     emulator.reply("Hel", status=status)
     response = await ask(wire, conversation=conversation)
     if response["error"] is not None:
@@ -183,7 +183,7 @@ async def test_response_that_does_not_complete_adds_nothing(emulator, wire, conv
     assert status == (await wire.get(f"/responses/{response['id']}"))[1]["status"]
 
 
-async def test_incomplete_response_ends_in_an_incomplete_item(emulator, wire):
+async def test_incomplete_response_ends_with_an_incomplete_item(emulator, wire):
     emulator.reply(["a", "b"], status="incomplete")
     emulator.reply([], status="incomplete")
     assert ["completed", "incomplete"] == [item["status"] for item in (await ask(wire))["output"]]
@@ -211,7 +211,7 @@ async def test_incomplete_response_ends_in_an_incomplete_item(emulator, wire):
         ({"content": "x", "id": "fc_1"}, "Expected an ID that begins with 'msg'"),
     ],
 )
-def test_reply_of_a_wrong_form_is_refused(emulator, reply, message):
+def test_invalid_reply_is_refused(emulator, reply, message):
     with pytest.raises(ValueError, match=message):
         emulator.reply(reply)
     assert 0 == emulator.unused_replies
@@ -225,7 +225,7 @@ def test_reply_of_a_wrong_form_is_refused(emulator, reply, message):
         ({"delay": -1}, "delay must be at least 0 seconds, not -1"),
     ],
 )
-def test_wrong_option_of_a_reply_is_refused(emulator, options, message):
+def test_invalid_option_of_a_reply_is_refused(emulator, options, message):
     with pytest.raises(ValueError, match=message):
         emulator.reply("Hello", **options)
 
@@ -244,8 +244,10 @@ def test_coroutine_function_is_refused(emulator):
         (lambda request: {}["key"], "KeyError: 'key'"),
     ],
 )
-async def test_function_that_fails_is_told_to_the_client(emulator, wire, conversation, reply, message):
-    """With an error that no client repeats."""
+async def test_error_of_a_reply_function_is_reported_to_the_client(
+    emulator, wire, conversation, reply, message
+):
+    """With an error that clients do not retry."""
     emulator.reply(reply)
     body = {"model": MODEL, "input": "x", "conversation": conversation}
     status, answer = await wire.post("/responses", body)
@@ -255,7 +257,7 @@ async def test_function_that_fails_is_told_to_the_client(emulator, wire, convers
     await wire.add_one(conversation, user("goes on"))
 
 
-def test_replies_of_one_emulator_are_its_own():
+def test_emulators_do_not_share_replies():
     with Emulator() as one, Emulator() as other:
         one.reply("Hello")
         assert (1, 0) == (one.unused_replies, other.unused_replies)

@@ -1,4 +1,4 @@
-"""Streamed responses: server-sent events, on a socket where it matters."""
+"""Streamed responses: server-sent events and their faults, on a socket where it matters."""
 
 import asyncio
 import json
@@ -8,8 +8,10 @@ import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import BaseModel, TypeAdapter
 
+from openai_sessions.emulator import Fault
+
 from .responding import ADD, CALL, MODEL, added_when_free, ask, items_of, refused
-from .wire import KEY, user
+from .wire import HTTP_FAMILY, KEY, user
 
 MESSAGE_EVENTS = [
     "response.output_item.added",
@@ -27,13 +29,13 @@ CALL_EVENTS = [
     "response.output_item.done",
 ]
 LONG = "word " * 500
-"""A reply that takes seconds with the delay below: nothing here waits for its end."""
+"""A reply whose stream takes seconds with `DELAY`; no test waits for its end."""
 
 DELAY = 0.01
 
 
 async def events_of(wire, given="Hello", **options):
-    """Return the events of a stream as they are on the wire."""
+    """Return the events of a stream as they are sent."""
     body = {"model": MODEL, "input": given, "stream": True, **options}
     answer = await wire.http.post("/v1/responses", json=body)
     assert "text/event-stream; charset=utf-8" == answer.headers["content-type"]
@@ -81,7 +83,7 @@ async def test_events_of_a_function_call(emulator, wire):
     assert {done["id"]} == {event["item_id"] for event in events if "item_id" in event}
 
 
-async def test_each_event_is_one_to_the_openai_package(emulator, wire):
+async def test_events_are_valid_for_the_openai_package(emulator, wire):
     reasoning = {
         "type": "reasoning",
         "summary": [{"type": "summary_text", "text": "I think."}],
@@ -112,7 +114,7 @@ async def test_deltas_make_up_the_text(emulator, wire, text):
 
 
 @pytest.mark.parametrize("wanted", [None, True, False])
-async def test_deltas_are_filled_up_unless_asked_not_to(emulator, wire, wanted):
+async def test_deltas_are_padded_unless_disabled(emulator, wire, wanted):
     emulator.reply("Hi there!")
     deltas = [
         event
@@ -131,14 +133,14 @@ async def test_stream_ends_as_the_response_does(emulator, wire, conversation, st
     assert [] == await items_of(wire, conversation)
 
 
-async def test_refusal_is_no_stream(emulator, wire, conversation):
+async def test_refused_stream_is_a_json_error(emulator, wire, conversation):
     assert (404, None, None) == await refused(wire, stream=True, conversation="conv_unknown")
     assert "invalid_type" == (await refused(wire, stream=True, tools=1))[1]
     with emulator.locked(conversation):
         assert "conversation_locked" == (await refused(wire, stream=True, conversation=conversation))[1]
 
 
-async def test_stream_of_the_openai_package_on_a_socket(served, held):
+async def test_openai_stream_on_a_socket(served, held):
     stream = await served.responses.create(model=MODEL, input="Hello", conversation=held, stream=True)
     events = [event async for event in stream]
     assert "You said: Hello" == "".join(
@@ -153,7 +155,7 @@ class Sum(BaseModel):
     a: int
 
 
-async def test_stream_helper_of_the_openai_package(emulator, served, held):
+async def test_openai_stream_helper_on_a_socket(emulator, served, held):
     emulator.reply([CALL, {"content": '{"a": 3}'}])
     async with served.responses.stream(
         model=MODEL, input="Hello", conversation=held, text_format=Sum
@@ -164,7 +166,7 @@ async def test_stream_helper_of_the_openai_package(emulator, served, held):
     assert '{"a":1}' == final.output[0].arguments
 
 
-def test_synchronous_stream_on_a_socket(emulator):
+def test_synchronous_openai_stream_on_a_socket(emulator):
     with emulator.serve() as base_url, openai.OpenAI(api_key=KEY, base_url=base_url) as client:
         conversation = client.conversations.create()
         stream = client.responses.create(
@@ -174,8 +176,8 @@ def test_synchronous_stream_on_a_socket(emulator):
         assert 2 == len(client.conversations.items.list(conversation.id).data)
 
 
-async def test_events_go_out_one_by_one_and_the_conversation_is_held(emulator, served, held):
-    """The first are there before the last is made; until then other writers are kept out, readers are not."""
+async def test_events_are_sent_one_by_one_while_the_conversation_is_locked(emulator, served, held):
+    """The first arrive before the last; until then other writers are refused, readers are not."""
     emulator.reply(LONG, delay=DELAY)
     stream = await served.responses.create(model=MODEL, input="Hello", conversation=held, stream=True)
     async with stream:
@@ -188,8 +190,8 @@ async def test_events_go_out_one_by_one_and_the_conversation_is_held(emulator, s
     assert ("conversation_locked", "conversation_locked") == (locked.value.code, second.value.code)
 
 
-async def test_client_that_leaves_mid_stream_gets_nothing_added(emulator, served, held, wire):
-    """As reported of the API: neither the input nor what was streamed is kept."""
+async def test_disconnect_in_a_stream_adds_nothing(emulator, served, held, wire):
+    """As reported of the API: neither the input nor the streamed output is kept."""
     emulator.reply([CALL, LONG], delay=DELAY)
     stream = await served.responses.create(model=MODEL, input="Hello", conversation=held, stream=True)
     async with stream:
@@ -223,8 +225,8 @@ async def test_cancelled_stream_in_process_adds_nothing(emulator, wire, conversa
     assert ["after"] == await wire.texts(conversation)
 
 
-async def test_server_that_tells_of_a_client_that_left(emulator, wire, conversation):
-    """By an error of `send`, as newer servers do, and not by a message."""
+async def test_disconnect_reported_by_send_adds_nothing(emulator, wire, conversation):
+    """Newer servers raise in `send` instead of sending a message."""
     body = {"model": MODEL, "input": "Hello", "conversation": conversation, "stream": True}
     sent = []
 
@@ -250,8 +252,8 @@ async def test_server_that_tells_of_a_client_that_left(emulator, wire, conversat
     assert ["after"] == await wire.texts(conversation)
 
 
-async def test_stream_that_cannot_be_completed_ends_in_an_error(emulator, wire, conversation):
-    """Another process deleted the conversation meanwhile, say."""
+async def test_stream_that_cannot_be_saved_ends_with_an_error_event(emulator, wire, conversation):
+    """For example, another process deleted the conversation meanwhile."""
 
     def reply(request):
         with emulator._store.exclusive() as connection:
@@ -273,17 +275,136 @@ async def test_stream_is_logged_once(emulator, wire):
     assert ("create_response", 200, None) == (request.operation, request.status, request.fault)
 
 
-async def test_conversation_is_free_after_a_stream(wire, conversation):
+async def test_conversation_is_unlocked_after_a_stream(wire, conversation):
     await events_of(wire, conversation=conversation)
     await ask(wire, conversation=conversation)
     assert 4 == len(await items_of(wire, conversation))
 
 
-async def test_conversation_is_free_as_soon_as_the_last_event_is_there(emulator, served, held):
-    """A client that goes on at once meets no lock."""
-    emulator.reply([], status="failed", delay=0.2)
+async def test_conversation_is_unlocked_before_the_last_event(emulator, served, held):
+    """A client that writes immediately is not refused."""
+    emulator.reply([], status="failed", delay=0.1)
     stream = await served.responses.create(model=MODEL, input="Hello", conversation=held, stream=True)
     async for event in stream:
         if event.type == "response.failed":
             await served.conversations.items.create(held, items=[user("after")])
     assert 2 == len((await served.conversations.items.list(held)).data)
+
+
+async def texts(client, conversation_id):
+    page = await client.conversations.items.list(conversation_id, order="asc")
+    return [item.content[0].text for item in page.data]
+
+
+def logged(emulator):
+    return [(request.fault, request.status) for request in emulator.requests if request.fault]
+
+
+async def streamed(client, conversation_id, seen):
+    """Read a whole stream, and append the types of its events to `seen`."""
+    stream = await client.responses.create(
+        model=MODEL, input="Hello", conversation=conversation_id, stream=True
+    )
+    async for event in stream:
+        seen.append(event.type)
+
+
+BROKEN = (openai.APIConnectionError, HTTP_FAMILY.RemoteProtocolError)
+"""The error for a stream that ends early, which depends on the version of openai."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "stored"),
+    [("cut_mid_stream", ["first"]), ("truncated_body", ["first", "Hello", "You said: Hello"])],
+)
+async def test_stream_ends_in_the_middle(emulator, served, held, kind, stored):
+    """A cut response is not kept; a complete one of which half arrives is."""
+    emulator.inject(Fault(kind), operation="create_response")
+    seen = []
+    with pytest.raises(BROKEN):
+        await streamed(served, held, seen)
+    assert "response.created" == seen[0]
+    assert "response.completed" not in seen
+    assert stored == await texts(served, held)
+    assert [(kind, 200)] == logged(emulator)
+    await streamed(served, held, seen)
+    assert "response.completed" == seen[-1]
+
+
+@pytest.mark.parametrize("kind", ["cut_mid_stream", "truncated_body"])
+async def test_stream_ends_in_the_middle_in_process(emulator, kind):
+    """In process, a response arrives completely or not at all."""
+    emulator.inject(Fault(kind), operation="create_response")
+    with pytest.raises(openai.APIConnectionError) as caught:
+        await streamed(emulator.client().with_options(max_retries=0), None, [])
+    assert HTTP_FAMILY.RemoteProtocolError is type(caught.value.__cause__)
+
+
+REFUSING = {
+    "cut_before": openai.APIConnectionError,
+    "error_500_before": openai.InternalServerError,
+    "throttled": openai.RateLimitError,
+    "quota": openai.RateLimitError,
+    "locked": openai.BadRequestError,
+}
+LOSING = {
+    "cut_after_commit": openai.APIConnectionError,
+    "error_500_after_commit": openai.InternalServerError,
+}
+
+
+async def test_other_faults_come_before_the_stream(emulator, served):
+    for kind, error in {**REFUSING, **LOSING}.items():
+        conversation_id = (await served.conversations.create(items=[user("first")])).id
+        emulator.inject(Fault(kind), operation="create_response", conversation_id=conversation_id)
+        with pytest.raises(error):
+            await streamed(served, conversation_id, [])
+        assert (kind, 3 if kind in LOSING else 1) == (kind, len(await texts(served, conversation_id)))
+
+
+async def test_late_commit_of_a_response(emulator, served, held):
+    emulator.inject(Fault("late_commit", delay=0), operation="create_response")
+    with pytest.raises(openai.APIConnectionError):
+        await streamed(served, held, [])
+    await emulator.late_commits()
+    assert 3 == len(await texts(served, held))
+
+
+async def test_cut_mid_stream_without_a_stream_is_cut_before(emulator, served, held):
+    emulator.inject(Fault("cut_mid_stream"))
+    with pytest.raises(openai.APIConnectionError):
+        await served.responses.create(model=MODEL, input="Hello", conversation=held)
+    assert ["first"] == await texts(served, held)
+
+
+async def test_refused_stream_is_not_cut(emulator, wire):
+    emulator.inject(Fault("cut_mid_stream"))
+    emulator.inject(Fault("truncated_body"))
+    assert 404 == (await refused(wire, stream=True, conversation="conv_unknown"))[0]
+    assert [("cut_mid_stream", 404)] == logged(emulator)
+    with pytest.raises(HTTP_FAMILY.RemoteProtocolError):
+        await refused(wire, stream=True, conversation="conv_unknown")
+
+
+async def test_fault_matches_the_conversation_in_the_body(emulator, wire, conversation):
+    emulator.inject(Fault("throttled"), operation="create_response", conversation_id=conversation)
+    await ask(wire)
+    assert 429 == (await refused(wire, conversation={"id": conversation}))[0]
+
+
+async def test_fault_uses_a_reply_only_after_the_commit(emulator, wire):
+    emulator.reply("a", times=2)
+    emulator.inject(Fault("error_500_before"))
+    emulator.inject(Fault("error_500_after_commit"))
+    left = []
+    for _ in range(2):
+        await refused(wire)
+        left.append(emulator.unused_replies)
+    assert [2, 1] == left
+
+
+async def test_client_that_retries_a_lost_response_stores_two(emulator, served, held):
+    """The openai client retries responses like every other request."""
+    emulator.inject(Fault("cut_after_commit"), operation="create_response")
+    await served.with_options(max_retries=1).responses.create(model=MODEL, input="Hello", conversation=held)
+    assert 5 == len(await texts(served, held))

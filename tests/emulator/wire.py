@@ -1,4 +1,4 @@
-"""A plain HTTP client of the emulator, which shows statuses and bodies as they are on the wire."""
+"""A plain HTTP client of the emulator, which returns statuses and bodies as they are sent."""
 
 from tests.wire import HTTP_FAMILY
 
@@ -6,7 +6,7 @@ KEY = "sk-on-the-wire"
 
 
 class Wire:
-    """Send requests in process; every method returns the status and the parsed body."""
+    """A client in process; each request returns the status and the parsed body."""
 
     def __init__(self, emulator, *, key=KEY):
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
@@ -35,7 +35,7 @@ class Wire:
         return await self.post(f"/conversations/{conversation_id}/items", {"items": list(items)}, **params)
 
     async def add_one(self, conversation_id, item, **params):
-        """Add an item that must be accepted, and return it as it was answered."""
+        """Add an item and return it as in the response; it must be accepted."""
         status, page = await self.add(conversation_id, item, **params)
         assert status == 200, page
         return page["data"][0]
@@ -50,7 +50,7 @@ class Wire:
         return await self.get(f"/conversations/{conversation_id}/items", **params)
 
     async def texts(self, conversation_id, **params):
-        """Return the texts of the listed messages, each of one part."""
+        """Return the texts of the listed messages, which have one part each."""
         _, page = await self.list(conversation_id, **params)
         return [item["content"][0]["text"] for item in page["data"]]
 

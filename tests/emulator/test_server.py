@@ -1,4 +1,4 @@
-"""The emulator on a socket."""
+"""The emulator on a socket: what it serves, and how it starts and stops."""
 
 import socket
 import threading
@@ -65,7 +65,7 @@ async def test_emulator_is_served_twice_at_once(emulator):
             assert await other_client.conversations.retrieve(conversation.id) == conversation
 
 
-async def test_stopped_server_leaves_its_port_and_its_thread(emulator):
+async def test_stopped_server_frees_its_port_and_its_thread(emulator):
     threads = threading.active_count()
     with emulator.serve() as base_url:
         port = int(base_url.split(":")[2].split("/")[0])
@@ -73,13 +73,13 @@ async def test_stopped_server_leaves_its_port_and_its_thread(emulator):
         assert threading.active_count() == threads
 
 
-async def test_stopped_emulator_goes_on_in_process(emulator, wire):
+async def test_emulator_serves_in_process_after_its_server_stopped(emulator, wire):
     with emulator.serve():
         conversation_id = await wire.new_conversation()
     await wire.add_one(conversation_id, user("Hello"))
 
 
-async def test_server_stops_although_a_client_keeps_its_connection(emulator):
+async def test_server_stops_despite_an_idle_connection(emulator):
     with emulator.serve() as base_url:
         client = client_of(base_url)
         await client.conversations.create()
@@ -88,7 +88,7 @@ async def test_server_stops_although_a_client_keeps_its_connection(emulator):
     await client.close()
 
 
-async def test_taken_port_is_named(emulator):
+async def test_error_names_the_taken_port(emulator):
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
         pytest.raises(OSError, match=str(taken.getsockname()[1])),
@@ -116,7 +116,7 @@ async def test_error_inside_the_block_stops_the_server(emulator):
             await client.with_options(max_retries=0).conversations.create()
 
 
-async def test_served_file_is_shared_with_another_emulator(tmp_path):
+async def test_emulators_share_a_file(tmp_path):
     file = tmp_path / "conversations.db"
     with Emulator(file) as served, Emulator(file) as other, served.serve() as base_url:
         async with client_of(base_url) as client:
@@ -124,7 +124,7 @@ async def test_served_file_is_shared_with_another_emulator(tmp_path):
             assert await Wire(other).texts(conversation.id) == ["Hello"]
 
 
-def test_a_connection_idles_longer_than_a_client_keeps_it():
-    """Otherwise a request may go out on a connection that the server is closing."""
+def test_server_keeps_idle_connections_longer_than_clients():
+    """Otherwise a request could be sent on a connection that the server is closing."""
     kept = openai.DefaultAsyncHttpxClient()._transport._pool._keepalive_expiry
     assert kept < server_of(Emulator).config.timeout_keep_alive
