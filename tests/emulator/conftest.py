@@ -30,6 +30,6 @@ async def served(emulator):
 
 
 @pytest.fixture
-async def held(served):
+async def served_conversation(served):
     """A conversation of `served` with one item."""
     return (await served.conversations.create(items=[user("first")])).id

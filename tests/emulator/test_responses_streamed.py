@@ -140,13 +140,15 @@ async def test_refused_stream_is_a_json_error(emulator, wire, conversation):
         assert "conversation_locked" == (await refused(wire, stream=True, conversation=conversation))[1]
 
 
-async def test_openai_stream_on_a_socket(served, held):
-    stream = await served.responses.create(model=MODEL, input="Hello", conversation=held, stream=True)
+async def test_openai_stream_on_a_socket(served, served_conversation):
+    stream = await served.responses.create(
+        model=MODEL, input="Hello", conversation=served_conversation, stream=True
+    )
     events = [event async for event in stream]
     assert "You said: Hello" == "".join(
         event.delta for event in events if event.type == "response.output_text.delta"
     )
-    listed = (await served.conversations.items.list(held, order="asc")).data
+    listed = (await served.conversations.items.list(served_conversation, order="asc")).data
     assert ["first", "Hello", "You said: Hello"] == [item.content[0].text for item in listed]
     assert listed[-1].id == events[-1].response.output[0].id
 
@@ -155,10 +157,10 @@ class Sum(BaseModel):
     a: int
 
 
-async def test_openai_stream_helper_on_a_socket(emulator, served, held):
+async def test_openai_stream_helper_on_a_socket(emulator, served, served_conversation):
     emulator.reply([CALL, {"content": '{"a": 3}'}])
     async with served.responses.stream(
-        model=MODEL, input="Hello", conversation=held, text_format=Sum
+        model=MODEL, input="Hello", conversation=served_conversation, text_format=Sum
     ) as stream:
         deltas = [event.snapshot async for event in stream if event.type == "response.output_text.delta"]
         final = await stream.get_final_response()
@@ -176,34 +178,40 @@ def test_synchronous_openai_stream_on_a_socket(emulator):
         assert 2 == len(client.conversations.items.list(conversation.id).data)
 
 
-async def test_events_are_sent_one_by_one_while_the_conversation_is_locked(emulator, served, held):
+async def test_events_are_sent_one_by_one_while_the_conversation_is_locked(
+    emulator, served, served_conversation
+):
     """The first arrive before the last; until then other writers are refused, readers are not."""
     emulator.reply(LONG, delay=DELAY)
-    stream = await served.responses.create(model=MODEL, input="Hello", conversation=held, stream=True)
+    stream = await served.responses.create(
+        model=MODEL, input="Hello", conversation=served_conversation, stream=True
+    )
     async with stream:
         assert "response.created" == (await stream.__anext__()).type
         with pytest.raises(openai.BadRequestError) as locked:
-            await served.conversations.items.create(held, items=[user("x")])
-        assert 1 == len((await served.conversations.items.list(held)).data)
+            await served.conversations.items.create(served_conversation, items=[user("x")])
+        assert 1 == len((await served.conversations.items.list(served_conversation)).data)
         with pytest.raises(openai.BadRequestError) as second:
-            await served.responses.create(model=MODEL, input="x", conversation=held)
+            await served.responses.create(model=MODEL, input="x", conversation=served_conversation)
     assert ("conversation_locked", "conversation_locked") == (locked.value.code, second.value.code)
 
 
-async def test_disconnect_in_a_stream_adds_nothing(emulator, served, held, wire):
+async def test_disconnect_in_a_stream_adds_nothing(emulator, served, served_conversation, wire):
     """As reported of the API: neither the input nor the streamed output is kept."""
     emulator.reply([CALL, LONG], delay=DELAY)
-    stream = await served.responses.create(model=MODEL, input="Hello", conversation=held, stream=True)
+    stream = await served.responses.create(
+        model=MODEL, input="Hello", conversation=served_conversation, stream=True
+    )
     async with stream:
         async for event in stream:
             if event.type == "response.output_item.done":
                 break
-    await added_when_free(wire, held, user("after"))
-    assert ["first", "after"] == await wire.texts(held, order="asc")
+    await added_when_free(wire, served_conversation, user("after"))
+    assert ["first", "after"] == await wire.texts(served_conversation, order="asc")
     with pytest.raises(openai.BadRequestError, match="No tool call found for function call output"):
         await served.responses.create(
             model=MODEL,
-            conversation=held,
+            conversation=served_conversation,
             input=[{"type": "function_call_output", "call_id": "call_1", "output": "1"}],
         )
 
@@ -281,14 +289,16 @@ async def test_conversation_is_unlocked_after_a_stream(wire, conversation):
     assert 4 == len(await items_of(wire, conversation))
 
 
-async def test_conversation_is_unlocked_before_the_last_event(emulator, served, held):
+async def test_conversation_is_unlocked_before_the_last_event(emulator, served, served_conversation):
     """A client that writes immediately is not refused."""
     emulator.reply([], status="failed", delay=0.1)
-    stream = await served.responses.create(model=MODEL, input="Hello", conversation=held, stream=True)
+    stream = await served.responses.create(
+        model=MODEL, input="Hello", conversation=served_conversation, stream=True
+    )
     async for event in stream:
         if event.type == "response.failed":
-            await served.conversations.items.create(held, items=[user("after")])
-    assert 2 == len((await served.conversations.items.list(held)).data)
+            await served.conversations.items.create(served_conversation, items=[user("after")])
+    assert 2 == len((await served.conversations.items.list(served_conversation)).data)
 
 
 async def texts(client, conversation_id):
@@ -317,17 +327,17 @@ BROKEN = (openai.APIConnectionError, HTTP_FAMILY.RemoteProtocolError)
     ("kind", "stored"),
     [("cut_mid_stream", ["first"]), ("truncated_body", ["first", "Hello", "You said: Hello"])],
 )
-async def test_stream_ends_in_the_middle(emulator, served, held, kind, stored):
+async def test_stream_ends_in_the_middle(emulator, served, served_conversation, kind, stored):
     """A cut response is not kept; a complete one of which half arrives is."""
     emulator.inject(Fault(kind), operation="create_response")
     seen = []
     with pytest.raises(BROKEN):
-        await streamed(served, held, seen)
+        await streamed(served, served_conversation, seen)
     assert "response.created" == seen[0]
     assert "response.completed" not in seen
-    assert stored == await texts(served, held)
+    assert stored == await texts(served, served_conversation)
     assert [(kind, 200)] == logged(emulator)
-    await streamed(served, held, seen)
+    await streamed(served, served_conversation, seen)
     assert "response.completed" == seen[-1]
 
 
@@ -362,19 +372,19 @@ async def test_other_faults_come_before_the_stream(emulator, served):
         assert (kind, 3 if kind in LOSING else 1) == (kind, len(await texts(served, conversation_id)))
 
 
-async def test_late_commit_of_a_response(emulator, served, held):
+async def test_late_commit_of_a_response(emulator, served, served_conversation):
     emulator.inject(Fault("late_commit", delay=0), operation="create_response")
     with pytest.raises(openai.APIConnectionError):
-        await streamed(served, held, [])
+        await streamed(served, served_conversation, [])
     await emulator.late_commits()
-    assert 3 == len(await texts(served, held))
+    assert 3 == len(await texts(served, served_conversation))
 
 
-async def test_cut_mid_stream_without_a_stream_is_cut_before(emulator, served, held):
+async def test_cut_mid_stream_without_a_stream_is_cut_before(emulator, served, served_conversation):
     emulator.inject(Fault("cut_mid_stream"))
     with pytest.raises(openai.APIConnectionError):
-        await served.responses.create(model=MODEL, input="Hello", conversation=held)
-    assert ["first"] == await texts(served, held)
+        await served.responses.create(model=MODEL, input="Hello", conversation=served_conversation)
+    assert ["first"] == await texts(served, served_conversation)
 
 
 async def test_refused_stream_is_not_cut(emulator, wire):
@@ -403,8 +413,10 @@ async def test_fault_uses_a_reply_only_after_the_commit(emulator, wire):
     assert [2, 1] == left
 
 
-async def test_client_that_retries_a_lost_response_stores_two(emulator, served, held):
+async def test_client_that_retries_a_lost_response_stores_two(emulator, served, served_conversation):
     """The openai client retries responses like every other request."""
     emulator.inject(Fault("cut_after_commit"), operation="create_response")
-    await served.with_options(max_retries=1).responses.create(model=MODEL, input="Hello", conversation=held)
-    assert 5 == len(await texts(served, held))
+    await served.with_options(max_retries=1).responses.create(
+        model=MODEL, input="Hello", conversation=served_conversation
+    )
+    assert 5 == len(await texts(served, served_conversation))

@@ -180,9 +180,9 @@ async def test_contents_are_the_conversations_of_all_keys_newest_first(emulator,
     emulator.seed([{"id": "conv_old", "created_at": 1, "metadata": {"a": "b"}, "items": []}])
     first = await wire.new_conversation(user("one"), user("two"))
     second = await Wire(emulator, key=OTHER_KEY).new_conversation()
-    held = emulator.conversations()
-    assert [(each.id, each.item_count) for each in held] == [(second, 0), (first, 2), ("conv_old", 0)]
-    assert held[2] == StoredConversation("conv_old", 1, {"a": "b"}, item_count=0, first_position=None)
+    stored = emulator.conversations()
+    assert [(each.id, each.item_count) for each in stored] == [(second, 0), (first, 2), ("conv_old", 0)]
+    assert stored[2] == StoredConversation("conv_old", 1, {"a": "b"}, item_count=0, first_position=None)
 
 
 async def test_contents_of_a_key_are_the_conversations_it_sees(emulator, wire):
