@@ -195,10 +195,10 @@ class RequestHandler:
                 return Response()  # no client is left to receive it
             fault = self._faults.draw(name, received.conversation_id)
             if stream is not None and wants_stream(received.body):
-                return self._streamed(fault, received, operation, stream)
+                return self._respond_with_stream(fault, received, operation, stream)
             if fault is not None:
-                return self._faulty(fault, received, operation)
-            return self._response(received, self._perform(received, operation))
+                return self._respond_with_fault(fault, received, operation)
+            return self._respond(received, self._perform(received, operation))
 
         return respond
 
@@ -206,23 +206,23 @@ class RequestHandler:
         """Answer a request that no route matches: 404, or 405 for a wrong method."""
         wrong_method = isinstance(error, HTTPException) and error.status_code == 405
         describe = method_not_allowed if wrong_method else unknown_url
-        return self._response(ReceivedRequest(request), describe(request.method, request.scope["path"]))
+        return self._respond(ReceivedRequest(request), describe(request.method, request.scope["path"]))
 
-    def _streamed(
+    def _respond_with_stream(
         self, fault: Fault | None, received: ReceivedRequest, operation: Operation, stream: StreamOperation
     ) -> Response:
         if fault is not None and fault.kind != "cut_mid_stream":
-            return self._faulty(fault, received, operation, streamed=True)
+            return self._respond_with_fault(fault, received, operation, streamed=True)
         kind = None if fault is None else fault.kind
         outcome = self._perform(received, stream)
         if isinstance(outcome, ApiError):
-            return self._response(received, outcome, fault=kind)
+            return self._respond(received, outcome, fault=kind)
         if fault is not None:
-            return self._response(received, outcome.abandon(), form=TruncatedEventStream, fault=kind)
+            return self._respond(received, outcome.abandon(), response_class=TruncatedEventStream, fault=kind)
         self._add_to_log(received, status=200, fault=None)
         return EventStream(outcome, headers=received.response_headers())
 
-    def _faulty(
+    def _respond_with_fault(
         self, fault: Fault, received: ReceivedRequest, operation: Operation, *, streamed: bool = False
     ) -> Response:
         effect = FAULT_EFFECTS[fault.kind]
@@ -230,10 +230,10 @@ class RequestHandler:
         if fault.kind == "late_commit":
             self._late.schedule(perform, delay=fault.delay)
         outcome = effect.outcome(fault, perform() if effect.served else {})
-        form = effect.response
-        if streamed and form is TruncatedResponse and not isinstance(outcome, ApiError):
-            form = TruncatedEventStream
-        return self._response(received, outcome, form=form, fault=fault.kind)
+        response_class = effect.response_class
+        if streamed and response_class is TruncatedResponse and not isinstance(outcome, ApiError):
+            response_class = TruncatedEventStream
+        return self._respond(received, outcome, response_class=response_class, fault=fault.kind)
 
     def _perform(
         self, received: ReceivedRequest, operation: Callable[[ApiRequest], Result], *, stale: bool = False
@@ -256,23 +256,25 @@ class RequestHandler:
             raise wrong_key()
         return owner
 
-    def _response(
+    def _respond(
         self,
         received: ReceivedRequest,
         outcome: Outcome,
         *,
-        form: type[Response] = JsonResponse,
+        response_class: type[Response] = JsonResponse,
         fault: FaultKind | None = None,
     ) -> Response:
-        """Log the request and return its response, an instance of `form`."""
+        """Log the request and return its response, an instance of `response_class`."""
         headers = received.response_headers()
         if isinstance(outcome, ApiError):
             status, content = outcome.status, outcome.body()
             headers.update(outcome.headers)
         else:
             status, content = 200, outcome
-        self._add_to_log(received, status=None if issubclass(form, NoResponse) else status, fault=fault)
-        return form(content, status_code=status, headers=headers)
+        self._add_to_log(
+            received, status=None if issubclass(response_class, NoResponse) else status, fault=fault
+        )
+        return response_class(content, status_code=status, headers=headers)
 
     def _add_to_log(self, received: ReceivedRequest, *, status: int | None, fault: FaultKind | None) -> None:
         method, path = received.request.method, received.request.scope["path"]

@@ -350,12 +350,12 @@ class FaultEffect:
     """How a request with a fault is answered.
 
     Attributes:
-        response: The class of the response.
+        response_class: The class of the response.
         served: Whether the operation is performed; otherwise its outcome is an empty object.
         outcome: Replaces the outcome of the operation in the response.
     """
 
-    response: type[Response] = JsonResponse
+    response_class: type[Response] = JsonResponse
     served: bool = False
     outcome: Callable[[Fault, Outcome], Outcome] = lambda _, outcome: outcome
 
