@@ -11,7 +11,7 @@ from collections.abc import Callable
 from redis.asyncio import Redis
 from redis.asyncio.lock import Lock
 
-from openai_sessions import OpenAIConversationsSession, RetryPolicy
+from openai_sessions import OpenAIConversationsSession, RequestSettings, RetryPolicy
 
 POLICY = RetryPolicy(deadline=20)
 LEASE = 5 * POLICY.deadline + 40  # 40 items: two requests, looking for each, undoing them; a timeout of 30
@@ -28,7 +28,9 @@ def redis_lock(redis: Redis, *, lease: float = LEASE, patience: float = 4 * LEAS
 
 async def main(resumed: str | None = None) -> None:
     redis = Redis.from_url(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379"))
-    session = OpenAIConversationsSession(conversation_id=resumed, lock=redis_lock(redis), retry_policy=POLICY)
+    session = OpenAIConversationsSession(
+        conversation_id=resumed, lock=redis_lock(redis), requests=RequestSettings(retry_policy=POLICY)
+    )
     async with redis, session:
         await session.add_items([{"role": "user", "content": f"item {n}"} for n in range(25)])
         print(len(await session.get_items()), "items in", session.session_id)

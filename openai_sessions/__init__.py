@@ -25,7 +25,9 @@ _PUBLIC = {
         "UnsettledWriteError",
     ],
     "session": [
+        "HistoryLimits",
         "OpenAIConversationsSession",
+        "RequestSettings",
         "RetryBudget",
         "RetryPolicy",
         "Turn",

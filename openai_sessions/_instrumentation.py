@@ -6,7 +6,7 @@ import inspect
 import logging
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractContextManager, aclosing, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ Result = Literal[
     "deleted copy",
     "rolled back",
     "settled",
-    "left standing",
+    "kept",
     "left unsettled",
 ]
 """How far the looking for a write whose outcome is unknown, or the undoing of one, has come."""
@@ -267,24 +267,27 @@ def note_attempt(number: int) -> None:
     _attempt.set(number)
 
 
-async def timed(name: str, client: HasBaseURL, request: Callable[[], Awaitable[T]]) -> T:
-    """Make a request; tell the observer of the operation that it is a part of."""
+def tell_request(
+    name: str,
+    client: HasBaseURL,
+    started: float,
+    *,
+    response: object = None,
+    error: BaseException | None = None,
+) -> None:
+    """Tell the observer of the current operation of a request that has ended.
+
+    Args:
+        name: Such as "list items".
+        client: The client that sent it.
+        started: The time at which it was sent, as `time.perf_counter()`.
+        response: The response, if there is one.
+        error: The error, if it failed.
+    """
     under_way = _under_way.get()
-    if under_way is None:
-        return await request()
-    begun_at, attempt = time.perf_counter(), _attempt.get()
-    response: T | None = None
-    error: BaseException | None = None
-    try:
-        response = await request()
-    except BaseException as raised:
-        error = raised
-        raise
-    else:
-        return response
-    finally:
-        seconds = time.perf_counter() - begun_at
-        under_way.tell(Requested(name, client.base_url, attempt, seconds, response, error))
+    if under_way is not None:
+        seconds = time.perf_counter() - started
+        under_way.tell(Requested(name, client.base_url, _attempt.get(), seconds, response, error))
 
 
 def tell(event: Event) -> None:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import copy
 import warnings
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 
 from openai_sessions import _agents
-from openai_sessions._agents import WrittenAsGiven
-from openai_sessions._api.clients import AsyncCloseable, Clients, clients_for
-from openai_sessions._api.retries import Retrier, RetryBudget, RetryEvent, RetryPolicy, classify
+from openai_sessions._api.clients import AsyncCloseable, Clients, RequestSettings, clients_for
+from openai_sessions._api.retries import RetryBudget, RetryEvent, RetryPolicy
 from openai_sessions._arguments import (
     checked_conversation_id,
     checked_count_tokens,
@@ -25,22 +23,30 @@ from openai_sessions._arguments import (
     checked_metadata,
     checked_number,
     checked_text,
-    checked_timeout,
     checked_user_metadata,
     is_conversation_id,
 )
+from openai_sessions._conversation.forking import (
+    PARENT_KEY,
+    ForkParent,
+    discarding,
+    fill_fork,
+    read_whole,
+)
+from openai_sessions._conversation.iterating import ItemStream, whole_until
 from openai_sessions._conversation.lazy import Hooks, LazyConversation, PossibleOrphan
 from openai_sessions._conversation.locked import LockedConversation, Settlement, settle_all, settle_receipt
-from openai_sessions._conversation.locks import PluggedLock
-from openai_sessions._conversation.metadata import check_room, own_pairs, replace_metadata
-from openai_sessions._conversation.newest_turns import turn_limits
-from openai_sessions._conversation.reading import HistoryCache, copied
-from openai_sessions._conversation.shielding import run_shielded
-from openai_sessions._conversation.state import Receipt
-from openai_sessions._conversation.usage import (
-    Usage,
-    marks_of,
+from openai_sessions._conversation.locks import ConversationLock
+from openai_sessions._conversation.metadata import (
+    change_metadata,
+    checked_changes,
+    own_pairs,
+    read_metadata,
 )
+from openai_sessions._conversation.newest_turns import HistoryLimits, read_newest_turns
+from openai_sessions._conversation.reading import HistoryCache, copied
+from openai_sessions._conversation.state import Receipt
+from openai_sessions._conversation.usage import Usage, count_run, marks_of, read_usage, replace_usage
 from openai_sessions._conversation.writing import (
     Progress,
     append_items,
@@ -60,11 +66,7 @@ from openai_sessions._items.turns import (
     split_turns,
 )
 from openai_sessions._items.types import ConversationCallback, CountTokens, Item, Metadata
-from openai_sessions.errors import (
-    ConversationNotCreatedError,
-    ConversationNotFoundError,
-    UnsettledWriteError,
-)
+from openai_sessions.errors import ConversationNotCreatedError, ConversationNotFoundError
 from openai_sessions.tokens import tiktoken_counter
 
 if TYPE_CHECKING:
@@ -74,23 +76,12 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from typing_extensions import Self
 
-from openai_sessions._conversation.forking import (
-    PARENT_KEY,
-    ForkParent,
-    _create,
-    _discard,
-    _fill,
-    _read_whole,
-)
-from openai_sessions._conversation.iterating import ItemStream, _checked_cursor, whole_until
-from openai_sessions._conversation.metadata import checked_changes, merged
-from openai_sessions._conversation.newest_turns import _items_of, _newest_turns
-from openai_sessions._conversation.usage import _count_run, _read_usage, _replace_usage
-
 __all__ = [
     "ForkParent",
+    "HistoryLimits",
     "OpenAIConversationsSession",
     "PossibleOrphan",
+    "RequestSettings",
     "RetryBudget",
     "RetryEvent",
     "RetryPolicy",
@@ -101,58 +92,95 @@ __all__ = [
 ]
 
 
+def _items_of(turns: Iterable[Turn]) -> list[Item]:
+    return [item for turn in turns for item in turn.items]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOptions:
+    """The arguments of a session except the conversation id, checked."""
+
+    openai_client: AsyncOpenAI | None = None
+    session_settings: SessionSettings | Mapping[str, Any] | None = None
+    metadata: Metadata | None = None
+    include: Sequence[str] = ()
+    history: Literal["full", "incremental"] = "full"
+    history_limits: HistoryLimits = field(default_factory=HistoryLimits)
+    requests: RequestSettings = field(default_factory=RequestSettings)
+    on_conversation_created: ConversationCallback | None = None
+    on_orphan: Callable[[PossibleOrphan], object] | None = None
+    lock: ConversationLock | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "metadata", checked_metadata(self.metadata))
+        object.__setattr__(self, "include", checked_include(self.include))
+        checked_history(self.history)
+        for name, kind in (("history_limits", HistoryLimits), ("requests", RequestSettings)):
+            if not isinstance(getattr(self, name), kind):
+                raise TypeError(f"{name} must be a {kind.__name__}, not {getattr(self, name)!r}")
+
+    @property
+    def hooks(self) -> Hooks:
+        """The callbacks and the lock."""
+        return Hooks(on_created=self.on_conversation_created, on_orphan=self.on_orphan, lock=self.lock)
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> SessionOptions:
+        """Return the options given as keyword arguments of a session; None stands for the default."""
+        return cls(**{name: value for name, value in arguments.items() if value is not None})
+
+    def as_arguments(self) -> dict[str, Any]:
+        """Return the options as keyword arguments of a session."""
+        return {option.name: getattr(self, option.name) for option in fields(self)}
+
+
 class OpenAIConversationsSession(AsyncCloseable):
     """Keep an agent's memory in a conversation hosted by OpenAI.
 
-    A drop-in for the Agents SDK's class of the same name. The conversation is created, empty, by the
-    first write; a session that is only read, popped or cleared before that makes no request. Session
+    A drop-in replacement for the Agents SDK's class of the same name. The conversation is created, empty, by
+    the first write; a session that is only read, popped or cleared before that sends no request. Session
     objects on one conversation in one process share a lock and behave as one; operations on different
     conversations never wait for each other.
 
-    Any operation may be cancelled. One that has begun to write ends first, undone, within 10 seconds;
-    what is not undone by then is in `unsettled`.
+    Any operation may be cancelled. One that has started to write is undone first, within 10 seconds; what is
+    not undone by then is in `unsettled`.
 
     Args:
-        conversation_id: Resume this conversation. No request is made until the session is used.
-        openai_client: The client to use; it stays the caller's, and belongs to the event loop in
-            which it is first used. Without one: the default client of the Agents SDK if that is
-            imported and has one, else a client of its own for each event loop, configured from the
-            environment at the first request and closed by `aclose()`.
-        session_settings: An `agents.SessionSettings`, a dict of its fields, or None. Its `limit`
-            holds for `get_items()` without a limit.
-        metadata: Pairs to keep with a conversation that this session creates: at most 16, keys of at
+        conversation_id: Resume this conversation. No request is sent until the session is used.
+        openai_client: The client to use. The caller closes it, and uses it in one event loop. By default:
+            the default client of the Agents SDK if one is set, else clients of the session's own, one for
+            each event loop, configured from the environment at the first request and closed by `aclose()`.
+        session_settings: An `agents.SessionSettings`, a dict of its fields, or None. Its `limit` applies to
+            `get_items()` without a limit.
+        metadata: The metadata of conversations that this session creates: at most 16 pairs, with keys of at
             most 64 and values of at most 512 characters.
-        include: Values of the API's `include` to list items with, beyond those that a faithful
-            replay needs, such as `message.output_text.logprobs`.
-        history: "full" reads all pages each time. "incremental" reads the newest page of 100, and joins
-            it to the items that the session then keeps in memory: exact while others only append, pop
-            or clear, as deletions further back are not seen.
-        max_turns: How many of the newest turns `get_items()` without arguments returns, as the Runner
-            calls it; None for no limit. It calls it with that of `session_settings`, where that is set.
-        max_tokens: The same for tokens: it returns the newest whole turns that fit.
-        count_tokens: How many tokens a text takes; by default tiktoken tells.
-        timeout: Seconds of wall clock for one request, from its start to the last byte of its
-            answer; None for no limit but those of the client.
-        on_conversation_created: Called with the id of each conversation that this session creates,
-            before its first item is written, so that an application can save the id. May be a
-            coroutine function. What it raises comes out of the write, the conversation stays, and
-            the next write calls it again. Inside of it the session may be used.
-        on_orphan: Called with a `PossibleOrphan` when the answer to a creation was lost: an empty
-            conversation may exist that nobody knows.
-        retry_policy: How often and how long one request is tried.
-        retry_budget: What retries are paid from; by default the sessions of one client share one.
-        on_retry: Called with a `RetryEvent` before a request is sent again.
-        lock: Given the conversation id, returns an async context manager that is held around each
-            read and write, so that processes exclude each other. Its lease must outlast the timeout and
-            three of the policy's deadlines, and two more for each further 20 items of a write. An
-            error on leaving it is logged. What is applied only after it was left may stay twice.
+        include: Values of the API's `include` for listing items, in addition to those that a faithful replay
+            needs, such as `message.output_text.logprobs`.
+        history: "full" reads all pages each time. "incremental" reads the newest page of 100, and joins it to
+            the items that the session then keeps in memory: exact while others only append, pop or clear, as
+            deletions further back are not seen.
+        history_limits: How much of the history the model sees: the newest whole turns within limits of turns
+            and tokens. By default all of it.
+        requests: Timeout and retries of requests.
+        on_conversation_created: Called with the id of each conversation that this session creates, before its
+            first item is written, so that an application can save the id. May be a coroutine function. If it
+            raises, the write fails with its exception, the conversation stays, and the next write calls it
+            again. It may use the session.
+        on_orphan: Called with a `PossibleOrphan` when the reply to a creation was lost: an empty conversation
+            may exist that nobody knows.
+        lock: Given the conversation id, returns an async context manager that is held around each read and
+            write, so that processes exclude each other. Its lease must be longer than the timeout plus three
+            deadlines of the retry policy, plus two more for each further 20 items of a write. An error on
+            releasing it is logged. A request that the server applies after that may be stored twice.
 
     Raises:
         ValueError: The conversation id is malformed, or the metadata is over a limit.
-        TypeError: An argument is of the wrong type.
-        ImportError: There is max_tokens, no count_tokens, and no tiktoken.
+        TypeError: An argument has the wrong type.
+        ImportError: `history_limits` has max_tokens without count_tokens, and tiktoken is not installed.
         VocabularyError: tiktoken could not fetch its vocabulary.
     """
+
+    _ignore_ids_for_matching = True  # the Agents SDK then compares items without their ids
 
     def __init__(  # noqa: PLR0913 -- the arguments of the Agents SDK's class, and ours
         self,
@@ -163,48 +191,52 @@ class OpenAIConversationsSession(AsyncCloseable):
         metadata: Metadata | None = None,
         include: Sequence[str] = (),
         history: Literal["full", "incremental"] = "full",
-        max_turns: int | None = None,
-        max_tokens: int | None = None,
-        count_tokens: CountTokens | None = None,
-        timeout: float | None = 30.0,
+        history_limits: HistoryLimits | None = None,
+        requests: RequestSettings | None = None,
         on_conversation_created: ConversationCallback | None = None,
         on_orphan: Callable[[PossibleOrphan], object] | None = None,
-        retry_policy: RetryPolicy | None = None,
-        retry_budget: RetryBudget | None = None,
-        on_retry: Callable[[RetryEvent], object] | None = None,
-        lock: PluggedLock | None = None,
+        lock: ConversationLock | None = None,
     ) -> None:
-        openai_client = openai_client or _agents.default_client()
-        self._options = {name: value for name, value in dict(locals()).items() if name != "self"}
-        self._settings = _agents.session_settings(session_settings)
-        self._turn_limits = turn_limits(max_turns, max_tokens, count_tokens)
-        self._written = WrittenAsGiven()
-        self._history = HistoryCache() if checked_history(history) == "incremental" else None
-        self._clients: Clients = clients_for(
-            openai_client,
-            timeout=checked_timeout(timeout),
-            include=checked_include(include),
-            retrier=Retrier(classify=classify, policy=retry_policy or RetryPolicy(), on_retry=on_retry),
-            budget=retry_budget,
+        options = SessionOptions(
+            openai_client=openai_client or _agents.default_client(),
+            session_settings=session_settings,
+            metadata=metadata,
+            include=include,
+            history=history,
+            history_limits=HistoryLimits() if history_limits is None else history_limits,
+            requests=RequestSettings() if requests is None else requests,
+            on_conversation_created=on_conversation_created,
+            on_orphan=on_orphan,
+            lock=lock,
         )
-        resumed = None if conversation_id is None else checked_conversation_id(conversation_id)
-        self._conversation = LazyConversation(
-            self._clients,
-            conversation_id=resumed,
-            metadata=checked_metadata(metadata),
-            hooks=Hooks(on_created=on_conversation_created, on_orphan=on_orphan, lock=lock),
+        clients = clients_for(options.openai_client, options.requests, options.include)
+        conversation = LazyConversation(
+            clients,
+            conversation_id=None if conversation_id is None else checked_conversation_id(conversation_id),
+            metadata=options.metadata,
+            hooks=options.hooks,
         )
-        _agents.register_session(OpenAIConversationsSession)
+        self._set_up(options, clients, conversation)
+
+    def _set_up(self, options: SessionOptions, clients: Clients, conversation: LazyConversation) -> None:
+        """Make this a session over a conversation; subclasses with another constructor call it."""
+        limits = options.history_limits
+        self._options = options
+        self._clients = clients
+        self._conversation = conversation
+        self._settings = _agents.session_settings(options.session_settings)
+        self._count_tokens = limits.count_tokens
+        if limits.max_tokens is not None and limits.count_tokens is None:
+            self._count_tokens = tiktoken_counter()
+        self._history = HistoryCache() if options.history == "incremental" else None
+        self._written = _agents.WrittenAsGiven()
+        _agents.register_session(type(self))
 
     if TYPE_CHECKING:
         # Attributes for type checkers, as in the protocol agents.Session; properties below.
         session_id: str
         session_settings: SessionSettings | None
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} conversation_id={self._conversation.conversation_id!r}>"
-
-    if not TYPE_CHECKING:
+    else:
 
         @property
         def session_id(self) -> str:
@@ -212,7 +244,7 @@ class OpenAIConversationsSession(AsyncCloseable):
 
             Raises:
                 ConversationNotCreatedError: The session is unused; a ValueError and AttributeError.
-                ValueError: The id that is set is malformed.
+                ValueError: The new id is malformed.
             """
             if self._conversation.conversation_id is None:
                 _agents.register_session(type(self))
@@ -235,36 +267,22 @@ class OpenAIConversationsSession(AsyncCloseable):
 
     @property
     def conversation_id(self) -> str | None:
-        """The id of the conversation, or None while there is none."""
+        """The id of the conversation, or None if there is none yet."""
         return self._conversation.conversation_id
 
     @operation()
     async def ensure_conversation(self) -> str:
         """Create the conversation now if there is none yet, and return its id.
 
-        For code that needs `session_id` before the first write. Does not ask whether a resumed
-        conversation still exists.
+        For code that needs `session_id` before the first write. Does not check whether a resumed conversation
+        still exists.
 
         Raises:
             openai.OpenAIError: The conversation could not be created; the next write tries again.
         """
         return await self._conversation.ensure()
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            f"{type(self).__name__} cannot be pickled or copied. Keep `session.conversation_id` and make "
-            "a new session with conversation_id= where it is needed."
-        )
-
-    def __del__(self) -> None:
-        clients = getattr(self, "_clients", None)
-        if clients is not None and clients.unclosed:
-            warnings.warn(
-                f"{self!r} was not closed: call `await session.aclose()`, or use `async with`",
-                ResourceWarning,
-                source=self,
-                stacklevel=2,
-            )
+    # Reading
 
     @operation(arguments=["limit", "turns", "max_tokens"], gives="read")
     async def get_items(
@@ -277,32 +295,160 @@ class OpenAIConversationsSession(AsyncCloseable):
     ) -> list[ResponseInputItemParam]:
         """Return the history, oldest first, ready to be sent to a model.
 
-        With `turns` or `max_tokens` these are the newest whole turns within all limits: none where the
-        newest is over one of them. They are read from the newest page back, as far as needed.
+        With `turns` or `max_tokens`, it returns the newest whole turns within all limits: none if the newest
+        turn exceeds one of them. They are read from the newest page back, as far as needed.
 
         Args:
-            limit: How many of the newest items; None for `session_settings.limit`, or for all when
-                that is None too. Alone it may tear a call from its output.
-            turns: How many of the newest turns, as `turns()` gives them.
-            max_tokens: How many tokens, of the texts that `openai_sessions.tokens.item_text` returns.
-            count_tokens: How many tokens a text takes; by default as for the session. With none of the
-                limits, `max_turns` and `max_tokens` of the session hold.
+            limit: Maximum number of the newest items; None for `session_settings.limit`, or for all if that
+                is None too. Alone it may separate a call from its output.
+            turns: Maximum number of the newest turns, as `turns()` returns them.
+            max_tokens: Maximum number of tokens, of the texts that `openai_sessions.tokens.item_text` gives.
+            count_tokens: Returns the number of tokens of a text; by default as in `history_limits`. Without
+                any limit, `history_limits` applies.
 
         Returns:
-            New dicts, the caller's to change; none, without a request, where a limit is 0 or less. All
-            items take a request for each 100 of them and at most two more: two at a time, or all at once
-            when the process has read them before.
+            New dicts, which the caller may change; none, without a request, if a limit is 0 or less. All
+            items take one request for each 100 of them and at most two more: two at a time, or all at once if
+            the process has read them before.
 
         Raises:
             ConversationNotFoundError: The server does not know the conversation.
             CursorError: The server's pages contradict each other.
             ImportError, VocabularyError: tiktoken is needed and missing, or has no vocabulary.
-            openai.OpenAIError: A request failed; transient failures were repeated in vain.
+            openai.OpenAIError: A request failed; transient failures were retried without success.
         """
         limits = await self._limits_for(limit, turns, max_tokens, count_tokens)
         self._written.forget()
         items = await (self._read(limit) if limits is None else self._read_turns(limits))
         return cast("list[ResponseInputItemParam]", items)
+
+    @operation(gives="read", items=one_or_none).stream
+    async def iterate_items(
+        self, *, after: str | None = None
+    ) -> AsyncGenerator[ResponseInputItemParam, None]:
+        """Yield the history item by item, oldest first, as `get_items` would return it.
+
+        For histories that do not fit into memory: it keeps some hundred items, however many there are. A
+        request for each 99 items is sent when the items before them are used up, and the conversation is
+        locked only during the requests: items that others add meanwhile are yielded too, items that they
+        delete ahead are not, and no item is yielded twice or skipped. `history_limits` does not apply.
+
+        Leave it before its end with `contextlib.aclosing`, or let it be collected: it keeps nothing open.
+
+        Args:
+            after: The id of a stored item; the items that follow it are yielded.
+
+        Yields:
+            New dicts, ready to be sent to a model.
+
+        Raises:
+            ConversationNotFoundError: The server does not know the conversation, or the session was cleared
+                meanwhile.
+            ConversationNotCreatedError: `after` was given, and the session has no conversation.
+            CursorError: The conversation does not have the item `after`; or the latest hundred items were all
+                deleted meanwhile, so that it is unknown where to continue; or the server's pages contradict
+                each other.
+            openai.OpenAIError: A request failed; transient failures were retried without success.
+        """
+        stream = ItemStream(after)
+        items: list[Item] = []
+        while not stream.is_at_end:
+            page = await self._conversation.run(stream.step)
+            if page is None:
+                stream.expect_no_conversation()
+                return
+            items += page
+            end = len(items) if stream.is_at_end else whole_until(items)
+            for item in to_replay(items[:end]):
+                yield cast("ResponseInputItemParam", item)
+            del items[:end]
+
+    @operation(arguments=["last"], gives="read", items=_items_of)
+    async def turns(self, last: int | None = None) -> list[Turn]:
+        """Return the turns of the history, oldest first: user messages, each with all that follows it.
+
+        Two user messages in a row start two turns. If a user message is between a call and its output, the
+        two turns are one. Items before the first user message are turn 0. Numbers count from the first turn,
+        so that the whole history is read, however few turns are returned.
+
+        Args:
+            last: How many of the newest turns; None for all. 0 and negative numbers return an empty list
+                without a request.
+
+        Raises:
+            TypeError: `last` is not a whole number.
+            ConversationNotFoundError: The server does not know the conversation.
+            CursorError: The server's pages contradict each other.
+            openai.OpenAIError: A request failed; transient failures were retried without success.
+        """
+        wanted = checked_number("last", last, "turns")
+        if wanted is not None and wanted <= 0:
+            return []
+        items = await self._conversation.run(_read_items, None, self._history) or []
+        turns = split_turns(self._own(items))
+        return turns if wanted is None else turns[-wanted:]
+
+    @operation(arguments=["case_sensitive"], gives="read", items=_items_of)
+    async def find_turns(self, text: str, *, case_sensitive: bool = False) -> list[Turn]:
+        """Return the turns that contain a text, oldest first; the whole history is read.
+
+        Searches the texts of all messages, the summaries of reasoning, and the names, arguments and outputs
+        of calls: what `openai_sessions.tokens.item_text` returns. The text is searched literally, in each
+        text separately.
+
+        Args:
+            text: The text; not empty.
+            case_sensitive: Whether "Paris" differs from "PARIS".
+
+        Raises:
+            TypeError: The text is not a string.
+            ValueError: The text is empty.
+            ConversationNotFoundError: The server does not know the conversation.
+            CursorError: The server's pages contradict each other.
+            openai.OpenAIError: A request failed; transient failures were retried without success.
+        """
+        wanted = checked_text("text", text)
+        return [turn for turn in await self.turns() if turn.says(wanted, case_sensitive=case_sensitive)]
+
+    async def _read(self, limit: int | None) -> list[Item]:
+        """Return the newest items in replay form."""
+        wanted = checked_limit(_agents.limit_of(self.session_settings) if limit is None else limit)
+        if wanted is not None and wanted <= 0:
+            return []
+        items = to_replay(await self._conversation.run(_read_items, wanted, self._history) or [])
+        return list(self._own(items))
+
+    async def _read_turns(self, limits: TurnLimits) -> list[Item]:
+        """Return the newest whole turns within limits, in replay form."""
+        if limits.admit_nothing:
+            return []
+        items = await self._conversation.run(read_newest_turns, limits, self._history) or []
+        return to_replay(self._own(items))
+
+    async def _limits_for(
+        self, limit: int | None, turns: int | None, max_tokens: int | None, count_tokens: CountTokens | None
+    ) -> TurnLimits | None:
+        """Return the limits of a read, by default those of the session; None if turns do not matter."""
+        count = checked_count_tokens(count_tokens)
+        wanted_turns = checked_number("turns", turns, "turns")
+        tokens = checked_number("max_tokens", max_tokens, "tokens")
+        if limit is None and wanted_turns is None and tokens is None:
+            limits = self._options.history_limits
+            wanted_turns, tokens = limits.max_turns, limits.max_tokens
+        if count is not None and tokens is None:
+            raise ValueError("count_tokens= needs max_tokens=, which is not given: give both, or neither")
+        if wanted_turns is None and tokens is None:
+            return None
+        if tokens is not None and count is None:
+            count = self._count_tokens or await asyncio.to_thread(tiktoken_counter)
+        items = checked_limit(_agents.limit_of(self.session_settings) if limit is None else limit)
+        return TurnLimits(turns=wanted_turns, tokens=tokens, items=items, count_tokens=count)
+
+    def _own(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Return items that the caller may change: copies of those that the session keeps."""
+        return items if self._history is None else list(copied(items))
+
+    # Writing
 
     @operation(takes="items")
     async def add_items(
@@ -310,35 +456,34 @@ class OpenAIConversationsSession(AsyncCloseable):
     ) -> None:
         """Append items to the history: all of them, in order, once; or none.
 
-        They go out in requests of at most 20; a call and its output, and a reasoning item and what
-        follows it, travel together where they fit. A request whose answer is lost is looked for
-        before it is sent again. A write that fails or is cancelled is undone.
+        They are sent in requests of at most 20; a call and its output, and a reasoning item and the item
+        after it, are sent together where they fit. A request whose reply is lost is searched for before it is
+        sent again. A write that fails or is cancelled is undone.
 
         Args:
-            items: Items as a model request accepts them: dicts, or objects of the SDKs. They are not
-                changed. Reasoning with neither id nor encrypted content cannot be stored by the API;
-                it is left out, and logged.
+            items: Items as a model request accepts them: dicts, or objects of the SDKs. They are not changed.
+                Reasoning with neither id nor encrypted content cannot be stored by the API; it is left out,
+                and logged.
 
         Raises:
             InvalidItemError: An item can never be stored. Nothing was sent.
-            UnsettledWriteError: The write failed and could not be undone; says what stands.
+            UnsettledWriteError: The write failed and could not be undone; says what remains stored.
             ConversationNotFoundError: The server does not know the resumed conversation.
-            RequestTimeoutError: A request got no answer in time. Nothing of the write is left.
-            openai.OpenAIError: A request failed. Nothing of the write is left.
+            RequestTimeoutError: A request got no response in time. Nothing of the write remains.
+            openai.OpenAIError: A request failed. Nothing of the write remains.
         """
         given = checked_items(items)
-        if written := to_stored(given):
-            append = partial(append_items, items=written)
-            await self._conversation.run(append, create=True, undo=delete_appended)
+        if stored := to_stored(given):
+            await self._conversation.run(append_items, stored, create=True, undo=delete_appended)
             self._written.add(given)
 
     @operation(gives="deleted", items=one_or_none)
     async def pop_item(self) -> ResponseInputItemParam | None:
-        """Remove the newest item and return it as `get_items` would; None when there is none.
+        """Remove the newest item and return it as `get_items` would; None if there is none.
 
-        Each item goes to one taker, in this process or among those that share a `lock`. When the
-        deletion gets no answer, or the caller is cancelled, and the item turns out to be gone, the
-        next pop returns it.
+        Each item is returned to one caller, in this process or among those that share a `lock`. If the
+        deletion gets no response, or the caller is cancelled, and the item turns out to be gone, the next pop
+        returns it.
 
         Raises:
             ConversationNotFoundError: The server does not know the conversation.
@@ -357,22 +502,21 @@ class OpenAIConversationsSession(AsyncCloseable):
     ) -> None:
         """Delete the conversation; the next write creates a new one.
 
-        Succeeds when the conversation is gone already. OpenAI deletes the conversation and keeps its
-        items, out of reach, unless they are deleted before. When the deletion fails, the session
-        keeps its id.
+        Succeeds if the conversation is gone already. OpenAI deletes the conversation and keeps its items, out
+        of reach, unless they are deleted before. If the deletion fails, the session keeps its id.
 
         Args:
-            purge_items: Delete every item first, one request each, eight at a time, until a second
-                listing shows none.
+            purge_items: Delete every item first, one request each, eight at a time, until a second listing
+                is empty.
             keep_conversation: Delete every item, and keep the conversation and its id.
-            on_progress: Called with the number of items deleted so far and of all.
+            on_progress: Called with the number of items deleted so far, and of all items.
 
         Raises:
             openai.OpenAIError: A deletion failed.
         """
         if purge_items or keep_conversation:
             with suppress(ConversationNotFoundError):
-                await self._conversation.run(lambda locked: delete_all_items(locked, on_progress))
+                await self._conversation.run(delete_all_items, on_progress)
         if not keep_conversation:
             await self._conversation.delete()
 
@@ -389,117 +533,38 @@ class OpenAIConversationsSession(AsyncCloseable):
             receipt: `UnsettledWriteError.receipt`, or one of `unsettled`.
 
         Returns:
-            Which items were deleted, and which stay because others follow them.
+            Which items were deleted, and which are kept because others follow them.
 
         Raises:
-            ValueError: It is no receipt, or one of another conversation.
-            UnsettledWriteError: The listing does not show which items are of the write, or some could
-                not be deleted: use its receipt from now on.
-            openai.OpenAIError: The items could not be listed; the receipt stays good.
+            ValueError: It is not a receipt, or belongs to another conversation.
+            UnsettledWriteError: The listing does not show which items belong to the write, or some could not
+                be deleted: use the new receipt from now on.
+            openai.OpenAIError: The items could not be listed; the receipt remains valid.
         """
         left = Receipt.from_json(receipt)
         if left.conversation_id != self.conversation_id:
-            raise ValueError(f"the receipt is of {left.conversation_id}, not of {self.conversation_id}")
-        return await self._conversation.run(lambda locked: settle_receipt(locked, left)) or Settlement()
-
-    async def aclose(self) -> None:
-        """Settle what is unsettled, or warn of it; look for what was cut; close what the session opened.
-
-        A later operation opens a new one. A client that was given, and the default client of the
-        Agents SDK, stay open.
-        """
-        try:
-            await self._conversation.settle_or_warn()
-        finally:
-            await self._clients.aclose()
-
-    @operation(arguments=["last"], gives="read", items=_items_of)
-    async def turns(self, last: int | None = None) -> list[Turn]:
-        """Return the turns of the history, oldest first: user messages, each with all that follows it.
-
-        Two user messages in a row begin two turns. Where a user message stands between a call and its
-        output, the two turns are one. What precedes the first user message is turn 0. Numbers count from the
-        beginning, so that the whole history is read, however few are asked for.
-
-        Args:
-            last: How many of the newest turns; None for all. 0 and negative numbers give an empty list
-                without a request.
-
-        Raises:
-            TypeError: `last` is not a whole number.
-            ConversationNotFoundError: The server does not know the conversation.
-            CursorError: The server's pages contradict each other.
-            openai.OpenAIError: A request failed; transient failures were repeated in vain.
-        """
-        wanted = checked_number("last", last, "turns")
-        if wanted is not None and wanted <= 0:
-            return []
-
-        async def read(locked: LockedConversation) -> list[Item]:
-            await settle_all(locked)
-            return await locked.newest(None, self._history)
-
-        turns = split_turns(self._own(await self._conversation.run(read) or []))
-        return turns if wanted is None else turns[-wanted:]
-
-    @operation(arguments=["case_sensitive"], gives="read", items=_items_of)
-    async def find_turns(self, text: str, *, case_sensitive: bool = False) -> list[Turn]:
-        """Return the turns that say something, oldest first; the whole history is read.
-
-        Searched are the texts of all messages, whoever wrote them, the summaries of reasoning, and of calls
-        and their outputs the names, the arguments and what they gave: what `openai_sessions.tokens.item_text`
-        returns. Each text is searched by itself, without regard to its form: a `*` stands for itself.
-
-        Args:
-            text: What to look for; not empty.
-            case_sensitive: Whether "Paris" is different from "PARIS".
-
-        Raises:
-            TypeError: The text is not a string.
-            ValueError: The text is empty.
-            ConversationNotFoundError: The server does not know the conversation.
-            CursorError: The server's pages contradict each other.
-            openai.OpenAIError: A request failed; transient failures were repeated in vain.
-        """
-        wanted = checked_text("text", text)
-        return [turn for turn in await self.turns() if turn.says(wanted, case_sensitive=case_sensitive)]
-
-    async def _limits_for(
-        self, limit: int | None, turns: int | None, max_tokens: int | None, count_tokens: CountTokens | None
-    ) -> TurnLimits | None:
-        """Return the limits of a read, with those of the session where none is given; None for no turns."""
-        given = TurnLimits(
-            turns=checked_number("turns", turns, "turns"),
-            tokens=checked_number("max_tokens", max_tokens, "tokens"),
-        )
-        if limit is None and given.turns is None and given.tokens is None:
-            given = self._turn_limits
-        count = checked_count_tokens(count_tokens)
-        if count is not None and given.tokens is None:
             raise ValueError(
-                "count_tokens= counts for max_tokens=, which is not given: give both, or neither"
+                f"the receipt belongs to {left.conversation_id}, and this session to {self.conversation_id}: "
+                f"settle it on a session with conversation_id={left.conversation_id!r}"
             )
-        if given.turns is None and given.tokens is None:
-            return None
-        if given.tokens is not None and count is None:
-            count = self._turn_limits.count_tokens or await asyncio.to_thread(tiktoken_counter)
-        items = checked_limit(_agents.limit_of(self.session_settings) if limit is None else limit)
-        return replace(given, items=items, count_tokens=count)
+        return await self._conversation.run(settle_receipt, left) or Settlement()
 
-    async def _read_turns(self, limits: TurnLimits) -> list[Item]:
-        """Return the newest whole turns within limits, in replay form."""
-        if limits.admit_nothing:
-            return []
+    # What the compaction session of the Agents SDK calls
 
-        async def read(locked: LockedConversation) -> list[Item]:
-            await settle_all(locked)
-            return await _newest_turns(locked, limits, self._history)
+    @operation(arguments=["limit"], gives="read", items=lambda read: read[0])
+    async def _read_compaction_items(self, limit: int | None) -> tuple[list[Item], bool]:
+        """Return the history, and whether that is all of it."""
+        items = await self._read(limit)
+        return self._written.restored_in(items), limit is not None and len(items) < limit
 
-        return to_replay(self._own(await self._conversation.run(read) or []))
+    @operation(takes="items")
+    async def _atomic_replace_items(self, items: Sequence[ResponseInputItemParam]) -> bool:
+        """Replace the history, keeping the conversation id."""
+        stored = to_stored(checked_items(items))
+        await self._conversation.run(replace_items, stored, create=bool(stored))
+        return True
 
-    def _own(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Return items that the caller may change: copies of those that the session keeps."""
-        return items if self._history is None else list(copied(items))
+    # Forks
 
     @operation(arguments=["before_turn", "after_item"])
     async def fork(
@@ -509,46 +574,44 @@ class OpenAIConversationsSession(AsyncCloseable):
         after_item: str | None = None,
         metadata: Metadata | None = None,
     ) -> Self:
-        """Return a session on a new conversation that holds the items of this one up to some point.
+        """Return a session on a new conversation with the items of this one up to some point.
 
-        This one stays as it is, and what is written to either does not show in the other. The new session
-        has the settings of this one. The items are read, written to the new conversation, where
-        they get ids of its own, and read back and compared.
+        This conversation is not changed, and later writes to one do not affect the other. The new session has
+        the settings of this one. The items are read, written to the new conversation, where they get new ids,
+        read back and compared.
 
-        All or nothing: when it fails, or the caller is cancelled, the new conversation and its items are
-        deleted, within 30 seconds of a cancellation. What is left after that is in the log. An empty
-        conversation whose creation got no answer is told to `on_orphan`. `on_conversation_created` is not
-        called: the id is that of the session that is returned.
+        All or nothing: if it fails, or the caller is cancelled, the new conversation and its items are
+        deleted, within 30 seconds of a cancellation; what remains after that is logged. An empty conversation
+        whose creation got no reply is reported to `on_orphan`. `on_conversation_created` is not called: the
+        id is that of the returned session.
 
         Args:
-            before_turn: The number of a turn, as `turns()` gives it; the items before it are copied.
-            after_item: The id of a stored item, as `Turn.item_ids` has it; the items up to it, and it, are
-                copied. With neither argument all items are.
-            metadata: Pairs to keep with the new conversation, and with those that the new session creates
-                when it is cleared; at most 15. None for those that this session was made with. One more names
-                the parent: see `parent()`.
+            before_turn: The number of a turn, as in `turns()`; the items before it are copied.
+            after_item: The id of a stored item, as in `Turn.item_ids`; it and the items before it are copied.
+                Without either argument, all items are copied.
+            metadata: The metadata of the new conversation, and of those that the new session creates after it
+                is cleared; at most 15 pairs. None for that of this session. One more pair names the parent:
+                see `parent()`.
 
         Raises:
             ValueError: Both points are given, or the metadata is over a limit. Nothing was sent.
-            ForkPointError: There is no such turn or item, or a call would be torn from its output; says
-                what there is. Nothing was created.
+            ForkPointError: There is no such turn or item, or a call would be separated from its output; says
+                which there are. Nothing was created.
             ConversationNotCreatedError: The session is unused: there is nothing to fork.
             ConversationNotFoundError: The server does not know the conversation.
-            ForkVerificationError: The new conversation did not give back what was written to it.
+            ForkVerificationError: The new conversation did not return what was written to it.
             UnfinishedForkError: The fork failed, and its conversation could not be deleted; names it.
-            openai.OpenAIError: A request failed. Nothing is left of the fork.
+            openai.OpenAIError: A request failed. Nothing remains of the fork.
         """
         if before_turn is not None and after_item is not None:
-            raise ValueError(
-                "a fork ends before_turn= or after_item=: give one of them, or neither for all items"
-            )
+            raise ValueError("give before_turn= or after_item=, not both; neither copies all items")
         turn = checked_number("before_turn", before_turn, "turns, counted from the oldest", none="all items")
         item_id = (
             None if after_item is None else checked_text("after_item", after_item, wanted="the id of an item")
         )
-        inherited = own_pairs(self._options.get("metadata") or {})
+        inherited = own_pairs(self._options.metadata or {})
         pairs = checked_user_metadata(inherited if metadata is None else metadata, reserved=1)  # the parent
-        found = await self._conversation.run(_read_whole)
+        found = await self._conversation.run(read_whole)
         if found is None:
             raise ConversationNotCreatedError
         parent, items = found
@@ -559,244 +622,186 @@ class OpenAIConversationsSession(AsyncCloseable):
             cut = cut_after_item(parent, items, item_id)
         origin = f"{parent}/{items[cut - 1].get('id')}" if cut else parent
         fork = await self._forked(to_stored(to_replay(items[:cut])), {**pairs, PARENT_KEY: origin})
-        fork._keep_with_new_ones(pairs)  # noqa: SLF001 -- a session of this library
+        fork._set_initial_metadata(pairs)  # noqa: SLF001 -- a session of this class
         return fork
 
     @operation()
     async def parent(self) -> ForkParent | None:
-        """Return what this conversation was forked from, in one request; None when it is no fork.
+        """Return the origin of this fork, in one request; None if it is not a fork, or unused.
 
-        An unused session is none, and makes no request. The parent may have been deleted since.
+        The parent may have been deleted since.
 
         Raises:
             ConversationNotFoundError: The server does not know the conversation.
-            openai.OpenAIError: The request failed; transient failures were repeated in vain.
+            openai.OpenAIError: The request failed; transient failures were retried without success.
         """
-        metadata = await self._conversation.run(
-            lambda locked: locked.client.metadata_of(locked.conversation_id)
-        )
+        metadata = await self._conversation.run(read_metadata)
         conversation_id, _, item_id = (metadata or {}).get(PARENT_KEY, "").partition("/")
         return ForkParent(conversation_id, item_id or None) if is_conversation_id(conversation_id) else None
 
     def _sibling(self, conversation_id: str) -> Self:
         """Return a session with the settings of this one on another conversation, without a request.
 
-        `fork()` returns what this returns. Override it in a subclass whose constructor takes other
-        arguments than that of `OpenAIConversationsSession`.
+        `fork()` returns the result. Override it in a subclass whose constructor takes other arguments than
+        `OpenAIConversationsSession`.
 
         Args:
             conversation_id: The conversation that the session resumes.
         """
-        settings = copy.copy(self.session_settings)
-        options = {**self._options, "conversation_id": conversation_id, "session_settings": settings}
-        return cast("Self", cast("Any", type(self))(**options))
+        options = replace(self._options, session_settings=copy.copy(self.session_settings))
+        make_session = cast("Callable[..., Self]", type(self))
+        return make_session(conversation_id=conversation_id, **options.as_arguments())
 
-    def _keep_with_new_ones(self, metadata: Metadata) -> None:
-        """Have the session keep metadata with conversations that it creates, and with its forks."""
-        self._options["metadata"] = metadata or None
-        self._conversation.keep_with_new_ones(metadata or None)
+    def _set_initial_metadata(self, metadata: Metadata) -> None:
+        """Set the metadata of conversations that this session and its forks create."""
+        self._options = replace(self._options, metadata=metadata or None)
+        self._conversation.set_initial_metadata(metadata or None)
 
     async def _forked(self, items: Sequence[Item], metadata: Metadata) -> Self:
-        """Return a session on a new conversation that holds items; on failure delete the conversation."""
-        hooks = Hooks(on_orphan=self._options["on_orphan"], lock=self._options["lock"])
-        fork = LazyConversation(self._clients, conversation_id=None, metadata=metadata, hooks=hooks)
-        try:
-            await run_shielded(partial(_create, fork))
-            await fork.run(partial(_fill, items=items))
-            return self._sibling(fork.conversation_id or "")
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 -- raised below
-            failed: BaseException = error
-        await _discard(fork, failed)
-        if isinstance(failed, UnsettledWriteError) and failed.__cause__ is not None:
-            failed = failed.__cause__  # nothing is unsettled any more
-        raise failed
+        """Return a session on a new conversation with these items; delete the conversation on failure."""
+        fork = LazyConversation(
+            self._clients, conversation_id=None, metadata=metadata, hooks=self._fork_hooks()
+        )
+        async with discarding(fork):
+            return self._sibling(await fill_fork(fork, items))
 
-    @operation(gives="read", items=one_or_none).stream
-    async def iterate_items(
-        self, *, after: str | None = None
-    ) -> AsyncGenerator[ResponseInputItemParam, None]:
-        """Give the history item by item, oldest first, as `get_items` would return it.
+    def _fork_hooks(self) -> Hooks:
+        return replace(self._options.hooks, on_created=None)
 
-        For histories that are too long for memory: it keeps some hundred items, however many there are.
-        A request for each 99 items is made when the items before them are used up, and the conversation
-        is locked during the requests alone: what others add meanwhile is given too, what they delete ahead
-        is not, and no item is given twice or passed over. Limits of the session do not hold here.
-
-        Leave it before its end with `contextlib.aclosing`, or let it be collected: it holds nothing.
-
-        Args:
-            after: The id of a stored item; the items that follow it are given.
-
-        Yields:
-            New dicts, ready to be sent to a model.
-
-        Raises:
-            ConversationNotFoundError: The server does not know the conversation, or the session was
-                cleared meanwhile.
-            ConversationNotCreatedError: `after` was given, and the session has no conversation.
-            CursorError: The conversation does not hold the item `after`; or the last hundred items that
-                were read were all deleted meanwhile, so that it is not known where to go on; or the
-                server's pages contradict each other.
-            openai.OpenAIError: A request failed; transient failures were repeated in vain.
-        """
-        walk = ItemStream(_checked_cursor(after))
-        items: list[Item] = []
-        while not walk.is_at_end:
-            page = await self._conversation.run(walk.step)
-            if page is None:
-                walk.expect_none()
-                return
-            items += page
-            end = len(items) if walk.is_at_end else whole_until(items)
-            for item in to_replay(items[:end]):
-                yield cast("ResponseInputItemParam", item)
-            del items[:end]
-
-    _ignore_ids_for_matching = True  # the Agents SDK then compares items without their ids
-
-    async def _read(self, limit: int | None) -> list[Item]:
-        wanted = checked_limit(_agents.limit_of(self.session_settings) if limit is None else limit)
-        if wanted is not None and wanted <= 0:
-            return []
-
-        async def read(locked: LockedConversation) -> list[Item]:
-            await settle_all(locked)
-            return await locked.newest(wanted, self._history)
-
-        items = to_replay(await self._conversation.run(read) or [])
-        return items if self._history is None else list(copied(items))
-
-    @operation(arguments=["limit"], gives="read", items=lambda read: read[0])
-    async def _read_compaction_items(self, limit: int | None) -> tuple[list[Item], bool]:
-        """Return the history as the Agents SDK's compaction asks for it, and whether that is all of it."""
-        items = await self._read(limit)
-        return self._written.restored_in(items), limit is not None and len(items) < limit
-
-    @operation(takes="items")
-    async def _atomic_replace_items(self, items: Sequence[ResponseInputItemParam]) -> bool:
-        """Replace the history as the Agents SDK's compaction asks for it, keeping the conversation id."""
-        written = to_stored(checked_items(items))
-        await self._conversation.run(lambda locked: replace_items(locked, written), create=bool(written))
-        return True
+    # Metadata and usage
 
     @operation()
     async def get_metadata(self) -> dict[str, str]:
-        """Return the metadata of the conversation, in one request; {} while there is none.
+        """Return the metadata of the conversation, in one request; {} if there is none yet.
 
-        The pairs that this library keeps for itself, under `openai_sessions.…`, are left out.
+        Pairs that this library stores, under `openai_sessions.…`, are left out.
 
         Raises:
             ConversationNotFoundError: The server does not know the conversation.
-            openai.OpenAIError: The request failed; transient failures were repeated in vain.
+            openai.OpenAIError: The request failed; transient failures were retried without success.
         """
-
-        async def read(locked: LockedConversation) -> dict[str, str]:
-            return own_pairs(await locked.client.metadata_of(locked.conversation_id))
-
-        return await self._conversation.run(read) or {}
+        return own_pairs(await self._conversation.run(read_metadata) or {})
 
     @operation()
     async def update_metadata(self, changes: Mapping[str, str | None]) -> None:
         """Change some pairs of the conversation's metadata, and leave the others.
 
-        A write: it creates the conversation when there is none. The API replaces all metadata at once,
-        so that this reads it, and writes it back changed, in two requests. Changes made at the same
-        moment by session objects of this process, or of processes that share a `lock`, are all
-        kept; without a lock, another process may undo them by replacing what it had read before. The same may
-        a request whose connection was lost, where the server applies it later than its repetition.
+        A write: it creates the conversation if there is none. The API replaces all metadata at once, so that
+        this reads it and writes it back changed, in two requests. Changes made at the same moment by session
+        objects of this process, or of processes that share a `lock`, are all kept; without a lock, another
+        process may undo them by replacing what it had read before. So may a request whose connection was
+        lost, if the server applies it after its repetition.
 
         Args:
-            changes: New values by key, and None for pairs to be removed. At most 16 pairs may result,
-                with keys of at most 64 and values of at most 512 characters.
+            changes: New values by key, and None for pairs to remove. At most 16 pairs may result, with keys
+                of at most 64 and values of at most 512 characters.
 
         Raises:
-            TypeError: A key or value is of the wrong type. Nothing was sent.
-            ValueError: A key or value is too long, or a key begins with `openai_sessions.`. Nothing was sent.
+            TypeError: A key or value has the wrong type. Nothing was sent.
+            ValueError: A key or value is too long, or a key starts with `openai_sessions.`. Nothing was sent.
             MetadataFullError: More than 16 pairs would result. Nothing was changed.
             ConversationNotFoundError: The server does not know the conversation.
             openai.OpenAIError: A request failed: the changes may or may not be made. Make them again. The
-                same holds when the caller is cancelled.
+                same is true after a cancellation.
         """
-        checked = checked_changes(changes)
-
-        async def update(locked: LockedConversation) -> None:
-            before = await locked.client.metadata_of(locked.conversation_id)
-            after = merged(before, checked)
-            check_room(locked.conversation_id, after)
-            if after != before:
-                await replace_metadata(locked, after)
-
-        if checked:
-            await self._conversation.run(update, create=True)
+        if checked := checked_changes(changes):
+            await self._conversation.run(change_metadata, checked, create=True)
 
     @operation()
     async def store_run_usage(self, result: object) -> None:
-        """Add what a run has used to the totals of the conversation; each run once.
+        """Add the usage of a run to the totals of the conversation; each run once.
 
         Call it after `Runner.run`, or once the events of `Runner.run_streamed` are read, as with
-        `AdvancedSQLiteSession` of the Agents SDK. Called again with the result of the same run, or with
-        that of a run resumed from it in this process, it adds what has come since, and makes no request
-        when that is nothing.
+        `AdvancedSQLiteSession` of the Agents SDK. Called again with the result of the same run, or of a run
+        resumed from it in this process, it adds the usage since then, without a request if there is none.
 
-        It takes two requests: the metadata is read, and written back with the new totals; all other
-        pairs stay. Nothing is lost among the session objects of a process, and among processes that share
-        a `lock`. Without one, two processes may overwrite each other's totals. A process that finds its
-        own newest counts overwritten, at its next count or `get_session_usage()`, adds them again.
+        It takes two requests: the metadata is read, and written back with the new totals; all other pairs
+        stay. Nothing is lost among the session objects of a process, and among processes that share a `lock`.
+        Without a lock, two processes may overwrite each other's totals; so may a request that the server
+        applies long after its reply was lost.
 
         Args:
-            result: A `RunResult` or `RunResultStreaming` of the Agents SDK. When its usage is None or zero,
+            result: A `RunResult` or `RunResultStreaming` of the Agents SDK. If its usage is None or zero,
                 nothing is done.
 
         Raises:
             TypeError: It is not the result of a run. Nothing was sent.
             ConversationNotCreatedError: The session is unused, or was cleared since the run.
             MetadataFullError: The conversation has 16 pairs of metadata already. Nothing was changed.
-            InvalidUsageError: What stands in the place of the totals is not theirs. Nothing was changed.
+            InvalidUsageError: The stored totals are not in the form of this library. Nothing was changed.
             ConversationNotFoundError: The server does not know the conversation.
-            openai.OpenAIError: A request failed: the run may or may not be counted. Call it again with
-                the same result: it is counted once. So it is after a cancellation. A count that was on its
-                way is also completed by the next one, or by `get_session_usage()`, in this process.
+            openai.OpenAIError: A request failed: the run may or may not be counted. Call it again with the
+                same result: it is counted once. The same is true after a cancellation.
         """
         total = Usage.of_run(result)
         if total is None or total == Usage():
             return
-        marks = marks_of(result)
-        if not await self._conversation.run(lambda locked: _count_run(locked, marks, total)):
+        if not await self._conversation.run(count_run, marks_of(result), total):
             raise ConversationNotCreatedError
 
     @operation()
     async def get_session_usage(self) -> Usage | None:
-        """Return the totals of the conversation, in one request; None when nothing was counted.
+        """Return the totals of the conversation, in one request; None if nothing was counted.
 
-        An unused session makes none. Any process that resumes the conversation sees the same totals. A
-        second request puts back a recent count of this process that was overwritten; when that fails, the
-        totals are returned with it all the same, and the next operation on them tries again.
+        An unused session sends none. Every process that resumes the conversation sees the same totals.
 
         Raises:
-            InvalidUsageError: What stands in the place of the totals is not theirs.
+            InvalidUsageError: The stored totals are not in the form of this library.
             ConversationNotFoundError: The server does not know the conversation.
             openai.OpenAIError: The totals could not be read.
         """
-        return await self._conversation.run(_read_usage)
+        return await self._conversation.run(read_usage)
 
     @operation()
     async def set_session_usage(self, usage: Usage) -> None:
-        """Put other totals in the place of those of the conversation, whatever stands there.
+        """Replace the totals of the conversation, whatever they are.
 
         Raises:
-            TypeError: It is no `Usage`. Nothing was sent.
-            ValueError: A number of it is no whole number from 0. Nothing was sent.
+            TypeError: It is not a `Usage`. Nothing was sent.
+            ValueError: One of its numbers is negative or not a whole number. Nothing was sent.
             ConversationNotCreatedError: The session is unused.
             MetadataFullError: The conversation has 16 pairs of metadata already. Nothing was changed.
             ConversationNotFoundError: The server does not know the conversation.
             openai.OpenAIError: A request failed: the totals may or may not be replaced. Call it again. The
-                same holds when the caller is cancelled.
+                same is true after a cancellation.
         """
         if not isinstance(usage, Usage):
-            raise TypeError(f"usage is an openai_sessions.Usage, not {type(usage).__name__}")
+            raise TypeError(f"usage must be an openai_sessions.Usage, not {type(usage).__name__}")
         usage.check()
-        if not await self._conversation.run(lambda locked: _replace_usage(locked, usage)):
+        if not await self._conversation.run(replace_usage, usage):
             raise ConversationNotCreatedError
+
+    # Closing
+
+    async def aclose(self) -> None:
+        """Settle what is unsettled, or warn of it; search for requests in doubt; close the session's clients.
+
+        A later operation opens a new client. The caller's client, and the default client of the Agents SDK,
+        stay open.
+        """
+        try:
+            await self._conversation.settle_or_warn()
+        finally:
+            await self._clients.aclose()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} conversation_id={self._conversation.conversation_id!r}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__} cannot be pickled or copied. Keep `session.conversation_id` and make "
+            "a new session with conversation_id= where it is needed."
+        )
+
+    def __del__(self) -> None:
+        clients = getattr(self, "_clients", None)
+        if clients is not None and clients.unclosed:
+            warnings.warn(
+                f"{self!r} was not closed: call `await session.aclose()`, or use `async with`",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
 
 
 async def start_openai_conversations_session(openai_client: AsyncOpenAI | None = None) -> str:
@@ -810,3 +815,11 @@ async def start_openai_conversations_session(openai_client: AsyncOpenAI | None =
     """
     async with OpenAIConversationsSession(openai_client=openai_client) as session:
         return await session.ensure_conversation()
+
+
+async def _read_items(
+    locked: LockedConversation, limit: int | None, history: HistoryCache | None
+) -> list[Item]:
+    """Return the newest items (None: all) as listed, once earlier writes are settled."""
+    await settle_all(locked)
+    return await locked.newest(limit, history)

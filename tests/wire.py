@@ -6,13 +6,13 @@ import importlib
 import itertools
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 from urllib.parse import parse_qs
 
 import openai
 
-from openai_sessions import RetryPolicy
+from openai_sessions import RequestSettings, RetryPolicy
 
 HTTP_FAMILY = importlib.import_module(openai.DefaultAsyncHttpxClient.__mro__[1].__module__.split(".")[0])
 """The HTTP library under the installed openai: httpx, or httpx2."""
@@ -33,6 +33,14 @@ class Call:
 
 FAST = RetryPolicy(initial_wait=0.001, max_wait=0.004, settle_after=0.002)
 """A policy whose waits do not hold up a test."""
+
+
+def arguments(**given: Any) -> dict[str, Any]:
+    """Return the arguments of a session, where those of `RequestSettings` may be given flat."""
+    names = {field.name for field in fields(RequestSettings)}
+    requests = {name: given.pop(name) for name in names & given.keys()}
+    return {**given, "requests": RequestSettings(**requests)}
+
 
 Answer = tuple[int, Any] | tuple[int, Any, dict[str, str]]
 """Status, body (JSON, or bytes as they are), and headers."""

@@ -19,7 +19,7 @@ from pathlib import Path
 import openai
 from playwright.sync_api import sync_playwright
 
-from openai_sessions import OpenAIConversationsSession, RetryPolicy
+from openai_sessions import OpenAIConversationsSession, RequestSettings, RetryPolicy
 
 FOLDER = Path(__file__).parents[1] / "docs"
 PICTURE = FOLDER / "serve.png"
@@ -82,7 +82,9 @@ def url_in(process: subprocess.Popen[str]) -> str:
 async def ask(base_url: str) -> None:
     """Let a session meet the faults, and come through."""
     async with openai.AsyncOpenAI(base_url=base_url, api_key="any") as client:
-        session = OpenAIConversationsSession(openai_client=client, retry_policy=RetryPolicy())
+        session = OpenAIConversationsSession(
+            openai_client=client, requests=RequestSettings(retry_policy=RetryPolicy())
+        )
         await session.add_items([QUESTION])
         await session.get_items()
 

@@ -7,7 +7,7 @@ import asyncio
 
 from agents import Agent, RunConfig, Runner, SessionSettings
 
-from openai_sessions import OpenAIConversationsSession
+from openai_sessions import HistoryLimits, OpenAIConversationsSession
 
 AGENT = Agent(name="Assistant", instructions="Reply very concisely.")
 LAST_TWO_ITEMS = SessionSettings(limit=2)
@@ -23,7 +23,9 @@ async def main() -> None:
 
     for limited in (
         OpenAIConversationsSession(conversation_id=session.session_id, session_settings=LAST_TWO_ITEMS),
-        OpenAIConversationsSession(conversation_id=session.session_id, max_turns=1),  # tears no call apart
+        OpenAIConversationsSession(
+            conversation_id=session.session_id, history_limits=HistoryLimits(max_turns=1)
+        ),  # tears no call apart
     ):
         async with limited:
             print(len(await limited.get_items()), "of", len(await limited.get_items(limit=100)))

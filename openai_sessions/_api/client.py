@@ -1,14 +1,19 @@
-"""The calls of the Conversations API, as raw JSON over `AsyncOpenAI`."""
+"""The calls of the Conversations API, as raw JSON over `AsyncOpenAI`.
+
+openai's own retries are off for every call: they repeat a POST whose reply was lost, without an idempotency
+key. Reads, deletions and metadata updates are retried here; appending and creating are retried by callers
+that know what a lost reply means.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import importlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
@@ -17,109 +22,11 @@ import jiter
 import openai
 from openai import AsyncOpenAI, NotFoundError, RequestOptions
 
-from openai_sessions._api.retries import Outcome, RequestKind, Retrier
+from openai_sessions._api.retries import Outcome, RequestKind, Retries
 from openai_sessions._arguments import is_conversation_id
-from openai_sessions._instrumentation import timed
+from openai_sessions._instrumentation import tell_request
 from openai_sessions._items.types import INCLUDE, Item
 from openai_sessions.errors import ConversationNotFoundError, InvalidResponseError, RequestTimeoutError
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page of a list of items.
-
-    Attributes:
-        items: The items in the order that was asked for.
-        has_more: Whether the server says that more follow.
-        last_id: The id to ask the next page after, or None when the server gave none.
-    """
-
-    items: tuple[Item, ...]
-    has_more: bool
-    last_id: str | None
-
-
-def page_of(operation: str, answer: Item, *, limit: int | None = None) -> Page:
-    """Read a list page, tolerating what servers leave out of its envelope."""
-    items = answer.get("data")
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise InvalidResponseError(operation, "has no list of items under 'data'", None)
-    has_more = answer.get("has_more")
-    ids = [item.get("id") for item in items]
-    last_id = (ids[-1] if ids else None) or answer.get("last_id")
-    return Page(
-        items=tuple(items),
-        has_more=len(items) == limit if has_more is None else bool(has_more),
-        last_id=last_id if isinstance(last_id, str) else None,
-    )
-
-
-def decoded(content: bytes) -> Any:
-    """Decode JSON once, at speed.
-
-    Raises:
-        ValueError: It is not JSON.
-    """
-    try:
-        return jiter.from_json(content)
-    except ValueError:
-        return json.loads(content)  # it takes half of a surrogate pair, which an item may hold
-
-
-_PATIENCE = 2.0
-"""Seconds that a request waits for its slot at most; then it goes without one."""
-
-
-class RequestLimiter:
-    """As many requests at once as an HTTP client keeps connections; the next one waits a little.
-
-    One more would open a connection for itself alone, and for each request the client looks through
-    all of its connections: a thousand at once take far longer than a hundred at a time. Where answers
-    take so long that a slot does not come free soon, it goes all the same.
-
-    Args:
-        count: How many.
-        patience: Seconds that one waits at most.
-    """
-
-    def __init__(self, count: int, *, patience: float = _PATIENCE) -> None:
-        self._semaphore = asyncio.Semaphore(count)
-        self._patience = patience
-
-    @asynccontextmanager
-    async def one(self) -> AsyncIterator[None]:
-        """Hold a slot, or go without one."""
-        has_slot = await self._acquire()
-        try:
-            yield
-        finally:
-            if has_slot:
-                self._semaphore.release()
-
-    async def _acquire(self) -> bool:
-        if not self._semaphore.locked():
-            return await self._semaphore.acquire()
-        with anyio.move_on_after(self._patience):
-            return await self._semaphore.acquire()
-        return False
-
-
-HTTP_LIBRARY: Any = importlib.import_module(
-    openai.DefaultAsyncHttpxClient.__mro__[1].__module__.partition(".")[0]
-)
-"""The HTTP library that the installed openai runs on: httpx, or its fork httpx2."""
-
-_RESPONSE = HTTP_LIBRARY.Response
-"""What openai calls the answer as it came."""
-
-_ONCE: RequestOptions = {"max_retries": 0}
-"""What each request tells the client. A copy of the client with this setting would cost each session a
-switch to a thread, in which openai finds out the platform, and would not follow a key that is changed."""
-
-
-def _request_id(response: Any) -> str | None:
-    return response.headers.get("x-request-id")  # type: ignore[no-any-return]
-
 
 __all__ = [
     "CONNECTIONS_KEPT",
@@ -128,50 +35,97 @@ __all__ = [
     "NotFoundError",
     "Order",
     "Page",
+    "Request",
+    "RequestLimiter",
     "open_client",
 ]
 
 Order = Literal["asc", "desc"]
 
 CONNECTIONS_KEPT = openai.DEFAULT_CONNECTION_LIMITS.max_keepalive_connections or 100
-"""How many connections a client of openai keeps open for the next request."""
+"""How many idle connections a client of openai keeps open."""
+
+HTTP_LIBRARY: Any = importlib.import_module(
+    openai.DefaultAsyncHttpxClient.__mro__[1].__module__.partition(".")[0]
+)
+"""The HTTP library that the installed openai runs on: httpx, or its fork httpx2."""
+
+_RESPONSE = HTTP_LIBRARY.Response
+"""Has openai return the response as it came."""
+
+_ONCE: RequestOptions = {"max_retries": 0}
+"""Options of every request. A copy of the client with this setting would cost each session a switch to a
+thread, in which openai looks up the platform, and would miss a key that is changed on the client."""
+
+_PATIENCE = 2.0
+"""Maximum seconds that a request waits for `RequestLimiter`."""
 
 
-def open_client() -> AsyncOpenAI:
-    """Return a new client configured from the environment (OPENAI_API_KEY, OPENAI_BASE_URL, …).
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request to the API.
 
-    Raises:
-        openai.OpenAIError: The environment has no credentials.
+    Attributes:
+        name: Names it in errors and telemetry, such as "list items".
+        kind: Decides how it is retried.
+        method: The HTTP method.
+        path: Relative to the base URL, or a whole URL.
+        conversation_id: The conversation, or None while it is being created.
+        params: The query, unless the path has it.
+        body: The JSON body of a POST.
     """
-    return AsyncOpenAI()
+
+    name: str
+    kind: RequestKind
+    method: Literal["GET", "POST", "DELETE"]
+    path: str
+    conversation_id: str | None = None
+    params: Mapping[str, object] | None = None
+    body: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list of items.
+
+    Attributes:
+        items: The items in the order of the list.
+        has_more: Whether the server says that more follow.
+        last_id: The cursor of the next page, or None if the server gave none.
+    """
+
+    items: tuple[Item, ...]
+    has_more: bool
+    last_id: str | None
 
 
 class ConversationsClient:
-    """The Conversations API as one client sees it.
+    """The Conversations API as seen by one `AsyncOpenAI`.
+
+    Every method raises openai's errors as they come, `RequestTimeoutError` when a request takes longer than
+    the timeout, and `InvalidResponseError` when a successful response does not have the documented form.
 
     Args:
-        client: As for `Requests`.
-        timeout: As for `Requests`.
-        retrier: As for `Requests`.
-        include: Values of `include` beyond those that the replay form needs.
+        client: Its transport, key and base URL are used.
+        timeout: Seconds of wall clock for one request; None for the client's own limits only.
+        retries: Decides which requests are sent again, and when.
+        include: Values of `include` in addition to those that the replay form needs.
 
-    Every method raises the errors of openai as they come, `RequestTimeoutError` when the time is up,
-    and `InvalidResponseError` when an answer of success is not what the API promises.
+    Attributes:
+        limiter: Limits concurrent requests; None for no limit.
+
+    Raises:
+        TypeError: The client is synchronous.
     """
 
     def __init__(
-        self,
-        client: AsyncOpenAI,
-        *,
-        timeout: float | None,
-        retrier: Retrier,
-        include: Sequence[str] = (),
+        self, client: AsyncOpenAI, *, timeout: float | None, retries: Retries, include: Sequence[str] = ()
     ) -> None:
         if isinstance(client, openai.OpenAI):
-            raise TypeError("openai_client is a synchronous OpenAI client; give an AsyncOpenAI.")
+            raise TypeError("openai_client is a synchronous OpenAI client: give an AsyncOpenAI")
         self._client = client
         self.timeout = timeout
-        self.retrier = retrier
+        self.retries = retries
         self.limiter: RequestLimiter | None = None
         self._include = list(dict.fromkeys((*INCLUDE, *include)))
         self._include_query = urlencode([("include[]", value) for value in self._include])
@@ -190,118 +144,51 @@ class ConversationsClient:
         """Close the client and its connections."""
         await self._client.close()
 
-    async def _get(self, path: str, params: Mapping[str, object] | None = None) -> Any:
-        options: RequestOptions = _ONCE if params is None else {**_ONCE, "params": params}
-        return await self._client.get(path, options=options, cast_to=_RESPONSE)
-
-    async def _post(self, path: str, body: object) -> Any:
-        return await self._client.post(path, body=body, options=_ONCE, cast_to=_RESPONSE)
-
-    async def _delete(self, path: str) -> Any:
-        return await self._client.delete(path, options=_ONCE, cast_to=_RESPONSE)
-
-    async def _is_found(
-        self, conversation_id: str, request: Callable[[], Awaitable[Any]], *, name: str
-    ) -> bool:
-        try:
-            await self._repeated(RequestKind.READ, conversation_id, request, name=name)
-        except NotFoundError:
-            return False
-        return True
-
-    async def _repeated(  # noqa: PLR0913 -- one request, and all that bears on its repetition
-        self,
-        operation: RequestKind,
-        conversation_id: str,
-        request: Callable[[], Awaitable[Any]],
-        *,
-        name: str | None = None,
-        exempt: bool = False,
-        on_failure: Callable[[Outcome], object] = lambda _: None,
-    ) -> Item:
-        """Make a request that may be repeated, whatever became of it."""
-
-        async def attempt() -> Item:
-            try:
-                return await self._request(name or operation.value, request)
-            except Exception as error:
-                failure = self.retrier.classify(error)
-                on_failure(failure.outcome if failure else Outcome.UNKNOWN)
-                raise
-
-        return await self.retrier.run(
-            operation,
-            attempt,
-            conversation_id=conversation_id,
-            exempt=exempt,
-        )
-
-    async def _request(self, operation: str, request: Callable[[], Awaitable[Any]]) -> Item:
-        """Make one request when it is its turn, within the timeout; decode its answer, a JSON object."""
-        async with self.limiter.one() if self.limiter else nullcontext():
-            response = await timed(operation, self, partial(self._in_time, operation, request))
-        try:
-            answer = decoded(response.content)
-        except ValueError:
-            raise InvalidResponseError(operation, "is not JSON", _request_id(response)) from None
-        if not isinstance(answer, dict):
-            raise InvalidResponseError(operation, "is not a JSON object", _request_id(response))
-        return answer
-
-    async def _in_time(self, operation: str, request: Callable[[], Awaitable[Any]]) -> Any:
-        with anyio.move_on_after(self.timeout):
-            return await request()
-        raise RequestTimeoutError(operation, self.timeout or 0)
-
     async def create_conversation(self, metadata: Mapping[str, str] | None) -> str:
-        """Create an empty conversation in one request and return its id."""
-        operation = "create conversation"
-        given: dict[str, Any] = {} if metadata is None else {"metadata": dict(metadata)}
-        answer = await self._request(operation, lambda: self._post("/conversations", given))
+        """Create an empty conversation, in one request that is not retried, and return its id."""
+        name, body = "create conversation", {} if metadata is None else {"metadata": dict(metadata)}
+        request = Request(name, RequestKind.CREATE_CONVERSATION, "POST", "/conversations", body=body)
+        answer = await self.send_once(request)
         if not is_conversation_id(answer.get("id")):
-            raise InvalidResponseError(operation, "has no conversation id", None)
+            raise InvalidResponseError(name, "has no conversation id", None)
         return str(answer["id"])
 
     async def metadata_of(self, conversation_id: str) -> dict[str, str]:
-        """Return the metadata that the API keeps with a conversation."""
-        answer = await self._repeated(
-            RequestKind.READ,
-            conversation_id,
-            lambda: self._get(_conversation_path(conversation_id)),
-            name="retrieve conversation",
-        )
-        metadata = answer.get("metadata") or {}
+        """Return the metadata of a conversation."""
+        request = _retrieval(conversation_id)
+        metadata = (await self.send(request)).get("metadata") or {}
         if not isinstance(metadata, Mapping):
-            raise InvalidResponseError("retrieve conversation", "has no mapping for its metadata", None)
+            raise InvalidResponseError(request.name, "has metadata that is not an object", None)
         return {str(key): str(value) for key, value in metadata.items()}
 
     async def replace_metadata(self, conversation_id: str, metadata: Mapping[str, str]) -> None:
-        """Put metadata in the place of all that the API keeps with a conversation.
+        """Replace all metadata of a conversation.
 
-        May be sent twice when a reply is lost: whoever may write meanwhile is to be kept out by a lock.
+        Sent twice if a reply is lost: other writers must be excluded by a lock meanwhile.
         """
-        await self._repeated(
-            RequestKind.REPLACE_METADATA,
-            conversation_id,
-            lambda: self._post(_conversation_path(conversation_id), {"metadata": dict(metadata)}),
+        path, body = _conversation_path(conversation_id), {"metadata": dict(metadata)}
+        await self.send(
+            Request(
+                "replace metadata", RequestKind.REPLACE_METADATA, "POST", path, conversation_id, body=body
+            )
         )
 
     async def delete_conversation(self, conversation_id: str) -> None:
         """Delete a conversation. The API keeps its items."""
-        await self._repeated(
-            RequestKind.DELETE_CONVERSATION,
-            conversation_id,
-            lambda: self._delete(_conversation_path(conversation_id)),
+        path = _conversation_path(conversation_id)
+        await self.send(
+            Request("delete conversation", RequestKind.DELETE_CONVERSATION, "DELETE", path, conversation_id)
         )
 
     async def create_items(self, conversation_id: str, items: Sequence[Item]) -> list[str]:
-        """Append at most 20 items in one request and return their ids."""
-        operation = "create items"
-        path, body = _items_path(conversation_id), {"items": list(items)}
-        answer = await self._request(operation, lambda: self._post(path, body))
-        ids = [item.get("id") for item in page_of(operation, answer).items]
+        """Append at most 20 items, in one request that is not retried, and return their ids."""
+        name, path, body = "create items", _items_path(conversation_id), {"items": list(items)}
+        answer = await self.send_once(
+            Request(name, RequestKind.APPEND, "POST", path, conversation_id, body=body)
+        )
+        ids = [item.get("id") for item in _page(name, answer).items]
         if len(ids) != len(items) or not all(isinstance(item_id, str) for item_id in ids):
-            raise InvalidResponseError(operation, "does not list each item with its id", None)
+            raise InvalidResponseError(name, "does not list each item with its id", None)
         return [str(item_id) for item_id in ids]
 
     async def list_items(
@@ -317,15 +204,9 @@ class ConversationsClient:
         query: dict[str, object] = {"limit": limit, "order": order}
         if after is not None:
             query["after"] = after
-        url, params = self._with_query(_items_path(conversation_id), query)
-        answer = await self._repeated(
-            RequestKind.READ,
-            conversation_id,
-            lambda: self._get(url, params),
-            name="list items",
-            exempt=exempt,
-        )
-        return page_of("list items", answer, limit=limit)
+        path, params = self._with_query(_items_path(conversation_id), query)
+        request = Request("list items", RequestKind.READ, "GET", path, conversation_id, params)
+        return _page(request.name, await self.send(request, exempt=exempt), limit=limit)
 
     async def delete_item(
         self,
@@ -333,77 +214,200 @@ class ConversationsClient:
         item_id: str,
         *,
         exempt: bool = False,
-        on_failure: Callable[[Outcome], object] = lambda _: None,
+        retry_locked: bool = True,
+        outcomes: list[Outcome] | None = None,
     ) -> None:
         """Delete one item.
 
-        A 404 to the first request means that another has taken it. After a request whose outcome is
-        unknown it means that this one was applied.
+        A 404 to the first request means that someone else has deleted it; after a request whose outcome is
+        unknown, that this request was applied.
 
         Args:
             conversation_id: The conversation.
             item_id: The item.
             exempt: Its retries are not paid for.
-            on_failure: Told what is known of each attempt that failed.
+            retry_locked: Try again when another writer holds the conversation.
+            outcomes: Receives the outcome of each attempt that fails.
 
         Raises:
             NotFoundError: The item was not there, and none of the requests has deleted it.
         """
-        failures: list[Outcome] = []
-
-        def note(outcome: Outcome) -> None:
-            failures.append(outcome)
-            on_failure(outcome)
-
+        outcomes = [] if outcomes is None else outcomes
+        path = _item_path(conversation_id, item_id)
+        request = Request("delete item", RequestKind.DELETE_ITEM, "DELETE", path, conversation_id)
         try:
-            await self._repeated(
-                RequestKind.DELETE_ITEM,
-                conversation_id,
-                lambda: self._delete(_item_path(conversation_id, item_id)),
-                exempt=exempt,
-                on_failure=note,
-            )
+            await self.send(request, exempt=exempt, retry_locked=retry_locked, outcomes=outcomes)
         except NotFoundError:
-            if Outcome.UNKNOWN not in failures:
+            if Outcome.UNKNOWN not in outcomes:
                 raise
 
     async def has_item(self, conversation_id: str, item_id: str) -> bool:
-        """Tell whether a conversation holds an item."""
-        return await self._is_found(
-            conversation_id,
-            lambda: self._get(_item_path(conversation_id, item_id)),
-            name="retrieve item",
-        )
+        """Return whether a conversation has an item."""
+        path = _item_path(conversation_id, item_id)
+        return await self._is_found(Request("retrieve item", RequestKind.READ, "GET", path, conversation_id))
 
     @asynccontextmanager
     async def confirming_not_found(self, conversation_id: str) -> AsyncIterator[None]:
-        """Turn a 404 inside into `ConversationNotFoundError` once the conversation itself answers 404.
+        """Turn a 404 inside into `ConversationNotFoundError` if the conversation itself answers 404 too.
 
-        A 404 may be about an item; then it passes through.
+        Otherwise the 404 was about an item, and is raised as it is.
         """
         try:
             yield
         except NotFoundError as error:
-            if await self._exists(conversation_id):
+            if await self._is_found(_retrieval(conversation_id)):
                 raise
             raise ConversationNotFoundError(conversation_id) from error
 
-    def _with_query(self, path: str, query: dict[str, object]) -> tuple[str, Mapping[str, object] | None]:
-        """Return the URL of a request for a page, and the query that is given apart.
+    async def send(
+        self,
+        request: Request,
+        *,
+        exempt: bool = False,
+        retry_locked: bool = True,
+        outcomes: list[Outcome] | None = None,
+    ) -> Item:
+        """Send a request, again as the policy says, and return the JSON object of the response."""
+        attempts = self.retries.attempts(
+            request.kind,
+            conversation_id=request.conversation_id,
+            exempt=exempt,
+            retry_locked=retry_locked,
+        )
+        answer: Item = {}
+        async for attempt in attempts:
+            with attempt:
+                try:
+                    answer = await self.send_once(request)
+                except Exception as error:
+                    if outcomes is not None:
+                        failure = self.retries.classify(error)
+                        outcomes.append(failure.outcome if failure else Outcome.UNKNOWN)
+                    raise
+                attempts.succeeded()
+        return answer
 
-        A whole URL takes a third less time than a path with a query given apart. Where the client adds
-        a query of its own, as that of Azure does, it would lose what the URL says more than once.
+    async def send_once(self, request: Request) -> Item:
+        """Send a request once, when the limiter admits it, and return the JSON object of the response."""
+        response: Any = None
+        async with self.limiter.one() if self.limiter else nullcontext():
+            started = time.perf_counter()
+            try:
+                with anyio.move_on_after(self.timeout):
+                    response = await self._call(request)
+            except BaseException as error:
+                tell_request(request.name, self, started, error=error)
+                raise
+            late = RequestTimeoutError(request.name, self.timeout or 0) if response is None else None
+            tell_request(request.name, self, started, response=response, error=late)
+        if late is not None:
+            raise late
+        return _json_object(request.name, response)
+
+    async def _is_found(self, request: Request) -> bool:
+        try:
+            await self.send(request)
+        except NotFoundError:
+            return False
+        return True
+
+    def _call(self, request: Request) -> Awaitable[Any]:
+        if request.method == "GET":
+            options: RequestOptions = _ONCE if request.params is None else {**_ONCE, "params": request.params}
+            return self._client.get(request.path, options=options, cast_to=_RESPONSE)
+        if request.method == "POST":
+            return self._client.post(request.path, body=request.body, options=_ONCE, cast_to=_RESPONSE)
+        return self._client.delete(request.path, options=_ONCE, cast_to=_RESPONSE)
+
+    def _with_query(self, path: str, query: dict[str, object]) -> tuple[str, Mapping[str, object] | None]:
+        """Return the path of a request for a page, and its params.
+
+        openai sends a whole URL a third faster than a path with params. But where the client has a query of
+        its own, as for Azure, openai would drop repeated parameters from a whole URL.
         """
         if self._client.default_query:
             return path, {**query, "include": self._include}
         return f"{self.base_url}{path.lstrip('/')}?{urlencode(query)}&{self._include_query}", None
 
-    async def _exists(self, conversation_id: str) -> bool:
-        return await self._is_found(
-            conversation_id,
-            lambda: self._get(_conversation_path(conversation_id)),
-            name="retrieve conversation",
-        )
+
+class RequestLimiter:
+    """Limits concurrent requests to the connections that an HTTP client keeps open.
+
+    One request more would open a connection for itself alone, and for each request the client searches all
+    of its connections: a thousand at once take far longer than a hundred at a time. A request that has
+    waited for `patience` is sent without a slot, so that slow responses do not block others.
+
+    Args:
+        count: Maximum number of requests at once.
+        patience: Maximum seconds that a request waits.
+    """
+
+    def __init__(self, count: int, *, patience: float = _PATIENCE) -> None:
+        self._semaphore = asyncio.Semaphore(count)
+        self._patience = patience
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
+        """Occupy a slot, or go on without one."""
+        has_slot = await self._acquire()
+        try:
+            yield
+        finally:
+            if has_slot:
+                self._semaphore.release()
+
+    async def _acquire(self) -> bool:
+        if not self._semaphore.locked():
+            return await self._semaphore.acquire()
+        with anyio.move_on_after(self._patience):
+            return await self._semaphore.acquire()
+        return False
+
+
+def open_client() -> AsyncOpenAI:
+    """Return a new client configured from the environment (OPENAI_API_KEY, OPENAI_BASE_URL, …).
+
+    Raises:
+        openai.OpenAIError: The environment has no credentials.
+    """
+    return AsyncOpenAI()
+
+
+def _json_object(name: str, response: Any) -> Item:
+    """Return the JSON object that a response has for its body."""
+    try:
+        answer = jiter.from_json(response.content)
+    except ValueError:
+        try:
+            answer = json.loads(response.content)  # accepts a lone surrogate, which an item may have
+        except ValueError:
+            raise InvalidResponseError(name, "is not JSON", _request_id(response)) from None
+    if not isinstance(answer, dict):
+        raise InvalidResponseError(name, "is not a JSON object", _request_id(response))
+    return answer
+
+
+def _page(name: str, answer: Item, *, limit: int | None = None) -> Page:
+    """Return the page in a response; servers may leave out all of its fields but `data`."""
+    items = answer.get("data")
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise InvalidResponseError(name, "has no list of items under 'data'", None)
+    has_more = answer.get("has_more")
+    last_id = (items[-1].get("id") if items else None) or answer.get("last_id")
+    return Page(
+        items=tuple(items),
+        has_more=len(items) == limit if has_more is None else bool(has_more),
+        last_id=last_id if isinstance(last_id, str) else None,
+    )
+
+
+def _request_id(response: Any) -> str | None:
+    return response.headers.get("x-request-id")  # type: ignore[no-any-return]
+
+
+def _retrieval(conversation_id: str) -> Request:
+    path = _conversation_path(conversation_id)
+    return Request("retrieve conversation", RequestKind.READ, "GET", path, conversation_id)
 
 
 def _conversation_path(conversation_id: str) -> str:

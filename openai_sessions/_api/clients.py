@@ -1,42 +1,188 @@
-"""Which client serves which event loop."""
+"""Which client serves which event loop, and what the sessions of one client share."""
 
 from __future__ import annotations
-
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from typing_extensions import Self
 
 import asyncio
 import threading
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import replace
-from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from openai_sessions._api.client import CONNECTIONS_KEPT, ConversationsClient, RequestLimiter, open_client
-from openai_sessions._api.retries import Retrier, RetryBudget
+from openai_sessions._api.retries import Retries, RetryBudget, RetryEvent, RetryPolicy
+from openai_sessions._arguments import checked_timeout
 from openai_sessions.errors import ClientLoopError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from openai import AsyncOpenAI
+    from typing_extensions import Self
 
 T = TypeVar("T")
 
 _CLOSING_TIMEOUT = 5.0
-"""Seconds to wait for another thread's loop to close a thing there."""
+"""Maximum seconds to wait for another thread's loop to close a resource."""
+
+_first_loops: weakref.WeakKeyDictionary[object, weakref.ref[asyncio.AbstractEventLoop]] = (
+    weakref.WeakKeyDictionary()
+)
+"""The registry of the process: for each HTTP client of a caller, the event loop of its first use."""
+
+_budgets: weakref.WeakKeyDictionary[object, RetryBudget] = weakref.WeakKeyDictionary()
+"""The registry of the process: for each HTTP client of a caller, the budget that its sessions share."""
+
+_limiters: weakref.WeakKeyDictionary[object, RequestLimiter] = weakref.WeakKeyDictionary()
+"""The registry of the process: for each HTTP client, the limiter of its requests."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestSettings:
+    """How a session sends requests.
+
+    Attributes:
+        timeout: Seconds of wall clock for one request, from its start to the last byte of the response; None
+            for the client's own limits only.
+        retry_policy: How often a failed request is sent again, and how long it takes at most.
+        retry_budget: Pays for retries; by default the sessions of one client share a budget.
+        on_retry: Called with a `RetryEvent` before a request is sent again. An exception it raises is logged.
+
+    Raises:
+        ValueError: The timeout is not a positive number.
+        TypeError: Another value is of the wrong type.
+    """
+
+    timeout: float | None = 30.0
+    retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
+    retry_budget: RetryBudget | None = None
+    on_retry: Callable[[RetryEvent], object] | None = None
+
+    def __post_init__(self) -> None:
+        checked_timeout(self.timeout)
+        for name, kind in (("retry_policy", RetryPolicy), ("retry_budget", (RetryBudget, type(None)))):
+            if not isinstance(getattr(self, name), kind):
+                wanted = "a RetryPolicy" if name == "retry_policy" else "a RetryBudget or None"
+                raise TypeError(f"{name} must be {wanted}, not {getattr(self, name)!r}")
+        if self.on_retry is not None and not callable(self.on_retry):
+            raise TypeError(f"on_retry must be a function of a RetryEvent, or None, not {self.on_retry!r}")
+
+
+class Clients(Protocol):
+    """A source of clients for the running event loop."""
+
+    @property
+    def unclosed(self) -> bool:
+        """Whether this source has opened a client, and was not closed since."""
+        ...
+
+    async def client(self) -> ConversationsClient:
+        """Return the client for the running event loop.
+
+        Raises:
+            ClientLoopError: The caller's client was first used in another event loop. Nothing was sent.
+            openai.OpenAIError: The environment has no credentials.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close the clients that this source has opened."""
+        ...
+
+
+def clients_for(
+    client: AsyncOpenAI | None, requests: RequestSettings, include: Sequence[str] = ()
+) -> Clients:
+    """Return the source of clients for a session.
+
+    Args:
+        client: The caller's client, or None for clients that the session opens itself.
+        requests: How the session sends requests.
+        include: As for `ConversationsClient`.
+
+    Raises:
+        TypeError: The client is synchronous.
+    """
+    budget = requests.retry_budget
+    if client is None:
+        budget = budget or RetryBudget()
+        return OwnClients(lambda: _client(open_client(), requests, include, budget))
+    shared = budget or _budgets.setdefault(client._client, RetryBudget())  # noqa: SLF001 -- has no public name
+    return GivenClient(_client(client, requests, include, shared))
+
+
+def _client(
+    client: AsyncOpenAI, requests: RequestSettings, include: Sequence[str], budget: RetryBudget
+) -> ConversationsClient:
+    retries = Retries(policy=requests.retry_policy, budget=budget, on_retry=requests.on_retry)
+    made = ConversationsClient(client, timeout=requests.timeout, retries=retries, include=include)
+    http_client = made.http_client
+    if _is_networked(http_client):
+        kept = [getattr(pool, "_max_keepalive_connections", None) for pool in _pools(http_client)]
+        limiter = RequestLimiter(min(filter(None, kept), default=CONNECTIONS_KEPT))
+        made.limiter = _limiters.setdefault(http_client, limiter)
+    return made
+
+
+class GivenClient:
+    """The caller's client: used in the event loop of its first use only, never closed here."""
+
+    unclosed = False
+
+    def __init__(self, client: ConversationsClient) -> None:
+        self._client = client
+
+    async def client(self) -> ConversationsClient:
+        """Return the client.
+
+        Raises:
+            ClientLoopError: It was first used in another event loop. Nothing was sent.
+        """
+        http_client, loop = self._client.http_client, asyncio.get_running_loop()
+        if http_client not in _first_loops and _is_networked(http_client):
+            _first_loops[http_client] = weakref.ref(loop)
+        if http_client in _first_loops and _first_loops[http_client]() is not loop:
+            raise ClientLoopError
+        return self._client
+
+    async def aclose(self) -> None:
+        """Leave the client open: the caller closes it."""
+
+
+class OwnClients:
+    """Clients that a session opens, one for each event loop.
+
+    Args:
+        open_one: Returns a new client.
+    """
+
+    def __init__(self, open_one: Callable[[], ConversationsClient]) -> None:
+        self._open = PerLoop(open_one, ConversationsClient.aclose)
+
+    @property
+    def unclosed(self) -> bool:
+        """Whether a client was opened, and `aclose()` not called since."""
+        return self._open.unclosed
+
+    async def client(self) -> ConversationsClient:
+        """Return the client of the running event loop; open it if there is none yet."""
+        return await self._open.get()
+
+    async def aclose(self) -> None:
+        """Close all clients, each in its own loop."""
+        await self._open.aclose()
 
 
 class PerLoop(Generic[T]):
-    """One thing for each event loop, opened when it is first wanted, closed as its loop shuts down.
+    """One resource for each event loop, opened when first needed, closed when its loop shuts down.
 
     Args:
-        open_one: Returns a new one.
-        close: Closes one, in its loop.
+        open_one: Returns a new resource.
+        close: Closes a resource, in its loop.
 
     Attributes:
-        unclosed: Whether one was opened, and `aclose()` not called since.
+        unclosed: Whether a resource was opened, and `aclose()` not called since.
     """
 
     def __init__(self, open_one: Callable[[], T], close: Callable[[T], Awaitable[None]]) -> None:
@@ -47,7 +193,7 @@ class PerLoop(Generic[T]):
         self.unclosed = False
 
     async def get(self) -> T:
-        """Return the one of the running event loop."""
+        """Return the resource of the running event loop."""
         loop = asyncio.get_running_loop()
         with self._guard:
             for ended in [known for known in self._open if self._has_ended(known)]:
@@ -62,7 +208,7 @@ class PerLoop(Generic[T]):
         return opened
 
     async def aclose(self) -> None:
-        """Close all, each in its own loop. A later `get()` opens new ones."""
+        """Close all, each in its own loop. A later `get()` opens a new one."""
         with self._guard:
             lifetimes = {loop: lifetime for loop, (_, lifetime) in self._open.items()}
             self._open.clear()
@@ -75,16 +221,17 @@ class PerLoop(Generic[T]):
                 await asyncio.wait([asyncio.wrap_future(closing)], timeout=_CLOSING_TIMEOUT)
 
     async def _lifetime(self, opened: T) -> AsyncGenerator[None, None]:
-        """Close it when the loop shuts down its asynchronous generators, before it closes."""
+        """Close the resource when the loop shuts down its asynchronous generators, before the loop closes."""
         try:
             yield
         finally:
             await self._close(opened)
 
     def _has_ended(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Tell whether the thing of a loop is closed. The loop itself may go on.
+        """Return whether the resource of a loop is closed. The loop itself may go on.
 
-        `Runner.run_sync` shuts down the generators of its loop, and so what was opened there, after each run.
+        `Runner.run_sync` shuts down the asynchronous generators of its loop after each run, and with them the
+        resources opened there.
         """
         _, lifetime = self._open[loop]
         return loop.is_closed() or getattr(lifetime, "ag_frame", None) is None
@@ -94,119 +241,27 @@ async def _aclose(lifetime: AsyncGenerator[None, None]) -> None:
     await lifetime.aclose()
 
 
-_first_loops: weakref.WeakKeyDictionary[object, weakref.ref[asyncio.AbstractEventLoop]] = (
-    weakref.WeakKeyDictionary()
-)
-"""The registry of the process: for each HTTP client of a caller, the loop in which it was first used."""
+class AsyncCloseable(ABC):
+    """An object that is closed by `aclose()`, or by leaving `async with`."""
 
-_budgets: weakref.WeakKeyDictionary[object, RetryBudget] = weakref.WeakKeyDictionary()
-"""The registry of the process: for each HTTP client of a caller, the budget that its sessions share."""
-
-_slots: weakref.WeakKeyDictionary[object, RequestLimiter] = weakref.WeakKeyDictionary()
-"""The registry of the process: for each HTTP client, the slots of its requests."""
-
-_PATH_TO_LOOP = ("_connection", "_network_stream", "_stream", "transport_stream", "_transport", "_loop")
-"""Where httpcore and anyio keep the loop of an open connection; skipped where a name is missing."""
-
-
-class Clients(Protocol):
-    """A source of clients for the event loop that runs."""
-
-    @property
-    def unclosed(self) -> bool:
-        """Whether this source has opened a client and not been closed since."""
-        ...
-
-    async def client(self) -> ConversationsClient:
-        """Return the client for the running event loop."""
-        ...
-
+    @abstractmethod
     async def aclose(self) -> None:
-        """Close the clients that this source opened."""
-        ...
+        """Close what this object has opened."""
 
+    async def __aenter__(self) -> Self:
+        return self
 
-class GivenClient:
-    """A client of the caller's: used in one event loop, never closed here."""
-
-    unclosed = False
-
-    def __init__(self, client: ConversationsClient) -> None:
-        self._gateway = client
-
-    async def client(self) -> ConversationsClient:
-        """Return the client.
-
-        Raises:
-            ClientLoopError: It was first used in another event loop. Nothing was sent.
-        """
-        http_client, loop = self._gateway.http_client, asyncio.get_running_loop()
-        if http_client not in _first_loops and _is_networked(http_client):
-            if any(other is not loop for other in _loops_of_open_connections(http_client)):
-                raise ClientLoopError
-            _first_loops[http_client] = weakref.ref(loop)
-        if http_client in _first_loops and _first_loops[http_client]() is not loop:
-            raise ClientLoopError
-        return self._gateway
-
-    async def aclose(self) -> None:
-        """Leave the client open: it is the caller's."""
-
-
-class OwnClients(PerLoop[ConversationsClient]):
-    """Clients that a session opens for itself, one for each event loop.
-
-    Args:
-        open_gateway: Returns a new client.
-    """
-
-    def __init__(self, open_gateway: Callable[[], ConversationsClient]) -> None:
-        super().__init__(open_gateway, ConversationsClient.aclose)
-
-    async def client(self) -> ConversationsClient:
-        """Return the client of the running event loop, opened when there is none yet."""
-        return await self.get()
-
-
-def clients_for(
-    client: Any,
-    *,
-    timeout: float | None,
-    include: Sequence[str],
-    retrier: Retrier,
-    budget: RetryBudget | None,
-) -> GivenClient | OwnClients:
-    """Return the source of clients for a session.
-
-    Args:
-        client: The caller's `AsyncOpenAI`, or None for clients of the session's own.
-        timeout: As for `ConversationsClient`.
-        include: As for `ConversationsClient`.
-        retrier: As for `ConversationsClient`.
-        budget: What retries are paid from; None for one that the sessions of the client share.
-    """
-    api = partial(ConversationsClient, timeout=timeout, include=include)
-    if client is None:
-        own = replace(retrier, budget=budget or RetryBudget())
-        return OwnClients(lambda: _with_slots(api(open_client(), retrier=own)))
-    given = api(client, retrier=retrier)
-    shared = budget or _budgets.setdefault(given.http_client, RetryBudget())
-    given.retrier = replace(retrier, budget=shared)
-    return GivenClient(_with_slots(given))
-
-
-def _with_slots(client: ConversationsClient) -> ConversationsClient:
-    """Give the requests of an HTTP client as many slots as it keeps connections."""
-    http_client = client.http_client
-    if _is_networked(http_client):
-        kept = [getattr(pool, "_max_keepalive_connections", None) for pool in _pools(http_client)]
-        slots = RequestLimiter(min(filter(None, kept), default=CONNECTIONS_KEPT))
-        client.limiter = _slots.setdefault(http_client, slots)
-    return client
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
 
 
 def _is_networked(http_client: object) -> bool:
-    """Tell whether an HTTP client keeps connections, unlike those that call an app in process."""
+    """Return whether an HTTP client keeps connections, unlike those that call an app in process."""
     return any(True for _ in _pools(http_client)) or "aiohttp" in type(_transport(http_client)).__module__
 
 
@@ -214,7 +269,7 @@ def _transport(http_client: object) -> object:
     return getattr(http_client, "_transport", None)
 
 
-def _pools(http_client: object) -> Iterator[object]:
+def _pools(http_client: object) -> Iterator[Any]:
     """Yield the connection pools of an HTTP client, also behind transports that wrap another."""
     mounted = getattr(http_client, "_mounts", {}).values()
     transports = [_transport(http_client), *mounted]
@@ -227,32 +282,3 @@ def _pools(http_client: object) -> Iterator[object]:
         if hasattr(transport, "_pool"):
             yield transport._pool  # noqa: SLF001 -- HTTP clients have no public name for it
         transports.extend(getattr(transport, "__dict__", {}).values())
-
-
-def _loops_of_open_connections(http_client: object) -> Iterator[object]:
-    for pool in _pools(http_client):
-        for connection in getattr(pool, "connections", ()):
-            part = connection
-            for name in _PATH_TO_LOOP:
-                part = getattr(part, name, part)
-            if isinstance(part, asyncio.AbstractEventLoop):
-                yield part
-
-
-class AsyncCloseable(ABC):
-    """Something that holds what must be let go of."""
-
-    @abstractmethod
-    async def aclose(self) -> None:
-        """Let go of what is held."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()

@@ -1,4 +1,4 @@
-"""What became of a failed request, and whether it is sent again: outcomes, policy, budget, loop."""
+"""What became of a failed request, and whether it is sent again: outcomes, policy, budget, attempts."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import math
 import random
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from enum import Enum
-from typing import TypeVar, cast
 
 import anyio
 import openai
@@ -20,9 +20,13 @@ from tenacity import AsyncRetrying, RetryCallState
 from openai_sessions._instrumentation import Retried, note_attempt, tell
 from openai_sessions.errors import InvalidResponseError, RequestTimeoutError
 
+logger = logging.getLogger("openai_sessions")
+
+Sleep = Callable[[float], Awaitable[None]]
+
 
 class RequestKind(str, Enum):
-    """What a request does, as far as its repetition is concerned."""
+    """What a request does: the policy retries each kind differently."""
 
     READ = "read"
     APPEND = "append"
@@ -36,10 +40,10 @@ class Outcome(str, Enum):
     """What is known of a request that failed."""
 
     REFUSED = "refused"
-    """The server said no, and would again."""
+    """The server rejected the request and would reject it again."""
 
     NOT_FOUND = "not found"
-    """The server knows no such conversation or item."""
+    """The server does not know the conversation or the item."""
 
     THROTTLED = "throttled"
     """Too many requests; not applied."""
@@ -48,7 +52,7 @@ class Outcome(str, Enum):
     """Another writer holds the conversation; not applied."""
 
     UNREACHABLE = "unreachable"
-    """No connection came about; not applied."""
+    """No connection was made; not applied."""
 
     UNKNOWN = "unknown"
     """The request may have been applied."""
@@ -68,8 +72,8 @@ class Failure:
 
     Attributes:
         outcome: What is known of it.
-        retry_after: Seconds that the server asked to wait, or None.
-        should_retry: What the server's `x-should-retry` says, or None.
+        retry_after: Seconds to wait, as the server's `retry-after` says, or None.
+        should_retry: The server's `x-should-retry`, or None.
     """
 
     outcome: Outcome
@@ -80,7 +84,7 @@ class Failure:
 _NOT_APPLIED = (Outcome.THROTTLED, Outcome.LOCKED, Outcome.UNREACHABLE)
 
 _TABLE: dict[tuple[RequestKind, Outcome], Decision] = {
-    **{(operation, outcome): Decision.RETRY for operation in RequestKind for outcome in _NOT_APPLIED},
+    **{(kind, outcome): Decision.RETRY for kind in RequestKind for outcome in _NOT_APPLIED},
     (RequestKind.READ, Outcome.UNKNOWN): Decision.RETRY,
     (RequestKind.APPEND, Outcome.UNKNOWN): Decision.LOOK,
     (RequestKind.DELETE_ITEM, Outcome.UNKNOWN): Decision.RETRY,
@@ -88,53 +92,52 @@ _TABLE: dict[tuple[RequestKind, Outcome], Decision] = {
     (RequestKind.CREATE_CONVERSATION, Outcome.UNKNOWN): Decision.RETRY,
     (RequestKind.REPLACE_METADATA, Outcome.UNKNOWN): Decision.RETRY,
 }
-"""All other pairs are raised."""
+"""Every other pair is raised."""
 
 
-def decide(operation: RequestKind, failure: Failure, *, in_doubt: bool = False) -> Decision:
+def decide(kind: RequestKind, failure: Failure, *, in_doubt: bool = False) -> Decision:
     """Return what follows a failure.
 
     Args:
-        operation: What the request does.
+        kind: What the request does.
         failure: How it failed.
-        in_doubt: An earlier attempt of the same request had an unknown outcome. Then every failure
-            of an append is looked into: it may say "duplicate", or be our own lock.
+        in_doubt: An earlier attempt of the same request had an unknown outcome. Then the history is searched
+            after every failure of an append: it may say "duplicate", or be our own lock.
     """
-    decision = _TABLE.get((operation, failure.outcome), Decision.RAISE)
-    if operation is RequestKind.APPEND and (in_doubt or decision is Decision.LOOK):
+    decision = _TABLE.get((kind, failure.outcome), Decision.RAISE)
+    if kind is RequestKind.APPEND and (in_doubt or decision is Decision.LOOK):
         return Decision.LOOK
     if failure.should_retry is None:
         return decision
     return Decision.RETRY if failure.should_retry else Decision.RAISE
 
 
-def may_send_again(operation: RequestKind, failure: Failure) -> bool:
-    """Tell whether a request that failed, and that looking did not find applied, may be sent again."""
+def may_send_again(kind: RequestKind, failure: Failure) -> bool:
+    """Return whether a failed request may be sent again; an append, once the history was searched for it."""
     if failure.should_retry is not None:
         return failure.should_retry
-    return _TABLE.get((operation, failure.outcome), Decision.RAISE) is not Decision.RAISE
+    return _TABLE.get((kind, failure.outcome), Decision.RAISE) is not Decision.RAISE
 
 
 _MOST_DOUBLINGS = 64
-"""Waits have long reached their longest by then."""
+"""By then every wait has reached its maximum."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How often and how long a request is tried.
+    """How often a failed request is sent again, and how long it takes at most.
 
     Attributes:
-        attempts: How often one request is sent at most.
-        deadline: Seconds for one request with all its attempts and waits. A wait that would go
-            beyond it is not begun: the error comes out at once.
-        initial_wait: Seconds before the second attempt, at the least; each further wait is twice as
-            long, and up to half of it is added at random. Waits for a locked conversation are twice
-            as long and have nothing added.
-        max_wait: Seconds of the longest wait that the server did not ask for.
-        settle_after: Seconds between the two looks for a request whose answer was lost.
+        attempts: Maximum number of times one request is sent.
+        deadline: Seconds for one request with all its attempts and waits. If the next wait would end
+            later, the error is raised at once.
+        initial_wait: Minimum seconds before the second attempt. Each further wait is twice as long, plus up
+            to half of it at random. Waits for a locked conversation are twice as long, without a random part.
+        max_wait: Maximum seconds of a wait, except where the server's `retry-after` says more.
+        settle_after: Seconds between the two searches for a request whose reply was lost.
 
     Raises:
-        ValueError: A number is not in its range.
+        ValueError: A number is out of range.
     """
 
     attempts: int = 6
@@ -145,19 +148,19 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 1:
-            raise ValueError(f"attempts is a whole number from 1, not {self.attempts!r}")
+            raise ValueError(f"attempts must be a whole number of at least 1, not {self.attempts!r}")
         for name in ("deadline", "initial_wait", "max_wait", "settle_after"):
             seconds = getattr(self, name)
             is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
             if not (is_number and 0 < seconds < math.inf):
-                raise ValueError(f"{name} is a positive number of seconds, not {seconds!r}")
+                raise ValueError(f"{name} must be a positive, finite number of seconds, not {seconds!r}")
 
     def wait(self, failure: Failure, attempt: int, *, random: float) -> float:
-        """Return the seconds to wait after the `attempt`-th attempt, counted from 1.
+        """Return the seconds to wait before the next attempt.
 
         Args:
-            failure: How it failed. What the server asked for is obeyed.
-            attempt: Which attempt failed.
+            failure: How the attempt failed. The server's `retry-after` is obeyed.
+            attempt: The number of the attempt that failed, from 1.
             random: A number from 0 to 1.
         """
         if failure.retry_after is not None:
@@ -169,14 +172,13 @@ class RetryPolicy:
 
 
 _NEVER_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout"})
-"""The errors of the HTTP libraries after which the server has seen nothing of the request."""
+"""Errors of the HTTP libraries after which the server has seen nothing of the request."""
 
 
 def classify(error: BaseException) -> Failure | None:
-    """Return what is known of a request that failed with this error; None when it was no request.
+    """Return what is known of a request that failed with this error; None if it is not an error of a request.
 
-    What was not applied and what may have been: OpenAI's documentation of its errors, and the errors
-    of the HTTP library below, which stand in `__cause__`.
+    Sources: OpenAI's documentation of its error codes, and the error of the HTTP library in `__cause__`.
     """
     if isinstance(error, openai.APIStatusError):
         return Failure(_outcome_of(error), _retry_after(error.response.headers), _should_retry(error))
@@ -185,7 +187,7 @@ def classify(error: BaseException) -> Failure | None:
         return Failure(Outcome.UNREACHABLE if never_sent else Outcome.UNKNOWN)
     if isinstance(error, (RequestTimeoutError, InvalidResponseError, openai.APIError)):
         return Failure(Outcome.UNKNOWN)
-    # A client that is closed, or of another loop: the server may have served the request all the same.
+    # A client that is closed, or belongs to another loop: the server may still have served the request.
     return Failure(Outcome.UNKNOWN, should_retry=False) if isinstance(error, RuntimeError) else None
 
 
@@ -206,7 +208,7 @@ def _should_retry(error: openai.APIStatusError) -> bool | None:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that the server asked to wait, or None."""
+    """Return the seconds in `retry-after-ms` or `retry-after`, which may also be a date; or None."""
     for name, scale in (("retry-after-ms", 1000), ("retry-after", 1)):
         try:
             return max(0.0, float(headers[name]) / scale)
@@ -219,20 +221,13 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, at - time.time())
 
 
-T = TypeVar("T")
-
-logger = logging.getLogger("openai_sessions")
-
-Sleep = Callable[[float], Awaitable[None]]
-
-
 @dataclass(frozen=True, slots=True)
 class RetryEvent:
-    """What `on_retry` is told before a request is sent again.
+    """Passed to `on_retry` before a request is sent again.
 
     Attributes:
         operation: What the request does, such as "append".
-        attempt: Which attempt failed, from 1.
+        attempt: The number of the attempt that failed, from 1.
         outcome: What is known of it, such as "throttled".
         wait: Seconds until the next attempt.
         conversation_id: The conversation, or None while it is being created.
@@ -246,14 +241,14 @@ class RetryEvent:
 
 
 class RetryBudget:
-    """A bucket of tokens that retries are paid from, so that an outage is not answered by a storm.
+    """A token bucket that limits retries, so that an outage does not cause a storm of requests.
 
-    The sessions of one client share one. A retry after a throttle costs less than one after a
-    transient error; a request that succeeds at its first attempt gives one token back. When the
-    bucket is empty, errors come out as if there were no retries. May be used from any thread.
+    The sessions of one client share one. A retry after a throttle costs fewer tokens than one after a
+    transient error; a request that succeeds at its first attempt returns one token. When the bucket is
+    empty, errors are raised without a retry. Safe to use from any thread.
 
     Args:
-        capacity: How many tokens it holds, and has at the beginning.
+        capacity: Maximum and initial number of tokens.
         transient_cost: Tokens for a retry after a transient error.
         throttle_cost: Tokens for a retry after a throttle or a locked conversation.
     """
@@ -267,11 +262,11 @@ class RetryBudget:
 
     @property
     def tokens(self) -> int:
-        """How many tokens are left."""
+        """The number of tokens left."""
         return self._tokens
 
     def spend(self, outcome: Outcome) -> bool:
-        """Pay for a retry after this outcome; False when there are too few tokens."""
+        """Pay for a retry after this outcome; return False if there are too few tokens."""
         throttled = outcome in (Outcome.THROTTLED, Outcome.LOCKED)
         cost = self._throttle_cost if throttled else self._transient_cost
         with self._guard:
@@ -281,174 +276,173 @@ class RetryBudget:
             return True
 
     def earn(self) -> None:
-        """Put one token back."""
+        """Return one token."""
         with self._guard:
             self._tokens = min(self._tokens + 1, self._capacity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Retrier:
-    """Run requests as a `RetryPolicy` says.
+class Retries:
+    """What the attempts at every request of one client have in common.
 
     Attributes:
-        classify: Turns an error into what the policy knows of it; None for errors that are not of a
-            request.
         policy: How often and how long.
-        budget: What retries are paid from.
-        on_retry: Told of each retry, or None. What it raises is logged.
+        budget: Pays for retries.
+        on_retry: Called before each retry, or None. An exception it raises is logged.
+        classify: Returns what is known of a request that failed with an error; None for other errors.
         sleep: Waits for a number of seconds.
-        clock: Gives seconds that never go back.
-        random: Gives numbers from 0 to 1.
+        clock: Returns monotonic seconds.
+        random: Returns numbers from 0 to 1.
     """
 
-    classify: Callable[[BaseException], Failure | None]
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     budget: RetryBudget = field(default_factory=RetryBudget)
     on_retry: Callable[[RetryEvent], object] | None = None
+    classify: Callable[[BaseException], Failure | None] = classify
     sleep: Sleep = anyio.sleep
     clock: Callable[[], float] = time.monotonic
     random: Callable[[], float] = random.random
 
-    async def run(  # noqa: PLR0913 -- one request, and all that bears on its repetition
+    def attempts(  # noqa: PLR0913 -- everything that decides on another attempt
         self,
-        operation: RequestKind,
-        request: Callable[[], Awaitable[T]],
+        kind: RequestKind,
         *,
         conversation_id: str | None = None,
-        look: Callable[[], Awaitable[T | None]] | None = None,
         exempt: bool = False,
+        retry_locked: bool = True,
         stopped: Callable[[], bool] = lambda: False,
         sleep: Sleep | None = None,
-    ) -> T:
-        """Make a request, and again as the policy says.
+    ) -> Attempts:
+        """Return the attempts at one request.
 
         Args:
-            operation: What the request does.
-            request: Sends it once.
+            kind: What the request does.
             conversation_id: For `on_retry`.
-            look: For an append: returns the result of the request if it was applied after all, or
-                None. What it raises comes out.
-            exempt: Do not pay for retries: looking, settling and rolling back must not fail for want
-                of tokens.
-            stopped: Tells that no further attempt is wanted.
-            sleep: Waits in the place of the usual sleep.
-
-        Raises:
-            Exception: That of the last attempt.
+            exempt: Do not pay for retries: looking, settling and rolling back must not fail because the
+                budget is empty.
+            retry_locked: Try again when another writer holds the conversation.
+            stopped: Returns whether no further attempt is wanted.
+            sleep: Waits, instead of `Retries.sleep`.
         """
-        attempts = _Attempts(self, operation, request, look, conversation_id, exempt, stopped)
-        try:
-            return cast("T", await attempts.attempt())
-        except Exception as error:  # noqa: BLE001 -- goes to tenacity, which takes a tenth of a request
-            attempts.first_error = error
-        retrying = AsyncRetrying(
-            sleep=sleep or self.sleep,
-            retry=attempts.is_worth_another,
-            wait=attempts.wait,
-            stop=attempts.must_stop,
-            before_sleep=attempts.announce,
-            reraise=True,
-        )
-        return cast("T", await retrying(attempts.attempt))
+        return Attempts(self, kind, conversation_id, exempt, retry_locked, stopped, sleep or self.sleep)
 
 
-class _Attempts:
-    """One run: the attempts so far."""
+class Attempts:
+    """The attempts at one request, run by tenacity as the policy says.
 
-    def __init__(  # noqa: PLR0913, PLR0917 -- as Retrier.run
+    ```python
+    async for attempt in attempts:
+        with attempt:
+            answer = await send()
+            attempts.succeeded()
+            return answer
+    ```
+
+    The error of the last attempt is raised.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 -- as Retries.attempts
         self,
-        retrier: Retrier,
-        operation: RequestKind,
-        request: Callable[[], Awaitable[object]],
-        look: Callable[[], Awaitable[object | None]] | None,
+        retries: Retries,
+        kind: RequestKind,
         conversation_id: str | None,
         exempt: bool,  # noqa: FBT001
+        retry_locked: bool,  # noqa: FBT001
         stopped: Callable[[], bool],
+        sleep: Sleep,
     ) -> None:
-        self._retrier = retrier
-        self._operation = operation
-        self._request = request
-        self._look = look
+        self._retries = retries
+        self._kind = kind
         self._conversation_id = conversation_id
         self._exempt = exempt
+        self._retry_locked = retry_locked
         self._stopped = stopped
-        self._started = retrier.clock()
+        self._sleep = sleep
+        self._started = retries.clock()
+        self._number = 0
         self._in_doubt = False
-        self._look_failed = False
-        self._count = 0
-        self.first_error: Exception | None = None
+        self._is_looking = False
 
-    async def attempt(self) -> object:
-        """Send the request once; when its outcome is unknown, look.
+    def __aiter__(self) -> AsyncRetrying:
+        return AsyncRetrying(
+            before=self._begin,
+            retry=self._may_repeat,
+            wait=self._wait,
+            stop=self._must_stop,
+            before_sleep=self._report,
+            sleep=self._sleep,
+            reraise=True,
+        ).__aiter__()
 
-        When called for the first time after the attempt that raised `first_error`, raise that.
-        """
-        if self.first_error is not None:
-            error, self.first_error = self.first_error, None
-            raise error
-        self._count += 1
-        note_attempt(self._count)
-        try:
-            result = await self._request()
-        except Exception as error:
-            failure = self._retrier.classify(error)
-            if failure is None or self._look is None:
-                raise
-            if decide(self._operation, failure, in_doubt=self._in_doubt) is not Decision.LOOK:
-                raise
-            self._in_doubt = self._in_doubt or failure.outcome is Outcome.UNKNOWN
-            self._look_failed = True  # unless it comes to an end
-            found = await self._look()
-            self._look_failed = False
-            if found is None:
-                raise
-            return found
-        if self._count == 1:
-            self._retrier.budget.earn()
-        return result
+    def succeeded(self) -> None:
+        """Return a token to the budget if the first attempt succeeded."""
+        if self._number == 1:
+            self._retries.budget.earn()
 
-    def is_worth_another(self, state: RetryCallState) -> bool:
-        failure = self._failure(state)
-        if failure is None or self._look_failed:
+    def must_look(self, error: Exception) -> bool:
+        """Return whether the history must be searched for an append that failed, before it is sent again."""
+        failure = self._retries.classify(error)
+        if failure is None or decide(self._kind, failure, in_doubt=self._in_doubt) is not Decision.LOOK:
             return False
-        return may_send_again(self._operation, failure)
+        self._in_doubt = self._in_doubt or failure.outcome is Outcome.UNKNOWN
+        return True
 
-    def wait(self, state: RetryCallState) -> float:
-        retrier, failure = self._retrier, self._failure(state)
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Search inside: an error raised there is never retried, as the items might be stored twice."""
+        self._is_looking = True
+        yield
+        self._is_looking = False
+
+    def _begin(self, state: RetryCallState) -> None:
+        self._number = state.attempt_number
+        note_attempt(self._number)
+
+    def _may_repeat(self, state: RetryCallState) -> bool:
+        failure = self._failure(state)
+        if failure is None or self._is_looking:
+            return False
+        if failure.outcome is Outcome.LOCKED and not self._retry_locked:
+            return False
+        return may_send_again(self._kind, failure)
+
+    def _wait(self, state: RetryCallState) -> float:
+        failure = self._failure(state)
         if failure is None:
             return 0.0
-        seconds = retrier.policy.wait(failure, state.attempt_number, random=retrier.random())
-        looked = self._look is not None and failure.outcome is Outcome.UNKNOWN
-        # After a look, the time between its two halves has passed already.
-        return max(0.0, seconds - retrier.policy.settle_after) if looked else seconds
+        policy = self._retries.policy
+        seconds = policy.wait(failure, state.attempt_number, random=self._retries.random())
+        if self._kind is RequestKind.APPEND and failure.outcome is Outcome.UNKNOWN:
+            return max(0.0, seconds - policy.settle_after)  # it has passed between the two searches
+        return seconds
 
-    def must_stop(self, state: RetryCallState) -> bool:
-        policy, failure = self._retrier.policy, self._failure(state)
+    def _must_stop(self, state: RetryCallState) -> bool:
+        policy, failure = self._retries.policy, self._failure(state)
         if state.attempt_number >= policy.attempts or self._stopped() or failure is None:
             return True
-        if self._retrier.clock() + state.upcoming_sleep > self._started + policy.deadline:
+        if self._retries.clock() + state.upcoming_sleep > self._started + policy.deadline:
             return True
-        return not (self._exempt or self._retrier.budget.spend(failure.outcome))
+        return not (self._exempt or self._retries.budget.spend(failure.outcome))
 
-    def announce(self, state: RetryCallState) -> None:
+    def _report(self, state: RetryCallState) -> None:
         failure = self._failure(state)
         if failure is None:
             return
         event = RetryEvent(
-            self._operation.value,
+            self._kind.value,
             state.attempt_number,
             failure.outcome.value,
             state.upcoming_sleep,
             self._conversation_id,
         )
         tell(Retried(event.operation, event.attempt, event.outcome, event.wait))
-        if self._retrier.on_retry is None:
+        if self._retries.on_retry is None:
             return
         try:
-            self._retrier.on_retry(event)
+            self._retries.on_retry(event)
         except Exception:
             logger.exception("on_retry raised")
 
     def _failure(self, state: RetryCallState) -> Failure | None:
         error = state.outcome.exception() if state.outcome else None
-        return None if error is None else self._retrier.classify(error)
+        return None if error is None else self._retries.classify(error)

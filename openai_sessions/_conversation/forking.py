@@ -1,14 +1,13 @@
-"""Copying the beginning of a conversation to a new one."""
+"""Copying the beginning of a conversation to a new one: whole, or nothing remains of it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING
 
 import anyio
 
@@ -23,50 +22,73 @@ from openai_sessions.errors import (
     ConversationNotFoundError,
     ForkVerificationError,
     UnfinishedForkError,
+    UnsettledWriteError,
 )
-
-if TYPE_CHECKING:
-    pass
-
 
 logger = logging.getLogger("openai_sessions")
 
 PARENT_KEY = f"{RESERVED_PREFIX}parent"
-"""The key of the metadata under which a fork names its parent."""
+"""The metadata key of a fork's parent."""
 
 
 @dataclass(frozen=True, slots=True)
 class ForkParent:
-    """What a conversation was forked from.
+    """The origin of a fork.
 
     Attributes:
         conversation_id: The conversation.
-        item_id: The last of its items that the fork begins with; None when it began empty.
+        item_id: The last of its items that were copied; None if none was.
     """
 
     conversation_id: str
     item_id: str | None
 
 
-async def _read_whole(locked: LockedConversation) -> tuple[str, list[Item]]:
+async def read_whole(locked: LockedConversation) -> tuple[str, list[Item]]:
     """Return the id of the conversation and all its items as listed."""
     await settle_all(locked)
     return locked.conversation_id, await locked.newest(None)
 
 
-async def _create(fork: LazyConversation, cancellation: Cancellation) -> None:
-    """Create the conversation. A caller who is cancelled waits for its id, so that it can be deleted."""
-    cancellation.has_begun = True
-    await fork.ensure()
+@asynccontextmanager
+async def discarding(fork: LazyConversation) -> AsyncIterator[None]:
+    """Delete the conversation of a fork and its items if the block fails or its task is cancelled.
+
+    Raises:
+        UnfinishedForkError: The block failed, and the conversation could not be deleted.
+    """
+    failed: BaseException | None = None
+    try:
+        yield
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 -- raised below
+        failed = error
+    if failed is None:
+        return
+    await _discard(fork, failed)
+    if isinstance(failed, UnsettledWriteError) and failed.__cause__ is not None:
+        failed = failed.__cause__  # nothing is unsettled any more
+    raise failed
+
+
+async def fill_fork(fork: LazyConversation, items: Sequence[Item]) -> str:
+    """Create the conversation of a fork with these items, and return its id.
+
+    Raises:
+        ForkVerificationError: The conversation did not return what was written to it.
+        Exception: A request failed.
+    """
+
+    async def create(cancellation: Cancellation) -> None:
+        cancellation.has_begun = True  # a caller who is cancelled waits for the id, so that it can be deleted
+        await fork.ensure()
+
+    await run_shielded(create)
+    await fork.run(_fill, items)
+    return fork.conversation_id or ""
 
 
 async def _fill(locked: LockedConversation, items: Sequence[Item]) -> None:
-    """Append the items, and see that they are there; if not, delete them by their ids.
-
-    Raises:
-        ForkVerificationError: They are not there.
-        Exception: A request failed.
-    """
+    """Append the items and compare what is listed then; if it differs, delete them by their ids."""
     if not items:
         return
     ids = await append_items(locked, items)
@@ -74,7 +96,7 @@ async def _fill(locked: LockedConversation, items: Sequence[Item]) -> None:
         locked.cancellation.check()
         _compare(items, await locked.newest(None))
     except Exception:
-        with suppress(Exception):  # what is left is deleted with the conversation
+        with suppress(Exception):  # what remains is deleted with the conversation
             await locked.delete(ids)
         raise
 
@@ -86,11 +108,7 @@ def _compare(items: Sequence[Item], listed: Sequence[Item]) -> None:
 
 
 async def _discard(fork: LazyConversation, error: BaseException) -> None:
-    """Delete the conversation of a fork that failed, if there is one, and its items.
-
-    Raises:
-        UnfinishedForkError: It could not be done.
-    """
+    """Delete the conversation of a fork that failed, if it was created, and its items."""
     conversation_id = fork.conversation_id
     is_cut = isinstance(error, asyncio.CancelledError)
 
@@ -98,7 +116,7 @@ async def _discard(fork: LazyConversation, error: BaseException) -> None:
         cancellation.has_begun = True
         with anyio.fail_after(GRACE if is_cut else None):
             with suppress(ConversationNotFoundError):
-                await fork.run(lambda locked: delete_all_items(locked, None))
+                await fork.run(delete_all_items, None)
             await fork.delete()
 
     if conversation_id is None:
@@ -108,7 +126,7 @@ async def _discard(fork: LazyConversation, error: BaseException) -> None:
     except (Exception, asyncio.CancelledError) as undoing:
         if fork.conversation_id is not None:
             logger.warning(
-                "%s: the conversation of a fork that failed is left: %r", conversation_id, type(undoing)
+                "%s: the conversation of a failed fork was not deleted: %r", conversation_id, type(undoing)
             )
         if isinstance(undoing, asyncio.CancelledError):
             raise

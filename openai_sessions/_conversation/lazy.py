@@ -1,4 +1,4 @@
-"""A conversation that is created when it is first needed, and used under its lock."""
+"""The conversation behind a session: created when needed, announced, and used under its lock."""
 
 from __future__ import annotations
 
@@ -6,31 +6,40 @@ import inspect
 import logging
 import time
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass
-from functools import partial
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from openai_sessions._api.client import ConversationsClient
 from openai_sessions._api.clients import Clients
 from openai_sessions._api.retries import Outcome, RequestKind
 from openai_sessions._conversation.locked import LockedConversation, settle_all
-from openai_sessions._conversation.locks import FairLock, PluggedLock, holding
+from openai_sessions._conversation.locks import ConversationLock, FairLock, holding
 from openai_sessions._conversation.shielding import Cancellation, run_shielded
-from openai_sessions._conversation.state import Conversation, Receipt, rest, shared_conversation
-from openai_sessions._conversation.writing import delete_conversation, note_taken
+from openai_sessions._conversation.state import (
+    Conversation,
+    Receipt,
+    keep_while_unsettled,
+    shared_conversation,
+)
+from openai_sessions._conversation.writing import confirm_pops, delete_conversation
 from openai_sessions._instrumentation import not_a_part, operation
 from openai_sessions._items.types import ConversationCallback, Metadata
 from openai_sessions.errors import UnsettledWarning
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVarTuple, Unpack
+
+    Arguments = TypeVarTuple("Arguments")
 
 T = TypeVar("T")
 
 logger = logging.getLogger("openai_sessions")
 
 _announcing: ContextVar[tuple[int, ...]] = ContextVar("_announcing", default=())
-"""The conversations (by identity) whose callback this task is inside of: it must not wait for itself."""
+"""The conversations (by identity) whose callback is running in this task: it must not wait for itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +47,8 @@ class PossibleOrphan:
     """An empty conversation that may exist although its id never arrived.
 
     Attributes:
-        metadata: What it was to be created with, or None.
-        requested_at: When its creation was requested, in seconds since the epoch.
+        metadata: The metadata in the request, or None.
+        requested_at: The time of the request (Unix seconds).
     """
 
     metadata: Metadata | None
@@ -48,28 +57,31 @@ class PossibleOrphan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
-    """What the caller plugs in.
+    """The caller's callbacks and lock.
 
     Attributes:
-        on_created: Called with the id of each conversation that is created, before it is used; again
-            before the next use if it raised.
-        on_orphan: Called when the answer to a creation was lost.
-        lock: Held around each operation, or None.
+        on_created: Called with the id of each new conversation before it is used; called again before the
+            next use if it raised.
+        on_orphan: Called when the reply to a creation was lost.
+        lock: Held during each operation, or None.
     """
 
     on_created: ConversationCallback | None = None
     on_orphan: Callable[[PossibleOrphan], object] | None = None
-    lock: PluggedLock | None = None
+    lock: ConversationLock | None = None
 
 
 class LazyConversation:
     """A conversation that is created, empty, by the first operation that needs one.
 
     Args:
-        clients: Where the client for the running event loop comes from.
+        clients: The source of the client for the running event loop.
         conversation_id: The conversation to resume, or None.
-        metadata: Kept with a conversation that is created.
-        hooks: What the caller plugs in.
+        metadata: The metadata of a new conversation.
+        hooks: The caller's callbacks and lock.
+
+    Attributes:
+        known: What this process knows of the conversation that was used last, or None.
     """
 
     def __init__(
@@ -91,7 +103,7 @@ class LazyConversation:
 
     @property
     def conversation_id(self) -> str | None:
-        """The id of the conversation, or None while there is none. May be set to another one."""
+        """The id of the conversation, or None if there is none. May be set."""
         return self._conversation_id
 
     @conversation_id.setter
@@ -99,14 +111,14 @@ class LazyConversation:
         self._conversation_id = value
         self._unannounced = None
 
-    def keep_with_new_ones(self, metadata: Metadata | None) -> None:
-        """Keep other metadata with conversations that are created from now on."""
+    def set_initial_metadata(self, metadata: Metadata | None) -> None:
+        """Set the metadata of conversations that are created from now on."""
         self._metadata = metadata
 
     async def ensure(self) -> str:
-        """Return the id; create the conversation first, in one request, when there is none.
+        """Return the id; if there is no conversation, create it first, in one request.
 
-        Any number of tasks may call this at once: one creates, and when it fails the next one tries.
+        Any number of tasks may call this at once: one creates, and if it fails the next one tries.
         """
         while True:
             conversation_id = self._conversation_id or await self._create()
@@ -116,21 +128,21 @@ class LazyConversation:
 
     async def run(
         self,
-        operation: Callable[[LockedConversation], Awaitable[T]],
-        *,
+        operation: Callable[[LockedConversation, Unpack[Arguments]], Coroutine[Any, Any, T]],
+        *args: Unpack[Arguments],
         create: bool = False,
-        undo: Callable[[LockedConversation, T], Awaitable[object]] | None = None,
+        undo: Callable[[LockedConversation, T], Coroutine[Any, Any, object]] | None = None,
     ) -> T | None:
         """Run an operation under the conversation's lock, shielded once it has begun to write.
 
         Args:
-            operation: Called with the conversation.
-            create: Create the conversation when there is none.
-            undo: Called with the result of an operation that had succeeded when its caller was
-                cancelled.
+            operation: Called with the locked conversation and `args`.
+            args: The arguments of the operation.
+            create: Create the conversation if there is none.
+            undo: Called with the result of an operation that had succeeded when its caller was cancelled.
 
         Returns:
-            What the operation returns; None when there is no conversation and none is to be created.
+            The result of the operation; None if there is no conversation and none is to be created.
 
         Raises:
             ConversationNotFoundError: The operation met a 404, and so does the conversation itself.
@@ -141,87 +153,86 @@ class LazyConversation:
                 return None
             client = await self._clients.client()
             self.known = shared_conversation(client.base_url, conversation_id)
-            # The caller holds the lock, not the task that it owns: nobody comes between a result and
-            # its undoing.
+            # This task holds the lock, not the shielded one: nobody comes between a result and its undoing.
             async with self.known.lock.held():
                 if conversation_id == self._conversation_id:
-                    hold = partial(LockedConversation, client, conversation_id, self.known)
-                    return await run_shielded(
-                        partial(self._with_plugged_lock, hold, operation),
-                        undo=undo and partial(self._undo, hold, undo),
-                    )
-                # Cleared, or set to another conversation, while waiting: begin again.
+                    locked = LockedConversation(client, conversation_id, self.known)
+                    return await self._shielded(locked, operation, args, undo)
+                # Cleared, or set to another conversation, while waiting for the lock: start again.
 
-    async def _undo(
+    def _shielded(
         self,
-        hold: Callable[[Cancellation], LockedConversation],
-        undo: Callable[[LockedConversation, T], Awaitable[object]],
-        result: T,
-    ) -> None:
-        await self._with_plugged_lock(hold, lambda locked: undo(locked, result), Cancellation())
+        locked: LockedConversation,
+        operation: Callable[[LockedConversation, Unpack[Arguments]], Coroutine[Any, Any, T]],
+        args: tuple[Unpack[Arguments]],
+        undo: Callable[[LockedConversation, T], Coroutine[Any, Any, object]] | None,
+    ) -> Coroutine[Any, Any, T]:
+        def work(cancellation: Cancellation) -> Coroutine[Any, Any, T]:
+            return self._operate(replace(locked, cancellation=cancellation), operation, *args)
 
-    async def _with_plugged_lock(
+        if undo is None:
+            return run_shielded(work)
+        undoing = undo
+
+        def undo_result(result: T) -> Coroutine[Any, Any, object]:
+            return self._operate(locked, undoing, result)
+
+        return run_shielded(work, undo=undo_result)
+
+    async def _operate(
         self,
-        hold: Callable[[Cancellation], LockedConversation],
-        operation: Callable[[LockedConversation], Awaitable[T]],
-        cancellation: Cancellation,
+        locked: LockedConversation,
+        operation: Callable[[LockedConversation, Unpack[Arguments]], Coroutine[Any, Any, T]],
+        *args: Unpack[Arguments],
     ) -> T:
-        locked, lock = hold(cancellation), self._hooks.lock
-        async with holding(lock, locked.conversation_id, cancellation) if lock else nullcontext():
+        """Run an operation under the caller's lock, if there is one."""
+        lock = self._hooks.lock
+        async with holding(lock, locked.conversation_id, locked.cancellation) if lock else nullcontext():
             if lock:
                 locked.known.expire()
             try:
                 async with locked.client.confirming_not_found(locked.conversation_id):
-                    return await operation(locked)
+                    return await operation(locked, *args)
             finally:
                 if lock:
-                    await note_taken(locked)
-                rest(locked.known)
+                    await confirm_pops(locked)
+                keep_while_unsettled(locked.known)
+
+    async def delete(self) -> None:
+        """Delete the conversation if there is one. The next operation that needs one creates another."""
+        await self.run(self._delete)
+
+    async def _delete(self, locked: LockedConversation) -> None:
+        await delete_conversation(locked)
+        self.conversation_id = None
+        logger.info("deleted %s", locked.conversation_id)
+
+    def receipts(self) -> tuple[Receipt, ...]:
+        """Return the receipts of writes that failed and are not undone yet."""
+        if self.known is None or self._conversation_id is None:
+            return ()
+        return self.known.receipts(self._conversation_id)
 
     async def settle_or_warn(self) -> None:
-        """Settle what is unsettled, or warn of it, and look for what is in doubt; if anything is."""
+        """Settle what is unsettled and search for requests in doubt; warn of what cannot be settled."""
         if self.known is None or not (self.receipts() or self.known.in_doubt):
             return
         try:
             await self.settle()
-        except Exception:  # noqa: BLE001 -- whatever it was, the receipts say what is left
+        except Exception:  # noqa: BLE001 -- whatever it was, the receipts say what remains
             if receipts := [receipt.as_json() for receipt in self.receipts()]:
                 warnings.warn(UnsettledWarning(receipts), stacklevel=3)
 
     @operation()
     async def settle(self) -> None:
-        """Settle what is unsettled, and look for what is in doubt."""
-
-        async def settle(locked: LockedConversation) -> None:
-            await settle_all(locked)
-            if locked.known.in_doubt:
-                await locked.newest(1)
-
-        await self.run(settle)
-
-    def receipts(self) -> tuple[Receipt, ...]:
-        """Return the receipts of what has failed and is not undone yet."""
-        if self.known is None or self._conversation_id is None:
-            return ()
-        return self.known.receipts(self._conversation_id)
-
-    async def delete(self) -> None:
-        """Delete the conversation if there is one. The next operation that needs one creates it anew."""
-
-        async def delete(locked: LockedConversation) -> None:
-            await delete_conversation(locked)
-            self.conversation_id = None
-            logger.info("deleted %s", locked.conversation_id)
-
-        await self.run(delete)
+        """Settle what is unsettled, and search for requests in doubt."""
+        await self.run(_settle)
 
     async def _create(self) -> str:
         async with self._creation.held():
             if self._conversation_id is None:
                 client = await self._clients.client()
-                created = await client.retrier.run(
-                    RequestKind.CREATE_CONVERSATION, partial(self._request_creation, client)
-                )
+                created = await self._request_creation(client)
                 self.conversation_id = created
                 self._unannounced = created
                 self.known = shared_conversation(client.base_url, created)
@@ -230,16 +241,25 @@ class LazyConversation:
             return self._conversation_id or ""
 
     async def _request_creation(self, client: ConversationsClient) -> str:
+        attempts = client.retries.attempts(RequestKind.CREATE_CONVERSATION)
+        created = ""
+        async for attempt in attempts:
+            with attempt:
+                created = await self._create_once(client)
+                attempts.succeeded()
+        return created
+
+    async def _create_once(self, client: ConversationsClient) -> str:
         orphan = PossibleOrphan(self._metadata, time.time())
         try:
             return await client.create_conversation(self._metadata)
         except BaseException as error:
-            failure = client.retrier.classify(error)
+            failure = client.retries.classify(error)
             if failure is None or failure.outcome is Outcome.UNKNOWN:
-                self._tell_of(orphan)
+                self._report_orphan(orphan)
             raise
 
-    def _tell_of(self, orphan: PossibleOrphan) -> None:
+    def _report_orphan(self, orphan: PossibleOrphan) -> None:
         if self._hooks.on_orphan is None:
             return
         try:
@@ -248,16 +268,16 @@ class LazyConversation:
             logger.exception("on_orphan raised")
 
     async def _announce(self) -> None:
-        """Call the callback for a conversation that it was not called for yet."""
+        """Call `on_created` for a conversation for which it has not succeeded yet."""
         if self._unannounced is None or id(self) in _announcing.get():
             return
         async with self._announcement.held():
             conversation_id = self._unannounced
             if conversation_id is not None:
-                await self._call_back(conversation_id)
+                await self._call_on_created(conversation_id)
                 self._unannounced = None if self._unannounced == conversation_id else self._unannounced
 
-    async def _call_back(self, conversation_id: str) -> None:
+    async def _call_on_created(self, conversation_id: str) -> None:
         if self._hooks.on_created is None:
             return
         token = _announcing.set((*_announcing.get(), id(self)))
@@ -268,3 +288,9 @@ class LazyConversation:
                     await result
         finally:
             _announcing.reset(token)
+
+
+async def _settle(locked: LockedConversation) -> None:
+    await settle_all(locked)
+    if locked.known.in_doubt:
+        await locked.newest(1)

@@ -15,16 +15,16 @@ from openai_sessions.errors import MetadataFullError
 
 
 def own_pairs(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Return the pairs that are not this library's."""
+    """Return the pairs of the application."""
     return {key: value for key, value in metadata.items() if not key.startswith(RESERVED_PREFIX)}
 
 
 def checked_changes(value: object) -> dict[str, str | None]:
-    """Return changes of metadata: new values, and None for what is to be removed.
+    """Return changes of metadata: new values by key, and None for pairs to remove.
 
     Raises:
         TypeError: It is not a mapping of strings to strings or None.
-        ValueError: A key or a value is too long, or a key is this library's.
+        ValueError: A key or a value is too long, or a key has this library's prefix.
     """
     if not isinstance(value, Mapping):
         raise TypeError(
@@ -36,13 +36,8 @@ def checked_changes(value: object) -> dict[str, str | None]:
     return dict(value)
 
 
-def merged(metadata: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
-    """Return metadata with changes made; None removes a pair."""
-    return {key: value for key, value in {**metadata, **changes}.items() if value is not None}
-
-
 def check_room(conversation_id: str, metadata: Mapping[str, str]) -> None:
-    """Refuse metadata of more pairs than the API keeps.
+    """Reject metadata with more pairs than the API accepts.
 
     Raises:
         MetadataFullError: There are more than 16.
@@ -52,6 +47,24 @@ def check_room(conversation_id: str, metadata: Mapping[str, str]) -> None:
 
 
 async def replace_metadata(locked: LockedConversation, metadata: Mapping[str, str]) -> None:
-    """Put metadata in the place of the conversation's; a caller who is cancelled waits for it."""
+    """Replace the metadata of the conversation; a caller who is cancelled waits for it."""
     locked.cancellation.has_begun = True
     await locked.client.replace_metadata(locked.conversation_id, metadata)
+
+
+async def read_metadata(locked: LockedConversation) -> dict[str, str]:
+    """Return the metadata of the conversation, with this library's pairs."""
+    return await locked.client.metadata_of(locked.conversation_id)
+
+
+async def change_metadata(locked: LockedConversation, changes: Mapping[str, str | None]) -> None:
+    """Apply changes to the metadata of the conversation.
+
+    Raises:
+        MetadataFullError: More than 16 pairs would result. Nothing was changed.
+    """
+    before = await locked.client.metadata_of(locked.conversation_id)
+    after = {key: value for key, value in {**before, **changes}.items() if value is not None}
+    check_room(locked.conversation_id, after)
+    if after != before:
+        await replace_metadata(locked, after)

@@ -1,60 +1,63 @@
-"""The newest whole turns of a history."""
+"""The newest whole turns of a history, within limits of turns, tokens and items."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 
-from openai_sessions._arguments import (
-    checked_count_tokens,
-    checked_maximum,
-)
-from openai_sessions._conversation.locked import LockedConversation
+from openai_sessions._arguments import checked_count_tokens, checked_maximum
+from openai_sessions._conversation.locked import LockedConversation, settle_all
 from openai_sessions._conversation.reading import CursorGoneError, HistoryCache, ItemList, PageWalk
-from openai_sessions._items.turns import Turn, TurnLimits
+from openai_sessions._items.turns import TurnLimits
 from openai_sessions._items.types import CountTokens, Item
-from openai_sessions.tokens import tiktoken_counter
 
 
-def _items_of(turns: Iterable[Turn]) -> list[Item]:
-    return [item for turn in turns for item in turn.items]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryLimits:
+    """How much of a history the model sees: the newest whole turns within all limits.
 
+    They apply to `get_items()` without arguments, which is how the Runner of the Agents SDK calls it, unless
+    `session_settings` has a limit, which the Runner passes.
 
-def turn_limits(max_turns: object, max_tokens: object, count_tokens: CountTokens | None) -> TurnLimits:
-    """Return the limits of a session's reads without arguments, as its constructor takes them.
+    Attributes:
+        max_turns: Maximum number of turns; None for no limit.
+        max_tokens: Maximum number of tokens, of the texts that `openai_sessions.tokens.item_text` returns;
+            None for no limit.
+        count_tokens: Returns the number of tokens of a text; by default tiktoken counts.
 
     Raises:
-        TypeError: An argument is of the wrong type.
+        TypeError: A value is of the wrong type.
         ValueError: A limit is less than 1.
-        ImportError: Tokens are to be counted by tiktoken, and it is not installed.
-        VocabularyError: tiktoken could not fetch its vocabulary.
     """
-    tokens = checked_maximum("max_tokens", max_tokens, "tokens")
-    return TurnLimits(
-        turns=checked_maximum("max_turns", max_turns, "turns"),
-        tokens=tokens,
-        count_tokens=checked_count_tokens(count_tokens) or (None if tokens is None else tiktoken_counter()),
-    )
+
+    max_turns: int | None = None
+    max_tokens: int | None = None
+    count_tokens: CountTokens | None = None
+
+    def __post_init__(self) -> None:
+        checked_maximum("max_turns", self.max_turns, "turns")
+        checked_maximum("max_tokens", self.max_tokens, "tokens")
+        checked_count_tokens(self.count_tokens)
 
 
-async def _newest_turns(
+async def read_newest_turns(
     locked: LockedConversation, limits: TurnLimits, history: HistoryCache | None
 ) -> list[Item]:
-    """Return the newest whole turns as listed, read back from the newest page only as far as needed."""
+    """Return the newest whole turns as listed, read back from the newest page as far as needed."""
+    await settle_all(locked)
     counting = replace(limits, count_tokens=limits.count_tokens and cache(limits.count_tokens))
     if history is None and not locked.known.in_doubt:
         with suppress(CursorGoneError):
-            newest = await _walked_back(locked, counting)
+            newest = await _read_back(locked, counting)
             if newest is not None:
                 return newest
     items = await locked.newest(None, history)
     return items[counting.start_of_newest(items, is_all=True) :]
 
 
-async def _walked_back(locked: LockedConversation, limits: TurnLimits) -> list[Item] | None:
-    """Return the newest whole turns; None when a page shows what this process has deleted."""
+async def _read_back(locked: LockedConversation, limits: TurnLimits) -> list[Item] | None:
+    """Return the newest whole turns; None if a page shows items that this process has deleted."""
     walk = PageWalk(ItemList(locked.client, locked.conversation_id, "desc"))
     start = None
     items: list[Item] = []

@@ -1,39 +1,39 @@
-"""Work that goes on although its caller is cancelled, for a while."""
+"""Work that outlives the cancellation of its caller, for a while."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 
 T = TypeVar("T")
 
 GRACE = 10.0
-"""Seconds that work may go on after its caller was cancelled."""
+"""Seconds that work may continue after its caller was cancelled."""
 
 ACQUIRING = 1.0
-"""Seconds that a cancelled caller waits for work that is acquiring something, to be given back at once."""
+"""Seconds that a cancelled caller waits for work that is acquiring a lock, to be released at once."""
 
-_running: set[asyncio.Task[object]] = set()
-"""Tasks under way: an event loop holds its tasks weakly."""
+_running: set[asyncio.Task[Any]] = set()
+"""Tasks in progress: an event loop keeps only weak references to its tasks."""
 
 
 class OperationCancelledError(Exception):
-    """Tell that an operation has ended because its caller was cancelled."""
+    """Raised inside shielded work that ends because its caller was cancelled."""
 
 
 class Cancellation:
-    """What work sees of its caller's cancellation.
+    """The caller's cancellation, as seen by the shielded work.
 
     Attributes:
-        grace: Seconds that it may go on then.
-        has_begun: Set by the work once it can no longer be dropped without a trace.
-        is_acquiring: Set by the work while it waits for something that nobody would give back if the
-            waiting were cut: it is left to end by itself.
-        is_over: Set when the time is up in which it could have ended by itself.
+        grace: Seconds that the work may continue after the cancellation.
+        has_begun: Set by the work once dropping it would leave something behind.
+        is_acquiring: Set by the work while it waits for a lock that nobody would release if the wait were
+            cut: it is left to end by itself.
+        is_over: Set when the grace period has passed.
     """
 
     def __init__(self, grace: float = GRACE) -> None:
@@ -44,15 +44,11 @@ class Cancellation:
         self.is_over = False
 
     def is_set(self) -> bool:
-        """Tell whether the caller was cancelled: end, and leave nothing behind."""
+        """Return whether the caller was cancelled: the work must end, and leave nothing behind."""
         return self._event.is_set()
 
     def check(self) -> None:
-        """Raise when the caller was cancelled.
-
-        Raises:
-            OperationCancelledError: It was.
-        """
+        """Raise `OperationCancelledError` if the caller was cancelled."""
         if self.is_set():
             raise OperationCancelledError
 
@@ -61,7 +57,7 @@ class Cancellation:
         self._event.set()
 
     async def cut_short(self, sleep: Awaitable[None]) -> None:
-        """Wait for a sleep, or until the caller is cancelled."""
+        """Wait for a sleep to end, or for the cancellation of the caller."""
         waits = {asyncio.ensure_future(sleep), asyncio.ensure_future(self._event.wait())}
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -71,27 +67,27 @@ class Cancellation:
 
 
 async def run_shielded(
-    work: Callable[[Cancellation], Awaitable[T]],
+    work: Callable[[Cancellation], Coroutine[Any, Any, T]],
     *,
-    undo: Callable[[T], Awaitable[object]] | None = None,
+    undo: Callable[[T], Coroutine[Any, Any, object]] | None = None,
     grace: float = GRACE,
     patience: float = ACQUIRING,
 ) -> T:
     """Run work in a task of its own, shielded from the cancellation of its caller.
 
-    Work that has not begun is cancelled at once. Otherwise it is told, and has `grace` seconds in all
-    to end by itself; then it is cancelled too. Work that is acquiring something goes on without its
-    caller, and must give it back. Cancellation of asyncio and of anyio, once or many
-    times, is absorbed until the work has ended, and then goes on.
+    Work that has not begun is cancelled at once. Otherwise it is told, and has the grace period to end by
+    itself; then it is cancelled too. Work that is acquiring a lock continues without its caller, and must
+    release the lock. Cancellations by asyncio and by anyio, one or several, are absorbed until the work has
+    ended; then the first one propagates.
 
     Args:
-        work: Called with what it sees of the cancellation.
+        work: Called with the cancellation of its caller, as it sees it.
         undo: Called with the result of work that had succeeded by the time of the cancellation.
-        grace: Seconds.
-        patience: Seconds that the caller waits for work that is acquiring something.
+        grace: Seconds that the work may continue after the cancellation.
+        patience: Seconds that the caller waits for work that is acquiring a lock.
     """
     cancellation = Cancellation(grace)
-    task = _own(work(cancellation))
+    task = _start(work(cancellation))
     try:
         await asyncio.wait({task})
     except asyncio.CancelledError:
@@ -102,31 +98,27 @@ async def run_shielded(
                 raise
             if not cancellation.has_begun:
                 task.cancel()
-            await _end(task, grace, cancellation)
+            await _end(task, cancellation)
             if undo and not task.cancelled() and task.exception() is None:
-                await _end(_own(undo(task.result())), grace, Cancellation())
+                await _end(_start(undo(task.result())), Cancellation(grace))
         raise
     return task.result()
 
 
-def _own(work: Awaitable[T]) -> asyncio.Task[T]:
-    task: asyncio.Task[T] = asyncio.ensure_future(_await(work))
+def _start(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    task = asyncio.get_running_loop().create_task(work)
     _running.add(task)
-    task.add_done_callback(_let_go)
+    task.add_done_callback(_finish)
     return task
 
 
-def _let_go(task: asyncio.Task[object]) -> None:
+def _finish(task: asyncio.Task[Any]) -> None:
     _running.discard(task)
     if not task.cancelled():
-        task.exception()  # seen: of work whose caller is gone, the cancellation says it
+        task.exception()  # retrieved: if the caller is gone, its cancellation is what it raises
 
 
-async def _await(work: Awaitable[T]) -> T:
-    return await work
-
-
-async def _wait(task: asyncio.Task[T], seconds: float | None) -> None:
+async def _wait(task: asyncio.Task[Any], seconds: float | None) -> None:
     """Wait for a task; absorb further cancellations."""
     loop = asyncio.get_running_loop()
     until = None if seconds is None else loop.time() + seconds
@@ -135,9 +127,9 @@ async def _wait(task: asyncio.Task[T], seconds: float | None) -> None:
             await asyncio.wait({task}, timeout=None if until is None else until - loop.time())
 
 
-async def _end(task: asyncio.Task[T], grace: float, cancellation: Cancellation) -> None:
-    """Wait for a task until its time is up, then cancel it; absorb further cancellations."""
-    await _wait(task, grace)
+async def _end(task: asyncio.Task[Any], cancellation: Cancellation) -> None:
+    """Wait for a task for the grace period, then cancel it; absorb further cancellations."""
+    await _wait(task, cancellation.grace)
     cancellation.is_over = True
     task.cancel()
     await _wait(task, None)

@@ -1,40 +1,43 @@
-"""What runs have used, kept in the metadata of their conversation; each run once."""
+"""The usage of runs, kept in the metadata of their conversation; each run is counted once.
+
+The API can only replace all metadata at once. The session objects of a process, and processes that share a
+lock, take turns, so that none of their counts is lost. Without a lock, two processes may overwrite each
+other's totals, as may a request that the server applies long after its reply was lost.
+"""
 
 from __future__ import annotations
 
 import json
-import logging
 import operator
 import secrets
 import threading
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field, fields
 from typing import Any
 
 from openai_sessions._conversation.locked import LockedConversation
 from openai_sessions._conversation.metadata import check_room, replace_metadata
-from openai_sessions._conversation.state import Conversation
 from openai_sessions.errors import InvalidUsageError
 
 USAGE_KEY = "openai_sessions.usage"
-"""The key of the metadata under which the total of a conversation is kept."""
+"""The metadata key of a conversation's totals."""
 
 WINDOW = 8
-"""How many of the newest counts a record names. Whether an older one is in the total is not to be seen."""
+"""Number of counts whose ids a record keeps: only these are known to be in the total."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one run or many have used. Two may be added.
+    """The requests and tokens of one run or of many; usages can be added.
 
     Attributes:
         requests: Requests to the model.
-        input_tokens: Tokens sent, those of the cache included.
-        cached_tokens: Which of them were read from the cache.
-        output_tokens: Tokens received, those of reasoning included.
-        reasoning_tokens: Which of them were reasoning.
-        total_tokens: Tokens sent and received, as the API says.
+        input_tokens: Input tokens, including cached ones.
+        cached_tokens: Input tokens read from the cache.
+        output_tokens: Output tokens, including reasoning.
+        reasoning_tokens: Output tokens of reasoning.
+        total_tokens: Input and output tokens, as reported by the API.
     """
 
     requests: int = 0
@@ -46,15 +49,15 @@ class Usage:
 
     @classmethod
     def of_run(cls, result: object) -> Usage | None:
-        """Return what a run of the Agents SDK has used so far; None when its usage is None.
+        """Return the usage of a run of the Agents SDK so far; None if its usage is None.
 
         Args:
-            result: What `Runner.run` or `Runner.run_streamed` returned: its `context_wrapper.usage` is read.
-                While a stream is read, the last requests are missing. Numbers and details that are None
-                count as 0.
+            result: The result of `Runner.run` or `Runner.run_streamed`: its `context_wrapper.usage` is read.
+                While a stream is being read, its last requests are missing. Numbers and details that are
+                None count as 0.
 
         Raises:
-            TypeError: It has no `context_wrapper.usage`, or a number there is no whole number.
+            TypeError: It has no `context_wrapper.usage`, or a number there is not a whole number.
             ValueError: A number there is negative.
         """
         used = usage_object(result)
@@ -75,26 +78,26 @@ class Usage:
         return Usage(*map(operator.add, astuple(self), astuple(other)))
 
     def check(self) -> None:
-        """Do nothing if this can be kept.
+        """Raise unless this usage can be stored.
 
         Raises:
-            ValueError: A number is no whole number from 0.
+            ValueError: A number is negative or not a whole number.
         """
         for name, number in asdict(self).items():
             if not _is_count(number):
-                raise ValueError(f"the usage has {name}={number!r}: give a whole number from 0")
+                raise ValueError(f"the usage has {name}={number!r}: give a whole number, 0 or more")
 
     def since(self, earlier: Usage) -> Usage:
-        """Return what has come since an earlier state of the same run.
+        """Return the usage since an earlier state of the same run.
 
-        A run of which less was used than before has begun anew: all of it has come since.
+        If less is used now, the run has started again: all of its usage is new.
         """
         differences = tuple(map(operator.sub, astuple(self), astuple(earlier)))
         return Usage(*differences) if min(differences) >= 0 else self
 
 
 def usage_object(result: object) -> Any:
-    """Return the object in which a run of the Agents SDK counts what it uses, or None.
+    """Return the object in which a run of the Agents SDK counts its usage, or None.
 
     Raises:
         TypeError: It is not the result of a run.
@@ -109,10 +112,10 @@ def usage_object(result: object) -> Any:
 
 
 def marks_of(result: object) -> list[object]:
-    """Return the objects that tell a run from others: the one that counts last, before it the responses.
+    """Return the objects that identify a run: the model's responses, and last the object that counts usage.
 
-    A run that is resumed goes on with the same object that counts, or since openai-agents 0.24 with a copy;
-    the model's responses until then are the same ones.
+    A resumed run continues with the same object that counts, or since openai-agents 0.24 with a copy; the
+    responses up to then are the same objects.
     """
     return [*(getattr(result, "raw_responses", None) or ()), usage_object(result)]
 
@@ -126,7 +129,7 @@ def _number(holder: object, name: str) -> int:
     if value is None:
         return 0
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"the usage of the run has {name}={value!r}, which is no whole number")
+        raise TypeError(f"the usage of the run has {name}={value!r}, which is not a whole number")
     if value < 0:
         raise ValueError(f"the usage of the run has {name}={value!r}, which is negative")
     return int(value)
@@ -134,12 +137,12 @@ def _number(holder: object, name: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class UsageRecord:
-    """The total of a conversation, and which counts it was last made of.
+    """The total of a conversation, and the ids of its newest counts.
 
     Attributes:
         total: The sum of all counts.
-        counts: How many there were. It jumps by `WINDOW` where the total is replaced, so that nobody
-            takes what it held before for lost.
+        counts: The number of counts. It grows by twice `WINDOW` when the total is replaced, so that no
+            earlier count is taken for lost.
         last: The ids of the newest counts, oldest first; at most `WINDOW`.
     """
 
@@ -151,30 +154,28 @@ class UsageRecord:
         """Return the record with one more count."""
         return UsageRecord(self.total + usage, self.counts + 1, (*self.last, count_id)[-WINDOW:])
 
-    def replaced_by(self, total: Usage, *, behind: int = 0) -> UsageRecord:
-        """Return the record with another total, made of no count that anybody knows.
+    def replaced_by(self, total: Usage) -> UsageRecord:
+        """Return the record with another total, after which every earlier count is taken for stored."""
+        return UsageRecord(total, self.counts + 2 * WINDOW)
 
-        Args:
-            total: The new total.
-            behind: The number of a count that was begun, which is not to be added to it.
+    def lacks(self, count: Count) -> bool:
+        """Return whether a count is certainly not in the total.
+
+        A count after which `WINDOW` others may have followed is taken for stored: nothing is counted twice.
         """
-        return UsageRecord(total, max(self.counts, behind) + WINDOW)
-
-    def tells_of(self, number: int) -> bool:
-        """Tell whether the count that was the `number`-th would be named if it were in the total."""
-        return self.counts - number < WINDOW
+        return count.count_id not in self.last and self.counts - count.number < WINDOW
 
     def as_value(self) -> str:
-        """Return the record as a value of metadata, below 512 characters: compact JSON."""
+        """Return the record as a metadata value: compact JSON of less than 512 characters."""
         fields_of_json = {**asdict(self.total), "counts": self.counts, "last": self.last}
         return json.dumps(fields_of_json, separators=(",", ":"))
 
     @classmethod
     def from_value(cls, value: str) -> UsageRecord:
-        """Return the record that a value of metadata holds.
+        """Return the record in a metadata value.
 
         Raises:
-            ValueError: It is no record. Says why.
+            ValueError: It is not a record; says why.
         """
         try:
             parsed = json.loads(value)
@@ -182,12 +183,12 @@ class UsageRecord:
             raise ValueError("it is not JSON") from None
         numbers = (*(field.name for field in fields(Usage)), "counts")
         if not isinstance(parsed, Mapping) or parsed.keys() != {*numbers, "last"}:
-            raise ValueError(f"it is no JSON object of {', '.join(numbers)} and last")
+            raise ValueError(f"it is not a JSON object with {', '.join(numbers)} and last")
         if not all(_is_count(parsed[name]) for name in numbers):
-            raise ValueError("a number of it is no whole number from 0")
+            raise ValueError("one of its numbers is negative or not a whole number")
         last = parsed["last"]
         if not isinstance(last, list) or not all(isinstance(count_id, str) for count_id in last):
-            raise ValueError("its last is no list of strings")
+            raise ValueError("its last is not a list of strings")
         *used, counts = (parsed[name] for name in numbers)
         return cls(Usage(*used), counts, tuple(last))
 
@@ -197,89 +198,42 @@ class Count:
     """One addition to the total of a conversation.
 
     Attributes:
-        usage: What is added.
-        number: Which count of the conversation it is; the lowest of all places that it was ever sent for.
-        is_stored: Whether it was seen in the total. One that is gone from there was overwritten.
-        count_id: How the record names it.
+        usage: The usage to add.
+        number: Its place among the counts of the conversation; the lowest one for which it was ever sent.
+        count_id: Its id in the record.
     """
 
     usage: Usage
     number: int = 0
-    is_stored: bool = False
     count_id: str = field(default_factory=lambda: secrets.token_hex(4))
 
 
 @dataclass(slots=True, eq=False)
 class CountedRun:
-    """How far one run was counted in one conversation.
+    """How much of one run was counted in one conversation.
 
     Attributes:
-        seen: What the run had used when it was last counted.
-        counts: Its counts that were sent, as far as they are not known to be stored.
+        seen: The usage of the run when it was last counted.
+        pending: Its counts that are not known to be stored.
     """
 
     seen: Usage = field(default_factory=Usage)
-    counts: list[Count] = field(default_factory=list)
-
-    @property
-    def unconfirmed(self) -> list[Count]:
-        """The counts of which it is not known whether they are stored."""
-        return [count for count in self.counts if not count.is_stored]
-
-    def note(self, count: Count, seen: Usage) -> None:
-        """Take up that a count is being sent."""
-        self.counts[:] = [*self.unconfirmed, count]
-        self.seen = seen
-
-
-class RecentCounts:
-    """The newest counts that this process has made in one conversation."""
-
-    def __init__(self) -> None:
-        self._counts: list[Count] = []
-
-    @property
-    def newest(self) -> int:
-        """The number of the newest one, or 0."""
-        return max((count.number for count in self._counts), default=0)
-
-    def add(self, counts: Iterable[Count]) -> None:
-        """Take up counts, unless they are known."""
-        self._counts += [count for count in counts if count not in self._counts]
-
-    def missing_in(self, record: UsageRecord | None) -> list[Count]:
-        """Return the counts that a record should name and does not.
-
-        Those too old to be named are forgotten, and taken for stored. Where there is no record, it was
-        removed: only what was never stored is missing then.
-        """
-        for count in self._counts:
-            if record is not None:
-                count.is_stored = count.count_id in record.last or not record.tells_of(count.number)
-        self._counts = [count for count in self._counts if _may_be_missing(count, record)]
-        return [count for count in self._counts if not count.is_stored]
-
-
-def _may_be_missing(count: Count, record: UsageRecord | None) -> bool:
-    return not count.is_stored if record is None else record.tells_of(count.number)
+    pending: list[Count] = field(default_factory=list)
 
 
 _runs: dict[int, tuple[weakref.ref[object], dict[str, CountedRun]]] = {}
-"""The registry of the process: how far runs were counted, by the identity of a mark and the conversation id.
-An entry lives as long as the mark."""
-
-_recent: weakref.WeakKeyDictionary[Conversation, RecentCounts] = weakref.WeakKeyDictionary()
-"""The registry of the process: the newest counts of each conversation that is in use."""
+"""The registry of the process: how much of each run was counted, by the identity of a mark and by the
+conversation id. An entry lives as long as the mark."""
 
 _guard = threading.Lock()
 
 
 def counted_run(marks: Sequence[object], conversation_id: str) -> CountedRun:
-    """Return how far a run was counted in a conversation.
+    """Return how much of a run was counted in a conversation.
 
     Args:
-        marks: What tells the run from others, the best last: see `marks_of`. A run was counted as far as
-            at the last one at which it was counted.
+        marks: The objects that identify the run, the best last: see `marks_of`. The last of them that was
+            counted says how much.
         conversation_id: The conversation.
     """
     with _guard:
@@ -287,16 +241,16 @@ def counted_run(marks: Sequence[object], conversation_id: str) -> CountedRun:
         if known[-1] is not None:
             return known[-1]
         before = next((run for run in reversed(known) if run is not None), CountedRun())
-        run = CountedRun(before.seen, before.unconfirmed)
+        run = CountedRun(before.seen, list(before.pending))
         for mark in marks[-2:]:
             _counted_at(mark)[conversation_id] = run
         return run
 
 
 def _counted_at(mark: object) -> dict[str, CountedRun]:
-    """Return how far a run was counted at a mark, by conversation.
+    """Return the counted runs of a mark, by conversation.
 
-    Nothing is kept of an object that has no weak references.
+    Nothing is kept of an object without weak references.
     """
     key = id(mark)
     if key not in _runs:
@@ -307,79 +261,50 @@ def _counted_at(mark: object) -> dict[str, CountedRun]:
     return _runs[key][1]
 
 
-def recent_counts(conversation: Conversation) -> RecentCounts:
-    """Return the newest counts that this process has made in a conversation."""
-    with _guard:
-        return _recent.setdefault(conversation, RecentCounts())
-
-
-logger = logging.getLogger("openai_sessions")
-
-
-async def _count_run(locked: LockedConversation, marks: Sequence[object], total: Usage) -> bool:
-    """Count what a run has used since it was counted last, in two requests or, when that is nothing, none."""
+async def count_run(locked: LockedConversation, marks: Sequence[object], total: Usage) -> bool:
+    """Count the usage of a run since it was last counted, in two requests; in none if nothing is new."""
     counted = counted_run(marks, locked.conversation_id)
     since = total.since(counted.seen)
-    if since == Usage() and not counted.unconfirmed:
+    if since == Usage() and not counted.pending:
         return True
     metadata = await locked.client.metadata_of(locked.conversation_id)
-    record = _record_in(metadata, locked.conversation_id)
-    recent = recent_counts(locked.known)
-    recent.add(counted.unconfirmed)
-    counts = recent.missing_in(record)
+    before = _record_in(metadata, locked.conversation_id)
+    counts = [count for count in counted.pending if before is None or before.lacks(count)]
     if since != Usage():
         check_room(locked.conversation_id, {**metadata, USAGE_KEY: ""})
-        count = Count(since)
-        counted.note(count, total)
-        recent.add([count])
-        counts.append(count)
+        counts.append(Count(since))
+    record = before or UsageRecord(Usage())
+    for count in counts:
+        record = record.plus(count.count_id, count.usage)
+        count.number = min(count.number or record.counts, record.counts)
+    counted.seen, counted.pending = total, counts
     if counts:
-        await _write(locked, metadata, _with_counts(record, counts), counts)
+        await _store(locked, metadata, record)
+        counted.pending = []
     return True
 
 
-async def _read_usage(locked: LockedConversation) -> Usage | None:
-    metadata = await locked.client.metadata_of(locked.conversation_id)
-    record = _record_in(metadata, locked.conversation_id)
-    missing = recent_counts(locked.known).missing_in(record)
-    if not missing:
-        return record.total if record else None
-    completed = _with_counts(record, missing)
-    try:
-        await _write(locked, metadata, completed, missing)
-    except Exception as error:  # noqa: BLE001 -- the totals are known; the next operation tries again
-        logger.warning("%s: a count could not be completed: %s", locked.conversation_id, type(error).__name__)
-    return completed.total
+async def read_usage(locked: LockedConversation) -> Usage | None:
+    """Return the totals, or None if nothing was counted."""
+    record = _record_in(await locked.client.metadata_of(locked.conversation_id), locked.conversation_id)
+    return record.total if record else None
 
 
-async def _replace_usage(locked: LockedConversation, usage: Usage) -> bool:
+async def replace_usage(locked: LockedConversation, usage: Usage) -> bool:
+    """Replace the totals, whatever they are."""
     metadata = await locked.client.metadata_of(locked.conversation_id)
     try:
         before = _record_in(metadata, locked.conversation_id) or UsageRecord(Usage())
     except InvalidUsageError:
         before = UsageRecord(Usage())
-    record = before.replaced_by(usage, behind=recent_counts(locked.known).newest)
-    await _write(locked, metadata, record)
+    await _store(locked, metadata, before.replaced_by(usage))
     return True
 
 
-def _with_counts(record: UsageRecord | None, counts: Sequence[Count]) -> UsageRecord:
-    """Return the record with more counts in it, and number these."""
-    record = record or UsageRecord(Usage())
-    for count in counts:
-        record = record.plus(count.count_id, count.usage)
-        count.number = min(count.number or record.counts, record.counts)
-    return record
-
-
-async def _write(
-    locked: LockedConversation, metadata: Mapping[str, str], record: UsageRecord, counts: Sequence[Count] = ()
-) -> None:
+async def _store(locked: LockedConversation, metadata: Mapping[str, str], record: UsageRecord) -> None:
     after = {**metadata, USAGE_KEY: record.as_value()}
     check_room(locked.conversation_id, after)
     await replace_metadata(locked, after)
-    for count in counts:
-        count.is_stored = True
 
 
 def _record_in(metadata: Mapping[str, str], conversation_id: str) -> UsageRecord | None:

@@ -1,21 +1,21 @@
-"""Appending items: all of them once, or none.
+"""Changing a history: append, pop, replace, delete. An append stores all of its items once, or none.
 
-Read from top to bottom, this is how a write works, under the lock of its conversation:
+Read from top to bottom, this is how an append works, under the lock of its conversation:
 
-1. what earlier writes have left is settled;
-2. the items go out in requests of at most 20, each sent once;
-3. a request whose outcome is unknown is looked for among the newest items, twice, and only when it is
-   not there is it sent again; nothing is assumed where the listing does not tell;
-4. a request that was not found stays in doubt for a while, and copies of it are deleted when they appear;
-5. when the write fails, or its caller is cancelled, what it has stored is deleted;
-6. what cannot be deleted is put into a receipt, for the next operation or another process to settle.
+1. earlier writes that are unsettled are settled;
+2. the items are sent in requests of at most 20, each once;
+3. a request whose outcome is unknown is searched for among the newest items, twice, and sent again only if it
+   is not found; if the listing does not tell, nothing is assumed;
+4. a request that was not found stays in doubt for a while, and copies of it are deleted if they appear;
+5. if the write fails, or its caller is cancelled, the items that it has stored are deleted;
+6. what cannot be deleted goes into a receipt, which the next operation or another process settles.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -40,26 +40,35 @@ from openai_sessions.errors import ConversationNotFoundError, UnsettledWriteErro
 
 logger = logging.getLogger("openai_sessions")
 
+Progress = Callable[[int, int], object]
+"""Called with the number of items deleted so far, and of all items."""
+
+_MAX_LISTINGS = 20
+"""How often a history is listed and deleted while other writers add items to it."""
+
+_MAX_TAKEN_BY_OTHERS = 20
+"""How often another process may delete the newest item first before a pop gives up."""
+
 
 async def append_items(locked: LockedConversation, items: Sequence[Item]) -> list[str]:
     """Append items in order and return their ids.
 
     Raises:
-        ConversationNotFoundError: A reply was lost, and the conversation was gone before it was looked for.
+        ConversationNotFoundError: A reply was lost, and the conversation was gone before it was searched for.
         UnsettledWriteError: The write failed and could not be undone; the cause says how it failed.
-        Exception: The write failed, and nothing of it is left.
+        Exception: The write failed, and none of its items remains stored.
     """
     await settle_all(locked)
     await locked.know_the_tail()
-    return await append_to_tail(locked, items)
+    return await _append_to_tail(locked, items)
 
 
-async def append_to_tail(locked: LockedConversation, items: Sequence[Item]) -> list[str]:
-    """Append items where nothing is unsettled and the newest items are known."""
+async def _append_to_tail(locked: LockedConversation, items: Sequence[Item]) -> list[str]:
+    """Append items while nothing is unsettled and the newest items are known."""
     locked.cancellation.has_begun = True
     write = _Write(locked, batches(items, MAX_ITEMS_PER_REQUEST))
     try:
-        for batch in write.requests:
+        for batch in write.batches:
             await write.send(batch)
         locked.cancellation.check()
     except BaseException as error:
@@ -68,151 +77,160 @@ async def append_to_tail(locked: LockedConversation, items: Sequence[Item]) -> l
     return write.stored
 
 
-async def delete_appended(locked: LockedConversation, ids: Sequence[str]) -> None:
-    """Undo an append that had succeeded when its caller was cancelled."""
-    stored = list(ids)
-    anchors = tuple(known for known in locked.known.tail.ids if known not in ids)
-    try:
-        await locked.delete(ids, on_deleted=stored.remove)
-        tell(Reconciled("rolled back", len(ids)))
-    finally:
-        if stored:
-            locked.known.unsettled.append(Receipt(locked.conversation_id, anchors, tuple(stored)))
-
-
 class _Write:
-    """One write: what it has stored, and what it does not know of."""
+    """One write.
+
+    Attributes:
+        batches: Its items, by request.
+        stored: The ids of its items that are stored.
+    """
 
     def __init__(self, locked: LockedConversation, requests: Sequence[Sequence[Item]]) -> None:
-        self.requests = requests
-        self._held = locked
-        self._anchors = locked.known.anchors
+        self.batches = requests
         self.stored: list[str] = []
+        self._locked = locked
+        self._anchors = locked.known.anchors
         self._ids: list[str] = []
+        """The ids of the items of completed requests, in the order of the items."""
         self._sent = SentItems((), (), sends=0)
-        self._doubts: list[InDoubtWrite] = []
-        self._is_looked_for = True
+        """The latest request."""
+        self._in_doubt: list[InDoubtWrite] = []
+        self._is_found_out = True
+        """Whether it is known if the latest request was applied."""
 
     async def send(self, batch: Sequence[Item]) -> None:
-        """Send one request once; again only when looking has not found it."""
-        locked = self._held
+        """Send one request; again only if it was searched for and not found."""
+        locked = self._locked
         self._sent = SentItems(tuple(batch), locked.known.anchors, sends=0)
-        ids = await locked.client.retrier.run(
+        attempts = locked.client.retries.attempts(
             RequestKind.APPEND,
-            self._request,
             conversation_id=locked.conversation_id,
-            look=self._look,
             stopped=locked.cancellation.is_set,
             sleep=self._sleep,
         )
-        locked.known.acknowledge(ids)
-        self._take_up(ids)
-        self._ids += ids
-        tell(Counted("written", len(ids)))
+        ids: list[str] | None = None
+        async for attempt in attempts:
+            with attempt:
+                try:
+                    ids = await self._send_once()
+                    attempts.succeeded()
+                except Exception as error:
+                    if not attempts.must_look(error):
+                        raise
+                    with attempts.looking():
+                        ids = await self._look()
+                    if ids is None:
+                        raise
+        acknowledged = ids or []
+        locked.known.acknowledge(acknowledged)
+        self._add_stored(acknowledged)
+        self._ids += acknowledged
+        tell(Counted("written", len(acknowledged)))
 
-    async def _request(self) -> list[str]:
-        self._held.cancellation.check()
-        locked, batch = self._held, self._sent.items
+    async def _send_once(self) -> list[str]:
+        locked, items = self._locked, self._sent.items
+        locked.cancellation.check()
         if self._sent.sends:
-            tell(Reconciled("sent again", len(batch)))
-        self._is_looked_for = False
+            tell(Reconciled("sent again", len(items)))
+        self._is_found_out = False
         try:
-            ids = await locked.client.create_items(locked.conversation_id, batch)
+            ids = await locked.client.create_items(locked.conversation_id, items)
         except BaseException as error:
-            failure = locked.client.retrier.classify(error)
+            failure = locked.client.retries.classify(error)
             if failure is None or failure.outcome is Outcome.UNKNOWN:
                 self._sent = replace(self._sent, sends=self._sent.sends + 1)
             else:
-                self._is_looked_for = not self._sent.sends
+                self._is_found_out = not self._sent.sends
             raise
-        self._is_looked_for = True
+        self._is_found_out = True
         return ids
 
     async def _look(self) -> list[str] | None:
-        """Look for the request among the newest items, twice; return the ids of its items."""
-        retrier = self._held.client.retrier
+        """Search the newest items for the request, twice; return the ids of its items."""
+        retries = self._locked.client.retries
         found = await self._one_copy()
         if found is None:
-            await retrier.sleep(retrier.policy.settle_after)  # also once the caller is cancelled
+            await retries.sleep(retries.policy.settle_after)  # also if the caller is cancelled
             found = await self._one_copy()
-        self._is_looked_for = True
+        self._is_found_out = True
         tell(Reconciled("not found" if found is None else "found", len(found or ())))
         return found
 
     async def _one_copy(self) -> list[str] | None:
-        """Return the ids of one copy of the request and delete others; keep in doubt what is not there."""
-        locked = self._held
+        """Return the ids of one copy of the request and delete others; put in doubt what is not found."""
+        locked = self._locked
         listed = await locked.back_to([self._sent.anchors])
         copies = self._sent.copies_in(listed, locked.known.tail.ids)
-        self._keep_in_doubt(self._sent.sends - len(copies))
-        self._take_up(item_id for copy in copies for item_id in copy)
+        self._put_in_doubt(self._sent.sends - len(copies))
+        self._add_stored(item_id for copy in copies for item_id in copy)
         extra = [item_id for copy in copies[1:] for item_id in copy]
         await locked.delete(extra, on_deleted=self.stored.remove)
         if extra:
             tell(Reconciled("deleted copy", len(extra)))
         return copies[0] if copies else None
 
-    def _take_up(self, ids: Iterable[str]) -> None:
+    def _add_stored(self, ids: Iterable[str]) -> None:
         self.stored += [item_id for item_id in ids if item_id not in self.stored]
 
-    def _keep_in_doubt(self, sends: int) -> None:
-        for doubt in [doubt for doubt in self._doubts if doubt.sent.items is self._sent.items]:
-            self._doubts.remove(doubt)
-            self._held.known.resolve(doubt)
+    def _put_in_doubt(self, sends: int) -> None:
+        for write in [write for write in self._in_doubt if write.sent.items is self._sent.items]:
+            self._in_doubt.remove(write)
+            self._locked.known.resolve(write)
         if sends:
-            self._doubts.append(self._held.doubt(replace(self._sent, sends=sends)))
+            self._in_doubt.append(self._locked.put_in_doubt(replace(self._sent, sends=sends)))
 
     async def undo(self, error: BaseException) -> None:
-        """Delete what the write has stored, newest first, under a deadline of its own.
+        """Delete the items that the write has stored, newest first, within a deadline of its own.
 
         Raises:
-            ConversationNotFoundError: There is nothing to be undone, as the conversation is gone.
-            UnsettledWriteError: It could not be done, or must not be: the listing does not tell.
+            ConversationNotFoundError: The conversation is gone, and the items with it.
+            UnsettledWriteError: The items could not be deleted, or must not be: the listing does not tell
+                which they are.
         """
-        locked = self._held
+        locked = self._locked
         is_cut = isinstance(error, asyncio.CancelledError)
         if isinstance(error, CannotTellError) or (is_cut and locked.cancellation.is_over):
             self._leave_unsettled(error)
             return
-        # Cut by others than the caller, as by an event loop that is being closed: undone all the same.
-        deadline = locked.client.retrier.policy.deadline
+        # A task cut by others than its caller, as by an event loop that is being closed, is undone too.
+        deadline = locked.client.retries.policy.deadline
         failed: BaseException | None = None
         try:
             with anyio.fail_after(min(deadline, locked.cancellation.grace) if is_cut else deadline):
                 async with locked.client.confirming_not_found(locked.conversation_id):
                     await self._roll_back()
         except ConversationNotFoundError:
-            # What was stored went with the conversation, and nothing can appear in it any more.
-            for doubt in self._doubts:
-                locked.known.resolve(doubt)
+            # The items are gone with the conversation, and nothing can appear in it any more.
+            for write in self._in_doubt:
+                locked.known.resolve(write)
             if is_cut:
                 return
             raise
-        except BaseException as problem:  # noqa: BLE001 -- raised below, with what is left
+        except BaseException as problem:  # noqa: BLE001 -- raised below, with what remains
             failed = problem
         if failed is not None:
             logger.warning("%s: a write could not be undone: %r", locked.conversation_id, type(failed))
             self._leave_unsettled(error if isinstance(failed, Exception) else failed)
 
     async def _roll_back(self) -> None:
-        if not self._is_looked_for:
+        if not self._is_found_out:
             self._ids += await self._look() or []
-        for doubt in self._doubts:
-            # What preceded the request is being deleted: what preceded the write will precede it.
-            doubt.sent = replace(doubt.sent, anchors=self._anchors)
+        for write in self._in_doubt:
+            # The items before the request are being deleted: those before the write will precede it.
+            write.sent = replace(write.sent, anchors=self._anchors)
         stored = len(self.stored)
-        await self._held.delete(self.stored, on_deleted=self.stored.remove)
+        await self._locked.delete(self.stored, on_deleted=self.stored.remove)
         if stored:
             tell(Reconciled("rolled back", stored))
 
     def _leave_unsettled(self, error: BaseException) -> None:
-        """Put what is left into a receipt."""
-        locked = self._held
-        unknown = () if self._is_looked_for else (self._sent,)
+        """Put what remains into a receipt, and raise."""
+        locked = self._locked
+        unknown = () if self._is_found_out else (self._sent,)
         in_doubt = [
-            doubt.sent
-            for doubt in self._doubts
-            if doubt.sent.sends and (self._is_looked_for or doubt.sent.items is not self._sent.items)
+            write.sent
+            for write in self._in_doubt
+            if write.sent.sends and (self._is_found_out or write.sent.items is not self._sent.items)
         ]
         receipt = Receipt(locked.conversation_id, self._anchors, tuple(self.stored), (*in_doubt, *unknown))
         locked.known.unsettled.append(receipt)
@@ -228,45 +246,56 @@ class _Write:
         ) from error
 
     def _not_stored(self, unknown: Sequence[SentItems]) -> list[Item]:
-        """Return the items of which neither the id stands nor the outcome is unknown."""
-        items = [item for request in self.requests for item in request]
-        standing = {
-            id(item) for item, item_id in zip(items, self._ids, strict=False) if item_id in self.stored
-        }
+        """Return the items that are neither stored nor of unknown outcome."""
+        items = [item for batch in self.batches for item in batch]
+        stored = {id(item) for item, item_id in zip(items, self._ids, strict=False) if item_id in self.stored}
         in_question = {id(item) for sent in unknown for item in sent.items}
-        return [item for item in items if id(item) not in standing | in_question]
+        return [item for item in items if id(item) not in stored | in_question]
 
     async def _sleep(self, seconds: float) -> None:
-        sleeping: Awaitable[None] = self._held.client.retrier.sleep(seconds)
-        await self._held.cancellation.cut_short(sleeping)
+        await self._locked.cancellation.cut_short(self._locked.client.retries.sleep(seconds))
 
 
-Progress = Callable[[int, int], object]
-"""Called with the number of items that are deleted, and how many there were."""
+async def delete_appended(locked: LockedConversation, ids: Sequence[str]) -> None:
+    """Undo an append that had succeeded when its caller was cancelled."""
+    stored = list(ids)
+    anchors = tuple(known for known in locked.known.tail.ids if known not in ids)
+    try:
+        await locked.delete(ids, on_deleted=stored.remove)
+        tell(Reconciled("rolled back", len(ids)))
+    finally:
+        if stored:
+            locked.known.unsettled.append(Receipt(locked.conversation_id, anchors, tuple(stored)))
 
-_MAX_LISTINGS = 20
-"""How often others may have added items meanwhile before what they add is left to stay."""
 
-_MAX_TAKEN_BY_OTHERS = 20
-"""How often another process may be faster before a pop gives up."""
+async def replace_items(locked: LockedConversation, items: Sequence[Item]) -> None:
+    """Replace the whole history, under the same conversation id.
+
+    The new items are stored before the first old one is deleted, so that a crash at any point loses nothing.
+    Until the end, readers in other processes see both.
+    """
+    await settle_all(locked)
+    old = await locked.newest(None)
+    await _append_to_tail(locked, items)
+    await locked.delete([item["id"] for item in old])
 
 
 async def pop_newest(locked: LockedConversation) -> Item | None:
-    """Delete the newest item and return it as listed, or None when there is none.
+    """Delete the newest item and return it as listed, or None if there is none.
 
-    An item whose deletion got no answer is kept: when it turns out to be gone, the next pop returns
-    it. When another process deletes the item first, the next one is taken.
+    An item whose deletion got no response is kept: if it turns out to be gone, the next pop returns it. If
+    another process deletes the item first, the next one is popped.
     """
     await settle_all(locked)
-    taken = await _taken_before(locked)
-    if taken is not None:
-        return taken
+    popped = await _popped_before(locked)
+    if popped is not None:
+        return popped
     for remaining in reversed(range(_MAX_TAKEN_BY_OTHERS)):
         newest = await locked.newest(1)
         if not newest:
             return None
         try:
-            return await _take(locked, newest[0])
+            return await _pop(locked, newest[0])
         except NotFoundError:
             locked.known.remove([newest[0]["id"]])
             if not remaining:
@@ -274,67 +303,59 @@ async def pop_newest(locked: LockedConversation) -> Item | None:
     return None
 
 
-async def _taken_before(locked: LockedConversation) -> Item | None:
-    """Return an item that an earlier pop has removed without returning it."""
-    while locked.known.taken:
-        taken = locked.known.taken[0]
-        if not taken.is_gone:
-            taken.is_gone = not await locked.client.has_item(locked.conversation_id, taken.item["id"])
-        locked.known.taken.remove(taken)
-        if taken.is_gone:
-            locked.known.remove([taken.item["id"]])
-            return taken.item
+async def _popped_before(locked: LockedConversation) -> Item | None:
+    """Return an item that an earlier pop has deleted without returning it."""
+    while locked.known.unconfirmed_pops:
+        pop = locked.known.unconfirmed_pops[0]
+        if not pop.is_gone:
+            pop.is_gone = not await locked.client.has_item(locked.conversation_id, pop.item["id"])
+        locked.known.unconfirmed_pops.remove(pop)
+        if pop.is_gone:
+            locked.known.remove([pop.item["id"]])
+            return pop.item
     return None
 
 
-async def note_taken(locked: LockedConversation) -> None:
-    """Find out which items failed pops have removed, while no other process can: keep only those."""
-    for taken in list(locked.known.taken):
-        if not taken.is_gone:
-            with suppress(Exception):
-                taken.is_gone = not await locked.client.has_item(locked.conversation_id, taken.item["id"])
-    locked.known.taken[:] = [taken for taken in locked.known.taken if taken.is_gone]
-
-
-async def _take(locked: LockedConversation, item: Item) -> Item:
-    """Delete an item and return it; keep it while it is not known whether it was deleted."""
-    taken = UnconfirmedPop(item, is_gone=False)
-    locked.known.taken.append(taken)
+async def _pop(locked: LockedConversation, item: Item) -> Item:
+    """Delete an item and return it; keep it while it is unknown whether it was deleted."""
+    pop = UnconfirmedPop(item, is_gone=False)
+    locked.known.unconfirmed_pops.append(pop)
     locked.cancellation.has_begun = True
     outcomes: list[Outcome] = []
     try:
-        await locked.client.delete_item(locked.conversation_id, item["id"], on_failure=outcomes.append)
+        await locked.client.delete_item(locked.conversation_id, item["id"], outcomes=outcomes)
     except Exception:
         if Outcome.UNKNOWN not in outcomes:
-            locked.known.taken.remove(taken)
+            locked.known.unconfirmed_pops.remove(pop)
         raise
     locked.known.remove([item["id"]])
     if locked.cancellation.is_set():
-        taken.is_gone = True
+        pop.is_gone = True
         raise OperationCancelledError
-    locked.known.taken.remove(taken)
+    locked.known.unconfirmed_pops.remove(pop)
     return item
 
 
 async def put_back(locked: LockedConversation, item: Item | None) -> None:
     """Undo a pop that had succeeded when its caller was cancelled: the next pop returns the item."""
     if item is not None:
-        locked.known.taken.append(UnconfirmedPop(item, is_gone=True))
+        locked.known.unconfirmed_pops.append(UnconfirmedPop(item, is_gone=True))
 
 
-async def delete_conversation(locked: LockedConversation) -> None:
-    """Delete the conversation; one that is gone already is as good. The API keeps its items."""
-    locked.cancellation.has_begun = True
-    with suppress(NotFoundError):
-        await locked.client.delete_conversation(locked.conversation_id)
-    locked.known.forget()
+async def confirm_pops(locked: LockedConversation) -> None:
+    """Find out which items failed pops have deleted, while no other process can; forget the others."""
+    for pop in list(locked.known.unconfirmed_pops):
+        if not pop.is_gone:
+            with suppress(Exception):
+                pop.is_gone = not await locked.client.has_item(locked.conversation_id, pop.item["id"])
+    locked.known.unconfirmed_pops[:] = [pop for pop in locked.known.unconfirmed_pops if pop.is_gone]
 
 
 async def delete_all_items(locked: LockedConversation, progress: Progress | None) -> None:
-    """Delete every item, newest first, eight at a time, until a second listing shows nothing.
+    """Delete every item, newest first, eight at a time, until a second listing is empty.
 
     Raises:
-        Exception: A request failed; some items may be left.
+        Exception: A request failed; some items may remain stored.
     """
     locked.cancellation.has_begun = True
     done = total = 0
@@ -355,13 +376,9 @@ async def delete_all_items(locked: LockedConversation, progress: Progress | None
     locked.known.settle_everything()
 
 
-async def replace_items(locked: LockedConversation, items: Sequence[Item]) -> None:
-    """Put items in the place of the whole history, under the same conversation id.
-
-    The new items are stored before the first old one is deleted, so that a crash at any point loses
-    nothing. Until it is done, readers in other processes see both.
-    """
-    await settle_all(locked)
-    old = await locked.newest(None)
-    await append_to_tail(locked, items)
-    await locked.delete([item["id"] for item in old])
+async def delete_conversation(locked: LockedConversation) -> None:
+    """Delete the conversation, if it still exists. The API keeps its items."""
+    locked.cancellation.has_begun = True
+    with suppress(NotFoundError):
+        await locked.client.delete_conversation(locked.conversation_id)
+    locked.known.forget()

@@ -25,7 +25,7 @@ from openai_sessions._api.retries import RetryEvent, RetryPolicy
 from openai_sessions.cli._errors import CommandError, ExitCode, explained, interruptible, one_line_errors
 from openai_sessions.cli._output import escaped_line
 from openai_sessions.errors import NameNotFoundError, NameTakenError
-from openai_sessions.session import OpenAIConversationsSession
+from openai_sessions.session import OpenAIConversationsSession, RequestSettings
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -315,7 +315,7 @@ class Workspace:
         return self._closed_at_end(session)
 
     def _session_options(self) -> dict[str, Any]:
-        return {"retry_policy": _POLICY, "on_retry": self._note_retry}
+        return {"requests": RequestSettings(retry_policy=_POLICY, on_retry=self._note_retry)}
 
     def _note_retry(self, event: RetryEvent) -> None:
         if sys.stderr.isatty():

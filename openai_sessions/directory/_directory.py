@@ -43,7 +43,7 @@ from openai_sessions.errors import (
     NameNotFoundError,
     NameTakenError,
 )
-from openai_sessions.session import OpenAIConversationsSession
+from openai_sessions.session import OpenAIConversationsSession, SessionOptions
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -51,8 +51,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 
-_FOR_DELETION = ("timeout", "retry_policy", "retry_budget", "on_retry", "lock", "include")
-"""Options of a session that bear on the deletion of its conversation."""
+_FOR_DELETION = ("requests", "lock", "include")
+"""Options of a session that apply to the deletion of its conversation."""
 
 _ATTEMPTS = 5
 """How often a transaction is begun whose conversation other processes register at that moment."""
@@ -227,7 +227,8 @@ class SessionDirectory(AsyncCloseable):
         Raises:
             TypeError: There is no such option.
         """
-        given = {**self._options, **checked_options(options), "openai_client": self._given_client}
+        client = self._given_client or _agents.default_client()
+        given = SessionOptions.of({**self._options, **checked_options(options), "openai_client": client})
         return NamedSession(registration, options=given, shared=self._clients, keep_fork=keep_fork)
 
     async def _client(self) -> AsyncOpenAI:

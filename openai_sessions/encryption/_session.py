@@ -20,6 +20,7 @@ from openai_sessions._api.clients import AsyncCloseable
 from openai_sessions._arguments import checked_items, checked_limit, missing_methods
 from openai_sessions._conversation.iterating import whole_until
 from openai_sessions._conversation.locks import FairLock
+from openai_sessions._conversation.newest_turns import HistoryLimits
 from openai_sessions._conversation.shielding import Cancellation, OperationCancelledError, run_shielded
 from openai_sessions._items.forms import checked_item, replay_form, to_replay
 from openai_sessions._items.types import Item
@@ -484,8 +485,8 @@ def _checked_underlying(session: Any) -> Any:
             f"{type(session).__name__} would compact tokens. Wrap it around the encrypted session instead: "
             f"{type(session).__name__}(…, underlying_session=EncryptedSession(…))"
         )
-    limits = getattr(session, "_turn_limits", None)  # of the sessions of this library
-    if getattr(limits, "turns", None) is not None or getattr(limits, "tokens", None) is not None:
+    limits = getattr(getattr(session, "_options", None), "history_limits", None)  # of this library's sessions
+    if isinstance(limits, HistoryLimits) and (limits.max_turns or limits.max_tokens):
         raise ValueError(
             "underlying_session has max_turns or max_tokens, and would apply them to encrypted items. Create "
             "it without them, and limit items with session_settings"

@@ -13,11 +13,12 @@ from weakref import WeakSet
 from openai import OpenAI
 
 from openai_sessions import session
-from openai_sessions._api.retries import RetryBudget, RetryEvent, RetryPolicy
+from openai_sessions._api.clients import RequestSettings
 from openai_sessions._conversation.forking import ForkParent
 from openai_sessions._conversation.lazy import PossibleOrphan
 from openai_sessions._conversation.locked import Settlement
-from openai_sessions._conversation.locks import PluggedLock
+from openai_sessions._conversation.locks import ConversationLock
+from openai_sessions._conversation.newest_turns import HistoryLimits
 from openai_sessions._conversation.usage import Usage
 from openai_sessions._conversation.writing import Progress
 from openai_sessions._items.turns import Turn
@@ -229,16 +230,11 @@ class OpenAIConversationsSession(Front):
         metadata: See there.
         include: See there.
         history: See there.
-        max_turns: See there.
-        max_tokens: See there.
-        count_tokens: Called on the background loop.
-        timeout: See there.
+        history_limits: See there. `count_tokens` is called on the background loop.
+        requests: See there. `on_retry` is called on the background loop.
         on_conversation_created: Called in a thread of its own, where it may block, and use the session; a
             coroutine function runs on the background loop.
         on_orphan: Called on the background loop: it should return soon, and use no session without async.
-        retry_policy: See there.
-        retry_budget: See there.
-        on_retry: Called on the background loop.
         lock: Gives an async context manager, which is entered on the background loop.
 
     Raises:
@@ -255,16 +251,11 @@ class OpenAIConversationsSession(Front):
         metadata: Metadata | None = None,
         include: Sequence[str] = (),
         history: Literal["full", "incremental"] = "full",
-        max_turns: int | None = None,
-        max_tokens: int | None = None,
-        count_tokens: CountTokens | None = None,
-        timeout: float | None = 30.0,
+        history_limits: HistoryLimits | None = None,
+        requests: RequestSettings | None = None,
         on_conversation_created: ConversationCallback | None = None,
         on_orphan: Callable[[PossibleOrphan], object] | None = None,
-        retry_policy: RetryPolicy | None = None,
-        retry_budget: RetryBudget | None = None,
-        on_retry: Callable[[RetryEvent], object] | None = None,
-        lock: PluggedLock | None = None,
+        lock: ConversationLock | None = None,
     ) -> None:
         if isinstance(openai_client, OpenAI):
             raise TypeError(
@@ -279,15 +270,10 @@ class OpenAIConversationsSession(Front):
                 metadata=metadata,
                 include=include,
                 history=history,
-                max_turns=max_turns,
-                max_tokens=max_tokens,
-                count_tokens=count_tokens,
-                timeout=timeout,
+                history_limits=history_limits,
+                requests=requests,
                 on_conversation_created=off_the_loop(on_conversation_created),
                 on_orphan=on_orphan,
-                retry_policy=retry_policy,
-                retry_budget=retry_budget,
-                on_retry=on_retry,
                 lock=lock,
             )
         )

@@ -9,7 +9,7 @@ from agents import Agent, OpenAIResponsesCompactionSession, SQLiteSession
 from agents.memory import openai_responses_compaction_session
 from openai import BadRequestError
 
-from openai_sessions import OpenAIConversationsSession
+from openai_sessions import OpenAIConversationsSession, RequestSettings
 from openai_sessions.emulator import Emulator
 from openai_sessions.emulator._server import in_process_client
 from tests.wire import FAST
@@ -192,7 +192,7 @@ async def test_replacing_a_history_that_crashes_at_any_request_loses_nothing(ser
 
 async def test_replacing_a_history_that_failed_is_done_again(client, emulator):
     """What a refused request leaves is the old history; the same replacement then succeeds."""
-    session = OpenAIConversationsSession(openai_client=client, retry_policy=FAST)
+    session = OpenAIConversationsSession(openai_client=client, requests=RequestSettings(retry_policy=FAST))
     await session.add_items(OLD)
 
     with emulator.locked(session.session_id), pytest.raises(BadRequestError, match="Another process"):

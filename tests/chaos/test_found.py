@@ -3,14 +3,16 @@
 import openai
 import pytest
 
-from openai_sessions import OpenAIConversationsSession
+from openai_sessions import OpenAIConversationsSession, RequestSettings
 from openai_sessions.emulator import Fault
 from tests.wire import FAST
 
 
 @pytest.fixture
 def session(emulator):
-    return OpenAIConversationsSession(openai_client=emulator.client(), retry_policy=FAST)
+    return OpenAIConversationsSession(
+        openai_client=emulator.client(), requests=RequestSettings(retry_policy=FAST)
+    )
 
 
 def users(*texts):

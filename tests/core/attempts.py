@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from openai_sessions import RetryBudget, RetryPolicy
-from openai_sessions._api.retries import Failure, Outcome, RequestKind, Retrier
+from openai_sessions._api.retries import Failure, Outcome, RequestKind, Retries
 from openai_sessions.session import RetryEvent
 
 
@@ -68,8 +68,9 @@ class Bench:
 
         return look
 
-    async def run(self, operation: RequestKind = RequestKind.READ, **options: Any) -> Any:
-        retrier = Retrier(
+    async def run(self, kind: RequestKind = RequestKind.READ, *, look: Any = None, **options: Any) -> Any:
+        """Send the request as `ConversationsClient.send` does, or look for it as an append does."""
+        retries = Retries(
             classify=lambda error: getattr(error, "failure", None),
             policy=self.policy,
             budget=self.budget,
@@ -78,11 +79,25 @@ class Bench:
             clock=lambda: self.now,
             random=lambda: 0.0,
         )
-        return await retrier.run(operation, self.request, **options)
+        attempts = retries.attempts(kind, **options)
+        result = None
+        async for attempt in attempts:
+            with attempt:
+                try:
+                    result = await self.request()
+                    attempts.succeeded()
+                except Exception as error:
+                    if look is None or not attempts.must_look(error):
+                        raise
+                    with attempts.looking():
+                        result = await look()
+                    if result is None:
+                        raise
+        return result
 
-    async def fails(self, operation: RequestKind = RequestKind.READ, **options: Any) -> Failure:
+    async def fails(self, kind: RequestKind = RequestKind.READ, **options: Any) -> Failure:
         with pytest.raises(FailedError) as caught:
-            await self.run(operation, **options)
+            await self.run(kind, **options)
         return caught.value.failure
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from openai_sessions import OpenAIConversationsSession
-from tests.wire import FAST, Call, Wire, not_found, page
+from tests.wire import FAST, Call, Wire, arguments, not_found, page
 
 TURNS = 200
 """Turns of the event loop that an answer takes: more than any client needs between two requests."""
@@ -41,7 +41,9 @@ class ItemList:
 
     def session(self, **options) -> OpenAIConversationsSession:
         return OpenAIConversationsSession(
-            conversation_id="conv_1", openai_client=self.wire.client, retry_policy=FAST, **options
+            conversation_id="conv_1",
+            openai_client=self.wire.client,
+            **arguments(**{"retry_policy": FAST, **options}),
         )
 
     def forget(self) -> None:

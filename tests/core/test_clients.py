@@ -11,10 +11,9 @@ import warnings
 import openai
 import pytest
 
-from openai_sessions import OpenAIConversationsSession, start_openai_conversations_session
+from openai_sessions import OpenAIConversationsSession, RequestSettings, start_openai_conversations_session
 from openai_sessions.emulator import Emulator
 from openai_sessions.errors import ClientLoopError
-from tests.wire import HTTP_FAMILY
 
 HELLO = {"role": "user", "content": "Hello"}
 
@@ -206,7 +205,7 @@ def test_a_closed_session_gives_no_warning():
 def test_a_session_that_could_not_be_made_gives_no_warning():
     def fail() -> None:
         with pytest.raises(ValueError, match="timeout"):
-            OpenAIConversationsSession(timeout=0)
+            OpenAIConversationsSession(requests=RequestSettings(timeout=0))
 
     assert collected(fail) == []
 
@@ -227,29 +226,6 @@ def test_a_client_used_by_another_session_in_another_loop_is_refused():
         asyncio.run(
             OpenAIConversationsSession(openai_client=client.with_options(timeout=5)).add_items([HELLO])
         )
-
-
-def test_a_client_that_the_caller_used_in_another_loop_is_refused(served):
-    client = openai.AsyncOpenAI()
-    asyncio.run(client.conversations.create())
-    served.forget_requests()
-    with pytest.raises(ClientLoopError):
-        asyncio.run(OpenAIConversationsSession(openai_client=client).add_items([HELLO]))
-    assert served.requests == ()
-
-
-def test_a_client_behind_a_transport_of_the_callers_is_refused_too():
-    class Counting(HTTP_FAMILY.AsyncBaseTransport):
-        def __init__(self) -> None:
-            self.inner = HTTP_FAMILY.AsyncHTTPTransport()
-
-        async def handle_async_request(self, request):
-            return await self.inner.handle_async_request(request)
-
-    client = openai.AsyncOpenAI(http_client=openai.DefaultAsyncHttpxClient(transport=Counting()))
-    asyncio.run(client.conversations.create())
-    with pytest.raises(ClientLoopError):
-        asyncio.run(OpenAIConversationsSession(openai_client=client).add_items([HELLO]))
 
 
 def test_a_client_used_by_the_caller_in_the_same_loop_is_fine():

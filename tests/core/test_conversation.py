@@ -14,7 +14,7 @@ from openai_sessions._conversation.state import (
     SentItems,
     TailCache,
     UnconfirmedPop,
-    rest,
+    keep_while_unsettled,
     shared_conversation,
 )
 
@@ -158,14 +158,16 @@ UNSETTLED = {
     "doubts": lambda conversation: conversation.in_doubt.append(
         InDoubtWrite(SENT, until=1.0, is_whole=False)
     ),
-    "taken": lambda conversation: conversation.taken.append(UnconfirmedPop({"id": "m1"}, is_gone=False)),
+    "taken": lambda conversation: conversation.unconfirmed_pops.append(
+        UnconfirmedPop({"id": "m1"}, is_gone=False)
+    ),
 }
 
 
 def test_a_conversation_is_let_go_with_its_last_user():
     conversation = shared_conversation(BASE_URL, "conv_free")
     conversation.tail.learn(items("m1"), is_whole=False)
-    rest(conversation)
+    keep_while_unsettled(conversation)
     gone = weakref.ref(conversation)
     del conversation
     gc.collect()
@@ -175,16 +177,16 @@ def test_a_conversation_is_let_go_with_its_last_user():
 
 @pytest.mark.parametrize("leave", UNSETTLED.values(), ids=UNSETTLED)
 def test_a_conversation_lives_while_something_is_unsettled(leave):
-    conversation = shared_conversation(BASE_URL, "conv_held")
+    conversation = shared_conversation(BASE_URL, "conv_unsettled")
     leave(conversation)
-    rest(conversation)
+    keep_while_unsettled(conversation)
     reference = weakref.ref(conversation)
     del conversation
     gc.collect()
-    locked = shared_conversation(BASE_URL, "conv_held")
+    locked = shared_conversation(BASE_URL, "conv_unsettled")
     assert locked is reference()
     locked.forget()
-    rest(locked)
+    keep_while_unsettled(locked)
     del locked
     gc.collect()
     assert reference() is None
@@ -201,14 +203,14 @@ def full() -> Conversation:
 def test_when_all_items_are_gone_only_doubts_and_the_tail_stay():
     conversation = full()
     conversation.settle_everything()
-    assert (set(), [], []) == (conversation.unwanted, conversation.unsettled, conversation.taken)
+    assert (set(), [], []) == (conversation.unwanted, conversation.unsettled, conversation.unconfirmed_pops)
     assert (1, ("m1",)) == (len(conversation.in_doubt), conversation.tail.ids)
 
 
 def test_when_the_conversation_is_gone_nothing_stays():
     conversation = full()
     conversation.forget()
-    assert (set(), [], []) == (conversation.unwanted, conversation.unsettled, conversation.taken)
+    assert (set(), [], []) == (conversation.unwanted, conversation.unsettled, conversation.unconfirmed_pops)
     assert not conversation.in_doubt
     assert not conversation.tail.is_known
 

@@ -11,11 +11,11 @@ from respx import MockResponse
 
 from openai_sessions import OpenAIConversationsSession, RequestTimeoutError
 from openai_sessions._api.client import ConversationsClient
-from openai_sessions._api.retries import Retrier, classify
+from openai_sessions._api.retries import Retries
 from openai_sessions._items.types import INCLUDE
 from openai_sessions.errors import InvalidResponseError
 from openai_sessions.testing import respx_router
-from tests.wire import FAST, HTTP_FAMILY, error, page
+from tests.wire import FAST, HTTP_FAMILY, arguments, error, page
 
 USER = {"role": "user", "content": "Hi"}
 ITEMS = "/conversations/conv_1/items"
@@ -40,8 +40,8 @@ def router(client):
 
 
 def session_on(client, **options) -> OpenAIConversationsSession:
-    options = {"conversation_id": "conv_1", "retry_policy": FAST, **options}
-    return OpenAIConversationsSession(openai_client=client, **options)
+    given = arguments(**{"conversation_id": "conv_1", "retry_policy": FAST, **options})
+    return OpenAIConversationsSession(openai_client=client, **given)
 
 
 def response(status, body, headers=None) -> MockResponse:
@@ -135,7 +135,7 @@ async def test_no_error_shows_a_key_or_an_item(client, router):
 
 def test_a_synchronous_client_is_refused():
     with pytest.raises(TypeError, match="give an AsyncOpenAI"):
-        ConversationsClient(openai.OpenAI(api_key="sk-x"), timeout=1, retrier=Retrier(classify=classify))
+        ConversationsClient(openai.OpenAI(api_key="sk-x"), timeout=1, retries=Retries())
 
 
 @pytest.mark.parametrize("base_url", ["http://gateway.test/v1", "http://gateway.test/proxy/v1/"])
@@ -143,7 +143,7 @@ async def test_a_page_is_asked_for_below_the_base_url_to_the_letter(client, base
     client = client.with_options(base_url=base_url)
     with respx_router(base_url=base_url) as router:
         route = router.get(ITEMS).mock(return_value=response(*page()))
-        await ConversationsClient(client, timeout=None, retrier=Retrier(classify=classify)).list_items(
+        await ConversationsClient(client, timeout=None, retries=Retries()).list_items(
             "conv_1", limit=100, order="asc", after="msg_1"
         )
         await client.conversations.items.list(
@@ -163,7 +163,7 @@ async def test_a_query_of_the_clients_own_goes_with_that_of_a_page(client, route
     )
     route = router.get(path__regex=f".*{ITEMS}$").mock(return_value=response(*page()))
     for each in (azure, client.with_options(default_query={"api-version": "2026-01-01"})):
-        client = ConversationsClient(each, timeout=None, retrier=Retrier(classify=classify))
+        client = ConversationsClient(each, timeout=None, retries=Retries())
         await client.list_items("conv_1", limit=100, order="asc", after="msg_1")
     expected = {
         ("api-version", "2026-01-01"),

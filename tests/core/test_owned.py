@@ -11,7 +11,7 @@ import anyio
 import openai
 import pytest
 
-from openai_sessions import OpenAIConversationsSession
+from openai_sessions import OpenAIConversationsSession, RequestSettings
 from openai_sessions._conversation.shielding import Cancellation, _running, run_shielded
 from tests.wire import FAST, HTTP_FAMILY
 
@@ -344,7 +344,7 @@ def session_with_turns(emulator) -> OpenAIConversationsSession:
         base_url="http://turns.test/v1",
         http_client=openai.DefaultAsyncHttpxClient(transport=HTTP_FAMILY.ASGITransport(app=app)),
     )
-    return OpenAIConversationsSession(openai_client=client, retry_policy=FAST)
+    return OpenAIConversationsSession(openai_client=client, requests=RequestSettings(retry_policy=FAST))
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -10,7 +10,7 @@ from typing import Any
 import openai
 import pytest
 
-from openai_sessions import OpenAIConversationsSession
+from openai_sessions import OpenAIConversationsSession, RequestSettings
 from openai_sessions._conversation.lazy import Hooks
 from openai_sessions._conversation.locks import holding
 from openai_sessions._conversation.shielding import Cancellation, _running, run_shielded
@@ -66,7 +66,7 @@ def locked_session(answer: Any, **options: Any) -> tuple[list[str], OpenAIConver
     return log, OpenAIConversationsSession(
         conversation_id="conv_1",
         openai_client=Wire(respond).client,
-        retry_policy=FAST,
+        requests=RequestSettings(retry_policy=FAST),
         lock=Lock(log, **options),
     )
 
@@ -112,7 +112,9 @@ async def test_a_lock_that_is_not_for_async_is_named_before_any_request():
     session = OpenAIConversationsSession(
         conversation_id="conv_1", openai_client=wire.client, lock=lambda _: threading.Lock()
     )
-    with pytest.raises(TypeError, match=r"^lock= gave a lock, which is no async context manager: give one"):
+    with pytest.raises(
+        TypeError, match=r"^lock= returned a lock, which is not an async context manager: return one"
+    ):
         await session.get_items()
     assert [] == wire.calls
 
@@ -131,7 +133,7 @@ async def test_an_error_on_leaving_after_a_success_is_logged(operate, requests, 
     log, session = locked_session(well, fails="leaving")
     with caplog.at_level(logging.WARNING, "openai_sessions"):
         await operate(session)
-    assert ["conv_1: leaving the lock failed: ServerDownError"] == caplog.messages
+    assert ["conv_1: releasing the lock failed: ServerDownError"] == caplog.messages
     assert "leave None" == log[-1]
 
 

@@ -115,7 +115,7 @@ def test_policy_defaults():
 
 @pytest.mark.parametrize("value", [0, -1, 1.0, 2.5, True, "6", None, math.nan])
 def test_attempts_that_are_no_whole_number_are_refused_by_name(value):
-    with pytest.raises(ValueError, match=r"^attempts is a whole number from 1, not ") as caught:
+    with pytest.raises(ValueError, match=r"^attempts must be a whole number of at least 1, not ") as caught:
         RetryPolicy(attempts=value)
     assert repr(value) in str(caught.value)
 
@@ -123,7 +123,9 @@ def test_attempts_that_are_no_whole_number_are_refused_by_name(value):
 @pytest.mark.parametrize("name", ["deadline", "initial_wait", "max_wait", "settle_after"])
 @pytest.mark.parametrize("value", [0, -0.5, math.inf, math.nan, True, "1", None])
 def test_seconds_that_are_not_positive_are_refused_by_name(name, value):
-    with pytest.raises(ValueError, match=rf"^{name} is a positive number of seconds, not ") as caught:
+    with pytest.raises(
+        ValueError, match=rf"^{name} must be a positive, finite number of seconds, not "
+    ) as caught:
         RetryPolicy(**{name: value})
     assert repr(value) in str(caught.value)
 

@@ -151,7 +151,7 @@ async def test_items_without_ids_are_read_with_the_cursor_that_the_page_names():
 async def test_a_page_that_says_more_and_gives_no_cursor_is_an_error():
     """Going on is impossible, and stopping would lose items silently."""
     _, session = paged((200, {"data": [{"type": "hologram"}], "has_more": True}))
-    with pytest.raises(CursorError, match="cannot be asked for"):
+    with pytest.raises(CursorError, match="cannot be requested"):
         await session.get_items()
 
 

@@ -89,7 +89,7 @@ def test_an_item_without_an_id_is_never_of_a_copy():
 
 @pytest.mark.parametrize("names", ["", "a1", "x1 a1"])
 def test_without_a_surviving_anchor_nothing_can_be_told(names):
-    with pytest.raises(CannotTellError, match="none of the items known before the request is left"):
+    with pytest.raises(CannotTellError, match="none of the items known before the request still exists"):
         copies(sent("a", after="y1 y2"), names)
 
 
@@ -193,7 +193,7 @@ def test_a_receipt_of_another_version_is_refused(version):
 
 def test_a_missing_field_is_named():
     with pytest.raises(
-        ValueError, match=r"^this is not a receipt of an unsettled write: KeyError\('stored'\)"
+        ValueError, match=r"^the receipt of an unsettled write is damaged: KeyError\('stored'\)"
     ):
         Receipt.from_json(without("stored"))
 

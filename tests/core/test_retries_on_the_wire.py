@@ -12,7 +12,7 @@ import pytest
 
 from openai_sessions import OpenAIConversationsSession, RetryPolicy
 from openai_sessions.session import RetryEvent
-from tests.wire import FAST, HTTP_FAMILY, Call, Wire, error, not_found, page
+from tests.wire import FAST, HTTP_FAMILY, Call, Wire, arguments, error, not_found, page
 
 USER = {"role": "user", "content": "Hi"}
 
@@ -31,9 +31,10 @@ class Case:
 
     def session(self, wire: Wire, **options: Any) -> OpenAIConversationsSession:
         conversation_id = None if self.path == "/conversations" else "conv_1"
-        options = {"retry_policy": FAST, **options}
         return OpenAIConversationsSession(
-            conversation_id=conversation_id, openai_client=wire.client, **options
+            conversation_id=conversation_id,
+            openai_client=wire.client,
+            **arguments(**{"retry_policy": FAST, **options}),
         )
 
 

@@ -7,7 +7,7 @@ import threading
 import openai
 import pytest
 
-from openai_sessions import OpenAIConversationsSession, RetryBudget
+from openai_sessions import OpenAIConversationsSession, RequestSettings, RetryBudget
 from openai_sessions._api.retries import Failure, Outcome
 from tests.wire import FAST, Wire, error
 
@@ -98,7 +98,9 @@ def down() -> Wire:
 
 def session(client: openai.AsyncOpenAI, budget: RetryBudget | None = None) -> OpenAIConversationsSession:
     return OpenAIConversationsSession(
-        conversation_id="conv_1", openai_client=client, retry_policy=FAST, retry_budget=budget
+        conversation_id="conv_1",
+        openai_client=client,
+        requests=RequestSettings(retry_policy=FAST, retry_budget=budget),
     )
 
 

@@ -15,6 +15,7 @@ from openai_sessions import (
     ConversationNotFoundError,
     InvalidItemError,
     OpenAIConversationsSession,
+    RequestSettings,
     start_openai_conversations_session,
 )
 from openai_sessions._items.forms import same_item, to_stored
@@ -168,7 +169,7 @@ async def test_a_cleared_session_begins_a_new_conversation_at_the_next_write(ses
 async def test_a_failed_clear_keeps_the_id():
     wire = Wire(lambda call: (500, {}))
     session = OpenAIConversationsSession(
-        conversation_id="conv_1", openai_client=wire.client, retry_policy=FAST
+        conversation_id="conv_1", openai_client=wire.client, requests=RequestSettings(retry_policy=FAST)
     )
     with pytest.raises(Exception, match="500"):
         await session.clear_session()

@@ -63,10 +63,10 @@ def test_the_sessions_of_a_client_share_as_many_slots_as_it_keeps_connections(op
         api_key="sk-slots", http_client=openai.DefaultAsyncHttpxClient(verify=False, **given)
     )
     one, other = (OpenAIConversationsSession(openai_client=client) for _ in range(2))
-    slots = one._clients._gateway.limiter
-    assert slots is other._clients._gateway.limiter
+    slots = one._clients._client.limiter
+    assert slots is other._clients._client.limiter
     assert count == slots._semaphore._value
 
 
 def test_a_client_without_connections_needs_no_slots(client):
-    assert OpenAIConversationsSession(openai_client=client)._clients._gateway.limiter is None
+    assert OpenAIConversationsSession(openai_client=client)._clients._client.limiter is None

@@ -12,7 +12,7 @@ import pytest
 
 from openai_sessions import UnsettledWriteError
 from openai_sessions._api.client import ConversationsClient
-from openai_sessions._api.retries import Retrier, RetryPolicy, classify
+from openai_sessions._api.retries import Retries, RetryPolicy
 from openai_sessions._conversation.locked import LockedConversation
 from openai_sessions._conversation.shielding import Cancellation, OperationCancelledError
 from openai_sessions._conversation.state import Conversation, Receipt, SentItems
@@ -56,12 +56,10 @@ class Server:
         self.texts = ["x"]
         self.slept: list[float] = []
         self.stalled = asyncio.Event()
-        retrier = Retrier(
-            classify=classify, policy=policy, sleep=self._sleep, clock=lambda: 0.0, random=lambda: 0.0
-        )
+        retries = Retries(policy=policy, sleep=self._sleep, clock=lambda: 0.0, random=lambda: 0.0)
         self.wire = Wire(self._answer)
         self.held = LockedConversation(
-            ConversationsClient(self.wire.client, timeout=None, retrier=retrier), "conv_1", Conversation()
+            ConversationsClient(self.wire.client, timeout=None, retries=retries), "conv_1", Conversation()
         )
         self.interrupts_at = ""
 

@@ -12,7 +12,7 @@ import openai
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from openai_sessions import RetryPolicy
+from openai_sessions import RequestSettings, RetryPolicy
 from openai_sessions.directory import SessionDirectory
 from openai_sessions.errors import NameNotFoundError, NameTakenError
 
@@ -32,7 +32,7 @@ async def opened(url, base_url, *, now=None, hooks=None):
     transport = openai.DefaultAsyncHttpxClient(verify=False, event_hooks=hooks or {})
     async with openai.AsyncOpenAI(base_url=base_url, api_key="sk-emulator", http_client=transport) as client:
         clock = {} if now is None else {"clock": lambda: datetime.fromtimestamp(now, timezone.utc)}
-        options = {"retry_policy": POLICY}
+        options = {"requests": RequestSettings(retry_policy=POLICY)}
         async with SessionDirectory(url, openai_client=client, session_options=options, **clock) as directory:
             yield directory
 

@@ -7,11 +7,12 @@ import openai
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from openai_sessions import RequestSettings
 from openai_sessions.directory._database import branches, creations, leftovers, names
 from openai_sessions.emulator._server import in_process_client
 from tests.wire import FAST
 
-OPTIONS = {"retry_policy": FAST}
+OPTIONS = {"requests": RequestSettings(retry_policy=FAST)}
 
 CREATE = "POST /v1/conversations"
 

@@ -6,7 +6,12 @@ from agents import OpenAIResponsesCompactionSession, SessionSettings, SQLiteSess
 from agents.extensions.memory import AdvancedSQLiteSession
 from agents.extensions.memory import EncryptedSession as SdkEncryptedSession
 
-from openai_sessions import ConversationNotCreatedError, InvalidItemError, OpenAIConversationsSession
+from openai_sessions import (
+    ConversationNotCreatedError,
+    HistoryLimits,
+    InvalidItemError,
+    OpenAIConversationsSession,
+)
 from openai_sessions.encryption import EncryptedSession, SkippedItems
 
 from .stores import HELLO, HI, KEY, OTHER_KEY, ListSession, said, texts
@@ -124,7 +129,7 @@ def test_session_that_compacts_is_refused_with_the_remedy(encrypted):
 @pytest.mark.parametrize("limit", [{"max_turns": 2}, {"max_tokens": 100, "count_tokens": len}])
 def test_session_that_counts_tokens_is_refused(encrypted, client, limit):
     with pytest.raises(ValueError, match="max_turns or max_tokens, and would apply them to encrypted items"):
-        encrypted(OpenAIConversationsSession(openai_client=client, **limit))
+        encrypted(OpenAIConversationsSession(openai_client=client, history_limits=HistoryLimits(**limit)))
 
 
 async def test_envelope_is_read_in_the_stored_form(encrypted, client):
@@ -153,7 +158,7 @@ async def test_items_one_by_one_after_an_item(encrypted, hosted, emulator):
     await session.add_items(said("1", "2", "3"))
     first, *_ = emulator.items(hosted.session_id)
     assert ["2", "3"] == texts([item async for item in session.iterate_items(after=first["id"])])
-    with pytest.raises(TypeError, match="ListSession has no iterate_items"):
+    with pytest.raises(TypeError, match="ListSession cannot give the items after one"):
         _ = [item async for item in encrypted(ListSession()).iterate_items(after="msg_1")]
 
 

@@ -16,7 +16,7 @@ async def main() -> None:
     async with openai.AsyncOpenAI(api_key="sk-emulator", base_url=base_url) as client:
         session = OpenAIConversationsSession(conversation_id=receipt["conversation_id"], openai_client=client)
         settlement = await session.settle(receipt)
-    print(json.dumps({"deleted": settlement.deleted, "standing": settlement.standing}))  # noqa: T201
+    print(json.dumps({"deleted": settlement.deleted, "kept": settlement.kept}))  # noqa: T201
 
 
 if __name__ == "__main__":

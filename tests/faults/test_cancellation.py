@@ -70,8 +70,8 @@ def rollback_that_looks(world, stage, session, gate):
 
 def sleep_at(session, gate):
     """Let the session come to the gate in the place of its waits."""
-    client = session._clients._gateway
-    client.retrier = replace(client.retrier, sleep=gate.pause)
+    client = session._clients._client
+    client.retries = replace(client.retries, sleep=gate.pause)
 
 
 PHASES = {

@@ -188,8 +188,8 @@ async def test_a_cancelled_write_too_gives_a_request_time_before_the_second_look
     async def apply_meanwhile(_):
         await world.foreign_add(session.session_id, YES)
 
-    client = session._clients._gateway
-    client.retrier = replace(client.retrier, sleep=apply_meanwhile)
+    client = session._clients._client
+    client.retries = replace(client.retries, sleep=apply_meanwhile)
     await task_cancel(lambda: session.add_items([YES]), gate)
     assert world.stored(session.session_id) == texts(BEFORE)
     assert session.unsettled == ()

@@ -110,8 +110,8 @@ async def test_an_operation_during_doubt_lists_once(world, stage, session, opera
 def later(session):
     """Return a function that lets time pass, in timeouts."""
     now = [0.0]
-    client = session._clients._gateway
-    client.retrier = replace(client.retrier, clock=lambda: now[0])
+    client = session._clients._client
+    client.retries = replace(client.retries, clock=lambda: now[0])
 
     def pass_by(timeouts):
         now[0] += timeouts * client.timeout

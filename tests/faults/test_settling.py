@@ -73,7 +73,7 @@ async def test_what_someone_has_answered_stays_and_is_named(world, session, fail
     stored = world.stored_ids(session.session_id)[2:]
     await world.foreign_add(session.session_id, ANSWER)
     settlement = await session.settle(json.loads(json.dumps(failed.receipt)))
-    assert settlement == Settlement(standing=tuple(stored))
+    assert settlement == Settlement(kept=tuple(stored))
     assert world.stored(session.session_id) == [*texts(BEFORE), *texts(ITEMS)[:40], "an answer"]
     assert world.count()["delete_item"] == 0
     assert session.unsettled == ()
@@ -93,7 +93,7 @@ async def test_a_receipt_is_settled_by_another_process(world, session, failed, a
         await world.foreign_add(session.session_id, ANSWER)
     with world.emulator.serve() as base_url:
         settlement = await settled_elsewhere(base_url, failed.receipt)
-    assert settlement == {"deleted": [] if answered else ours, "standing": ours if answered else []}
+    assert settlement == {"deleted": [] if answered else ours, "kept": ours if answered else []}
     expected = [*texts(ITEMS)[:40], "an answer"] if answered else []
     assert world.stored(session.session_id) == [*texts(BEFORE), *expected]
 

@@ -12,7 +12,7 @@ import openai
 from openai_sessions import OpenAIConversationsSession, RetryBudget, SessionError
 from openai_sessions.emulator import FAULT_KINDS, Fault
 from openai_sessions.emulator._faults import FaultKind, OperationName
-from tests.wire import FAST, HTTP_FAMILY
+from tests.wire import FAST, HTTP_FAMILY, arguments
 
 FAILURES = (openai.OpenAIError, SessionError)
 """What an operation may raise when the network or the server fails."""
@@ -117,7 +117,7 @@ class World:
     def session(self, conversation_id: str | None = None, **options: Any) -> OpenAIConversationsSession:
         """Return a session object with waits of milliseconds."""
         given = {"openai_client": self.client, "retry_policy": FAST, "retry_budget": RetryBudget(), **options}
-        return OpenAIConversationsSession(conversation_id=conversation_id, **given)
+        return OpenAIConversationsSession(conversation_id=conversation_id, **arguments(**given))
 
     async def session_with(self, *items: dict, **options: Any) -> OpenAIConversationsSession:
         """Return a session object on a new conversation with these items, which it knows."""

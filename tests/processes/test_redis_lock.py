@@ -5,7 +5,7 @@ import logging
 import openai
 import pytest
 
-from openai_sessions import OpenAIConversationsSession, RetryPolicy
+from openai_sessions import OpenAIConversationsSession, RequestSettings, RetryPolicy
 from openai_sessions.emulator import Fault
 from tests.servers import free_ports
 
@@ -29,7 +29,7 @@ def locked_session(emulator):
     async def make(redis, **options):
         session = OpenAIConversationsSession(
             openai_client=emulator.client(),
-            retry_policy=RetryPolicy(**FAST),
+            requests=RequestSettings(retry_policy=RetryPolicy(**FAST)),
             lock=redis_lock(redis, **options),
         )
         await session.ensure_conversation()
@@ -56,7 +56,7 @@ async def test_lock_whose_lease_ran_out_does_not_fail_the_write(redis, emulator,
     emulator.inject(Fault("throttled", retry_after=0.1), operation="create_items")
     with caplog.at_level(logging.WARNING, "openai_sessions"):
         await session.add_items([user("1")])
-    assert [f"{session.session_id}: leaving the lock failed: LockNotOwnedError"] == caplog.messages
+    assert [f"{session.session_id}: releasing the lock failed: LockNotOwnedError"] == caplog.messages
     assert [user("1")] == await session.get_items()
 
 

@@ -15,7 +15,13 @@ from pathlib import Path
 
 import openai
 
-from openai_sessions import OpenAIConversationsSession, RetryPolicy, UnsettledWarning, UnsettledWriteError
+from openai_sessions import (
+    OpenAIConversationsSession,
+    RequestSettings,
+    RetryPolicy,
+    UnsettledWarning,
+    UnsettledWriteError,
+)
 
 
 async def add(session, *, items):
@@ -33,7 +39,7 @@ async def add_or_leave_a_receipt(session, *, items, path):
 
 async def settle(session, *, path):
     settlement = await session.settle(json.loads(await asyncio.to_thread(Path(path).read_text)))
-    return [len(settlement.deleted), len(settlement.standing)]
+    return [len(settlement.deleted), len(settlement.kept)]
 
 
 async def pop(session):
@@ -78,7 +84,9 @@ async def work(setting):
     async with (
         locking(setting["redis_url"], setting["lock"]) as lock,
         OpenAIConversationsSession(
-            conversation_id=setting["conversation_id"], lock=lock, retry_policy=policy
+            conversation_id=setting["conversation_id"],
+            lock=lock,
+            requests=RequestSettings(retry_policy=policy),
         ) as session,
     ):
         answer("open")

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from openai_sessions import OpenAIConversationsSession
+from openai_sessions import OpenAIConversationsSession, RequestSettings
 from openai_sessions.emulator import Emulator
 from tests.core.listing import ItemList, texts
 from tests.faults.stage import Stage, cut_after_commit
@@ -212,7 +212,7 @@ def sessions(shelf) -> list[OpenAIConversationsSession]:
             conversation_id=shelf.conversation_id,
             openai_client=shelf.stage.client,
             history="incremental",
-            retry_policy=FAST,
+            requests=RequestSettings(retry_policy=FAST),
         )
         for _ in range(2)
     ]

@@ -10,7 +10,7 @@ from typing import Any
 
 import openai
 
-from openai_sessions import OpenAIConversationsSession
+from openai_sessions import OpenAIConversationsSession, RequestSettings
 from tests.wire import FAST, HTTP_FAMILY
 
 from .changes import Change
@@ -73,7 +73,7 @@ class Traffic(HTTP_FAMILY.AsyncBaseTransport):
         return OpenAIConversationsSession(
             conversation_id=self.shelf.conversation_id,
             openai_client=self.client,
-            retry_policy=FAST,
+            requests=RequestSettings(retry_policy=FAST),
             **options,
         )
 

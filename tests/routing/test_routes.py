@@ -6,7 +6,7 @@ import httpx  # the one of respx, whichever openai uses
 import openai
 import pytest
 
-from openai_sessions import OpenAIConversationsSession
+from openai_sessions import OpenAIConversationsSession, RequestSettings
 from openai_sessions.emulator import Emulator
 from openai_sessions.testing import respx_router
 from tests.wire import FAST, HTTP_FAMILY, page
@@ -68,7 +68,7 @@ async def test_answers_in_turn(client):
         answers = [httpx.Response(500), httpx.Response(429), httpx.Response(200, json=page("m1")[1])]
         route = router.get(ITEMS).mock(side_effect=answers)
         session = OpenAIConversationsSession(
-            conversation_id="conv_1", openai_client=client, retry_policy=FAST
+            conversation_id="conv_1", openai_client=client, requests=RequestSettings(retry_policy=FAST)
         )
 
         assert await session.get_items() == [{"role": "user", "content": "m1"}]

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 
-from openai_sessions import RetryPolicy
+from openai_sessions import RequestSettings, RetryPolicy
 from openai_sessions.sync import OpenAIConversationsSession
 
 ITEMS = [{"role": "user", "content": str(number)} for number in range(3)]
@@ -21,7 +21,9 @@ POLICY = RetryPolicy(attempts=1000, initial_wait=0.02, max_wait=0.05, settle_aft
 
 
 def open_session(conversation_id):
-    return OpenAIConversationsSession(conversation_id=conversation_id, timeout=0.5, retry_policy=POLICY)
+    return OpenAIConversationsSession(
+        conversation_id=conversation_id, requests=RequestSettings(timeout=0.5, retry_policy=POLICY)
+    )
 
 
 def say(*words):

@@ -12,6 +12,7 @@ from openai_sessions import (
     ConversationNotCreatedError,
     ConversationNotFoundError,
     InvalidItemError,
+    RequestSettings,
     Usage,
 )
 from openai_sessions.emulator import Fault
@@ -170,7 +171,7 @@ def test_callbacks_run_where_they_are_said_to(base_url, emulator):
 
     emulator.inject(Fault("error_500_before"), operation="create_items")
     with OpenAIConversationsSession(
-        on_conversation_created=created, on_retry=retried, retry_policy=FAST
+        on_conversation_created=created, requests=RequestSettings(on_retry=retried, retry_policy=FAST)
     ) as session:
         session.add_items([HI])
         assert [HELLO, HI] == session.get_items()
@@ -208,7 +209,7 @@ def test_use_on_the_background_loop_is_an_error_and_no_deadlock(base_url, emulat
             errors.append(str(error))
 
     emulator.inject(Fault("error_500_before"), operation="create_items")
-    with OpenAIConversationsSession(on_retry=retried, retry_policy=FAST) as session:
+    with OpenAIConversationsSession(requests=RequestSettings(on_retry=retried, retry_policy=FAST)) as session:
         session.add_items([HELLO])
     (error,) = errors
     assert "which would wait for itself for ever" in error

@@ -26,7 +26,7 @@ def open_session(server):
     async def opened(**arguments):
         async with client_of(server[1]) as client:
             given = {"openai_client": client, "retry_policy": FAST, **arguments}
-            async with OpenAIConversationsSession(**given) as session:
+            async with OpenAIConversationsSession(**arguments(**given)) as session:
                 yield session
 
     return opened

@@ -8,7 +8,7 @@ from contextlib import suppress
 import openai
 import pytest
 
-from openai_sessions import OpenAIConversationsSession
+from openai_sessions import OpenAIConversationsSession, RequestSettings
 from openai_sessions.emulator import Fault
 from openai_sessions.telemetry._observer import CAPTURE, as_records, is_content_captured
 from tests.wire import FAST, Wire, error
@@ -48,7 +48,7 @@ async def test_no_message_of_an_error_is_recorded():
     wire = Wire(lambda call: error(400, SECRET, f"Invalid value: {SECRET}"))
     with Recording() as recording:
         session = OpenAIConversationsSession(
-            openai_client=wire.client, conversation_id="conv_1", retry_policy=FAST
+            openai_client=wire.client, conversation_id="conv_1", requests=RequestSettings(retry_policy=FAST)
         )
         with pytest.raises(openai.BadRequestError, match=SECRET):
             await session.add_items([SAID])

@@ -34,7 +34,7 @@ async def test_a_span_is_below_the_callers_and_is_the_current_one_of_its_request
     with Recording() as recording:
         tracer = recording.tracer_provider.get_tracer("application")
         async with open_session() as session:
-            session._conversation._clients._gateway.http_client.event_hooks = {
+            session._conversation._clients._client.http_client.event_hooks = {
                 "request": [look],
                 "response": [],
             }

@@ -13,6 +13,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from openai_sessions import (
     ConversationNotFoundError,
     OpenAIConversationsSession,
+    RequestSettings,
     RequestTimeoutError,
     UnsettledWriteError,
     copy_session,
@@ -185,7 +186,7 @@ async def test_a_cancelled_write_says_so_and_its_undoing_is_a_part_of_it(emulato
         client._client.event_hooks = {"request": [tell], "response": []}
         with Recording() as recording:
             async with OpenAIConversationsSession(
-                openai_client=client, retry_policy=FAST, timeout=0.5
+                openai_client=client, requests=RequestSettings(retry_policy=FAST, timeout=0.5)
             ) as session:
                 await session.ensure_conversation()
                 emulator.inject(Fault("stall_after_commit"), operation="create_items")

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from openai_sessions import OpenAIConversationsSession, copy_session
+from openai_sessions import OpenAIConversationsSession, RequestSettings, copy_session
 from openai_sessions.transfer import TransferReport
 from tests.faults.cancelling import WAYS, task_cancel
 from tests.faults.stage import Gate
@@ -29,7 +29,9 @@ PLACES = [
 
 
 def target_on(stage, **options):
-    return OpenAIConversationsSession(openai_client=stage.client, retry_policy=FAST, **options)
+    return OpenAIConversationsSession(
+        openai_client=stage.client, requests=RequestSettings(retry_policy=FAST), **options
+    )
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)

@@ -8,7 +8,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from openai_sessions import ConversationNotCreatedError, ConversationNotFoundError, OpenAIConversationsSession
+from openai_sessions import (
+    ConversationNotCreatedError,
+    ConversationNotFoundError,
+    OpenAIConversationsSession,
+    RequestSettings,
+)
 from openai_sessions._conversation.iterating import whole_until
 from openai_sessions._items.forms import to_replay
 from openai_sessions.emulator import Fault
@@ -327,7 +332,9 @@ async def test_items_without_ids_cannot_be_gone_on_behind():
 
 async def test_a_request_in_doubt_is_looked_for_and_its_copy_is_not_given(emulator):
     """A write that was cut, undone, and applied after all: reading item by item does not show it either."""
-    session = OpenAIConversationsSession(openai_client=emulator.client(), retry_policy=FAST)
+    session = OpenAIConversationsSession(
+        openai_client=emulator.client(), requests=RequestSettings(retry_policy=FAST)
+    )
     await session.add_items(users(3))
     emulator.inject(Fault("late_commit", delay=0.1), operation="create_items")
     emulator.inject(Fault("quota"), operation="create_items", after=0)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from openai_sessions import (
+from openai_sessions import HistoryLimits, (
     ConversationNotCreatedError,
     ConversationNotFoundError,
     OpenAIConversationsSession,
+    RequestSettings,
     RetryBudget,
     RetryPolicy,
 )
@@ -210,7 +213,7 @@ async def test_bad_metadata_is_refused_without_a_request(world, session, metadat
 @pytest.mark.parametrize(
     ("point", "error", "message"),
     [
-        ({"before_turn": 1, "after_item": "msg_1"}, ValueError, "give one of them, or neither"),
+        ({"before_turn": 1, "after_item": "msg_1"}, ValueError, "not both; neither copies all items"),
         (
             {"before_turn": "1"},
             TypeError,
@@ -246,7 +249,7 @@ async def test_a_fork_has_the_settings_of_the_session(world):
         metadata={"user": "first"},
         include=["message.output_text.logprobs"],
         history="incremental",
-        max_turns=2,
+        history_limits=HistoryLimits(max_turns=2),
         timeout=7,
         on_conversation_created=created.append,
         on_orphan=orphans.append,
@@ -259,13 +262,9 @@ async def test_a_fork_has_the_settings_of_the_session(world):
     fork = await session.fork()
     assert created == [session.session_id]
     assert fork.session_id in locked
-    assert fork._options == {
-        **session._options,
-        "conversation_id": fork.session_id,
-        "session_settings": fork.session_settings,
-    }
+    assert fork._options == replace(session._options, session_settings=fork.session_settings)
     client = await fork._clients.client()
-    assert (client.timeout, client.retrier.policy.attempts) == (7, 1)
+    assert (client.timeout, client.retries.policy.attempts) == (7, 1)
     assert await fork.get_items() == ITEMS[-2:]
     fork.session_settings.limit = 1
     assert session.session_settings.limit == 3
@@ -287,7 +286,7 @@ class Named(OpenAIConversationsSession):
         self.name = name
 
     def _sibling(self, conversation_id):
-        return Named(f"fork of {self.name}", **{**self._options, "conversation_id": conversation_id})
+        return Named(f"fork of {self.name}", conversation_id=conversation_id, **self._options.as_arguments())
 
 
 class Plain(OpenAIConversationsSession):
@@ -295,7 +294,7 @@ class Plain(OpenAIConversationsSession):
 
 
 async def test_a_fork_of_a_subclass_is_what_its_hook_returns(world):
-    named = Named("first", openai_client=world.client, retry_policy=FAST)
+    named = Named("first", openai_client=world.client, requests=RequestSettings(retry_policy=FAST))
     await named.add_items(ITEMS)
     fork = await named.fork(before_turn=1)
     assert (type(fork), fork.name, await fork.get_items()) == (Named, "fork of first", ITEMS[:1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from openai_sessions import OpenAIConversationsSession
+from openai_sessions import HistoryLimits, OpenAIConversationsSession, RequestSettings
 from openai_sessions.emulator import Fault
 from openai_sessions.tokens import item_text
 from tests.faults.stage import Stage
@@ -32,7 +32,9 @@ def turns(*numbers: int) -> list[dict]:
 @pytest.fixture
 async def session(emulator):
     """A session of a system message and 50 turns: 251 items."""
-    session = OpenAIConversationsSession(openai_client=emulator.client(), retry_policy=FAST)
+    session = OpenAIConversationsSession(
+        openai_client=emulator.client(), requests=RequestSettings(retry_policy=FAST)
+    )
     await session.add_items([SYSTEM, *turns(*range(1, 51))])
     emulator.forget_requests()
     return session
@@ -119,7 +121,9 @@ async def test_a_limit_of_0_makes_no_request(session, emulator, limits):
 async def test_limits_of_the_session_hold_for_reads_without_arguments(session, emulator):
     def limited(**options):
         return OpenAIConversationsSession(
-            conversation_id=session.session_id, openai_client=emulator.client(), **options
+            conversation_id=session.session_id,
+            openai_client=emulator.client(),
+            history_limits=HistoryLimits(**options),
         )
 
     by_turns = limited(max_turns=2)
@@ -138,7 +142,9 @@ async def test_limits_of_the_session_hold_for_reads_without_arguments(session, e
 
 async def test_what_the_agents_sdk_compacts_is_the_whole_history(session, emulator):
     limited = OpenAIConversationsSession(
-        conversation_id=session.session_id, openai_client=emulator.client(), max_turns=1
+        conversation_id=session.session_id,
+        openai_client=emulator.client(),
+        history_limits=HistoryLimits(max_turns=1),
     )
     items, _ = await limited._read_compaction_items(None)
     assert len(items) == 251
@@ -146,7 +152,9 @@ async def test_what_the_agents_sdk_compacts_is_the_whole_history(session, emulat
 
 async def test_a_counter_of_a_session_counts_where_a_read_has_a_budget(session, emulator):
     counting = OpenAIConversationsSession(
-        conversation_id=session.session_id, openai_client=emulator.client(), count_tokens=len
+        conversation_id=session.session_id,
+        openai_client=emulator.client(),
+        history_limits=HistoryLimits(count_tokens=len),
     )
     assert len(await counting.get_items()) == 251
     assert await counting.get_items(max_tokens=100) == turn(50)
@@ -186,7 +194,9 @@ async def test_found_without_regard_to_case_in_any_language(session):
 
 
 async def test_an_unused_session_has_no_turns_and_makes_no_request(emulator):
-    unused = OpenAIConversationsSession(openai_client=emulator.client(), max_turns=1)
+    unused = OpenAIConversationsSession(
+        openai_client=emulator.client(), history_limits=HistoryLimits(max_turns=1)
+    )
     assert await unused.turns() == await unused.find_turns("a") == await unused.get_items(turns=2) == []
     assert await unused.get_items() == []
     assert emulator.requests == ()
@@ -209,7 +219,9 @@ async def test_a_copy_that_appears_late_is_not_of_a_turn(session, emulator):
         raise HTTP_FAMILY.ReadError("cut by the test")
 
     cut = OpenAIConversationsSession(
-        conversation_id=session.session_id, openai_client=stage.client, retry_policy=FAST
+        conversation_id=session.session_id,
+        openai_client=stage.client,
+        requests=RequestSettings(retry_policy=FAST),
     )
     stage.at("create_items", 0, cut_and_kept)
     await cut.add_items(turn(51))
@@ -278,7 +290,7 @@ async def test_bad_arguments_are_refused_without_a_request(session, emulator, ar
 )
 def test_bad_limits_of_a_session_are_refused(arguments, error, message):
     with pytest.raises(error, match=message):
-        OpenAIConversationsSession(**arguments)
+        HistoryLimits(**arguments)
 
 
 async def test_a_bad_search_is_refused_without_a_request(session, emulator):

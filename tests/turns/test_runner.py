@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agents import Agent, OpenAIResponsesModel, RunConfig, Runner, SessionSettings, function_tool
 
-from openai_sessions import OpenAIConversationsSession
+from openai_sessions import HistoryLimits, OpenAIConversationsSession
 
 
 @function_tool
@@ -37,7 +37,9 @@ TURN = ["message", "function_call", "function_call_output", "message"]
 
 
 async def test_a_runner_sees_the_newest_turns_and_stores_all(emulator):
-    session = OpenAIConversationsSession(openai_client=emulator.client(), max_turns=2)
+    session = OpenAIConversationsSession(
+        openai_client=emulator.client(), history_limits=HistoryLimits(max_turns=2)
+    )
     seen = await asked(emulator, session, 4)
     assert seen[0::2] == [["message"], [*TURN, "message"], [*TURN * 2, "message"], [*TURN * 2, "message"]]
     assert seen[7] == [*TURN * 2, *TURN[:3]]
@@ -47,7 +49,7 @@ async def test_a_runner_sees_the_newest_turns_and_stores_all(emulator):
 
 async def test_a_runner_sees_what_fits_into_a_budget(emulator):
     session = OpenAIConversationsSession(
-        openai_client=emulator.client(), max_tokens=9, count_tokens=lambda _: 1
+        openai_client=emulator.client(), history_limits=HistoryLimits(max_tokens=9, count_tokens=lambda _: 1)
     )
     seen = await asked(emulator, session, 4)
     assert [len(items) for items in seen[0::2]] == [1, 5, 9, 9]
@@ -55,7 +57,9 @@ async def test_a_runner_sees_what_fits_into_a_budget(emulator):
 
 async def test_a_limit_of_items_is_given_by_the_runner_and_holds_alone(emulator):
     """As docs/turns.md says: one or the other."""
-    session = OpenAIConversationsSession(openai_client=emulator.client(), max_turns=1)
+    session = OpenAIConversationsSession(
+        openai_client=emulator.client(), history_limits=HistoryLimits(max_turns=1)
+    )
     config = RunConfig(session_settings=SessionSettings(limit=8))
     seen = await asked(emulator, session, 3, run_config=config)
     assert [len(items) for items in seen[0::2]] == [1, 5, 9]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from openai_sessions import OpenAIConversationsSession
+from openai_sessions import OpenAIConversationsSession, RequestSettings
 from openai_sessions.session import ForkParent
 from tests.servers import client_of, smg_server
 from tests.wire import FAST
@@ -30,7 +30,9 @@ def base_url():
 @pytest.fixture
 async def session(base_url):
     async with client_of(base_url) as client:
-        session = OpenAIConversationsSession(openai_client=client, retry_policy=FAST)
+        session = OpenAIConversationsSession(
+            openai_client=client, requests=RequestSettings(retry_policy=FAST)
+        )
         await session.add_items(ITEMS)
         yield session
 
@@ -60,7 +62,9 @@ async def test_an_item_that_needs_its_id_keeps_it(base_url):
     search = {"type": "web_search_call", "id": f"ws_{'a' * 48}", "status": "completed"}
     search["action"] = {"type": "search", "query": "q"}
     async with client_of(base_url) as client:
-        session = OpenAIConversationsSession(openai_client=client, retry_policy=FAST)
+        session = OpenAIConversationsSession(
+            openai_client=client, requests=RequestSettings(retry_policy=FAST)
+        )
         await session.add_items([{"role": "user", "content": "Search."}, search])
         fork = await session.fork()
         assert await fork.get_items() == await session.get_items()

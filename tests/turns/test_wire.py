@@ -6,7 +6,7 @@ import pytest
 
 from openai_sessions import OpenAIConversationsSession
 from openai_sessions.session import ForkParent
-from tests.wire import FAST, Wire, page
+from tests.wire import FAST, Wire, arguments, page
 
 from .histories import assistant, call, output, user
 
@@ -21,7 +21,9 @@ class Server:
 
     def session(self, **options) -> OpenAIConversationsSession:
         return OpenAIConversationsSession(
-            conversation_id="conv_1", openai_client=self.wire.client, retry_policy=FAST, **options
+            conversation_id="conv_1",
+            openai_client=self.wire.client,
+            **arguments(**{"retry_policy": FAST, **options}),
         )
 
     @property

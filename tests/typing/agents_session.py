@@ -6,7 +6,7 @@ from agents import Agent, Runner, Session, SessionSettings
 from openai import AsyncOpenAI
 from openai.types.responses import ResponseInputItemParam
 
-from openai_sessions import OpenAIConversationsSession, start_openai_conversations_session
+from openai_sessions import OpenAIConversationsSession, RequestSettings, start_openai_conversations_session
 
 
 def takes_a_session(session: Session) -> str:
@@ -25,7 +25,7 @@ async def use() -> None:
         session_settings={"limit": 10},
         metadata={"topic": "demo"},
         include=["message.output_text.logprobs"],
-        timeout=5,
+        requests=RequestSettings(timeout=5),
         on_conversation_created=save,
     ) as session:
         takes_a_session(session)

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from redis.asyncio import Redis
 
 from examples.redis_lock import redis_lock
-from openai_sessions import OpenAIConversationsSession, RetryPolicy
+from openai_sessions import OpenAIConversationsSession, RequestSettings, RetryPolicy
 from tests.processes.staff import FAST
 
 
@@ -33,7 +33,9 @@ async def main(conversation_id, redis_url, number, used):
     async with (
         Redis.from_url(redis_url) as redis,
         OpenAIConversationsSession(
-            conversation_id=conversation_id, lock=redis_lock(redis), retry_policy=RetryPolicy(**FAST)
+            conversation_id=conversation_id,
+            lock=redis_lock(redis),
+            requests=RequestSettings(retry_policy=RetryPolicy(**FAST)),
         ) as session,
     ):
         for _ in range(number):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openai_sessions import Usage
-from openai_sessions._conversation.usage import WINDOW, UsageRecord
+from openai_sessions._conversation.usage import WINDOW, Count, UsageRecord
 
 from .results import ONE, result_of, times
 
@@ -96,13 +96,14 @@ def test_record_names_its_newest_counts():
     for number in range(WINDOW + 2):
         record = record.plus(str(number), ONE)
     assert UsageRecord(times(WINDOW + 2), WINDOW + 2, tuple(map(str, range(2, WINDOW + 2)))) == record
-    assert [False, True, True] == [record.tells_of(number) for number in (2, 3, WINDOW + 2)]
+    assert [False, True] == [record.lacks(Count(ONE, number)) for number in (2, 3)]
+    assert not record.lacks(Count(ONE, WINDOW + 2, count_id="2"))
 
 
-def test_replaced_record_tells_of_no_count_before():
-    record = RECORD.replaced_by(times(3), behind=5)
-    assert UsageRecord(times(3), 5 + WINDOW) == record
-    assert not record.tells_of(5)
+def test_replaced_record_lacks_no_count_before():
+    record = RECORD.replaced_by(times(3))
+    assert UsageRecord(times(3), 2 + 2 * WINDOW) == record
+    assert not record.lacks(Count(ONE, RECORD.counts + WINDOW))
 
 
 def changed(**fields):
@@ -115,16 +116,16 @@ def changed(**fields):
         ("", "not JSON"),
         ("{", "not JSON"),
         ("[" * 100_000, "not JSON"),
-        ("12", "no JSON object of requests, "),
-        ("[]", "no JSON object of requests, "),
-        ("{}", "no JSON object of requests, "),
-        (changed(more=1), "no JSON object of requests, "),
-        (changed(requests=-1), "no whole number from 0"),
-        (changed(counts=1.5), "no whole number from 0"),
-        (changed(total_tokens=True), "no whole number from 0"),
-        (changed(total_tokens=None), "no whole number from 0"),
-        (changed(last="0a0a0a0a"), "no list of strings"),
-        (changed(last=[1]), "no list of strings"),
+        ("12", "not a JSON object with requests, "),
+        ("[]", "not a JSON object with requests, "),
+        ("{}", "not a JSON object with requests, "),
+        (changed(more=1), "not a JSON object with requests, "),
+        (changed(requests=-1), "negative or not a whole number"),
+        (changed(counts=1.5), "negative or not a whole number"),
+        (changed(total_tokens=True), "negative or not a whole number"),
+        (changed(total_tokens=None), "negative or not a whole number"),
+        (changed(last="0a0a0a0a"), "not a list of strings"),
+        (changed(last=[1]), "not a list of strings"),
     ],
 )
 def test_value_that_is_no_record_is_refused_with_the_reason(value, reason):

@@ -13,7 +13,7 @@ import agents
 import anyio
 import openai
 
-from openai_sessions import OpenAIConversationsSession, RetryBudget, RetryPolicy
+from openai_sessions import OpenAIConversationsSession, RequestSettings, RetryBudget, RetryPolicy
 from openai_sessions.emulator import FAULT_KINDS, Emulator, Fault
 
 TIMEOUT = 0.5
@@ -157,9 +157,9 @@ class OurWorld(ServedWorld):
         return OpenAIConversationsSession(
             conversation_id=conversation_id,
             openai_client=self._client,
-            timeout=TIMEOUT,
-            retry_policy=POLICY,
-            retry_budget=RetryBudget(10**9) if room % 2 else None,
+            requests=RequestSettings(
+                timeout=TIMEOUT, retry_policy=POLICY, retry_budget=RetryBudget(10**9) if room % 2 else None
+            ),
         )
 
     async def clear(self, session: Any, choice: float) -> None:

@@ -111,7 +111,7 @@ class Stage:
             openai_client=self.client,
             metadata=metadata,
             on_conversation_created=self.created.append,
-            retry_policy=self._retry_policy,
+            requests=RequestSettings(retry_policy=self._retry_policy),
             on_retry=self._note_retry,
         )
 
