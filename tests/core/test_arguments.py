@@ -42,10 +42,10 @@ def test_a_well_formed_conversation_id_is_accepted_without_a_request(conversatio
 @pytest.mark.parametrize(
     ("metadata", "error", "message"),
     [
-        ("topic", TypeError, "metadata is a mapping of strings to strings, not str"),
-        ({"n": 1}, TypeError, r"metadata\['n'\] is not a string under a string"),
-        ({1: "n"}, TypeError, r"metadata\[1\] is not a string under a string"),
-        ({str(n): "" for n in range(17)}, ValueError, "metadata has 17 pairs, and the API keeps at most 16"),
+        ("topic", TypeError, "metadata must be a mapping of strings to strings, not str"),
+        ({"n": 1}, TypeError, r"metadata\['n'\] must be a string, not int"),
+        ({1: "n"}, TypeError, "the metadata key 1 must be a string"),
+        ({str(n): "" for n in range(17)}, ValueError, "metadata has 17 pairs, and the API allows 16"),
         ({"k" * 65: ""}, ValueError, "has over 64 characters"),
         ({"k": "v" * 513}, ValueError, r"metadata\['k'\] has over 512 characters"),
     ],
@@ -62,7 +62,7 @@ def test_metadata_at_the_limits_is_accepted():
 @pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan"), True, "30"])
 def test_a_timeout_that_is_not_a_positive_number_is_refused(timeout):
     with pytest.raises(ValueError, match="timeout must be a positive number of seconds") as caught:
-        OpenAIConversationsSession(requests=RequestSettings(timeout=timeout))
+        RequestSettings(timeout=timeout)
     assert repr(timeout) in str(caught.value)
 
 

@@ -186,7 +186,7 @@ def test_an_unknown_request_without_items_is_no_receipt():
 
 @pytest.mark.parametrize("version", [2, 0, "1", None])
 def test_a_receipt_of_another_version_is_refused(version):
-    expected = f"^this receipt is of version {version!r}, and 1 is understood$"
+    expected = f"^the receipt has version {version!r}, and this version of openai_sessions reads 1: pass "
     with pytest.raises(ValueError, match=expected):
         Receipt.from_json({**GOOD, "version": version})
 

@@ -58,7 +58,7 @@ async def test_pairs_of_the_library_are_not_shown_nor_changed(session):
     await session.store_run_usage(result_of())
     assert {"user": "first", "topic": "bridges"} == await session.get_metadata()
     for value in ("value", None):
-        with pytest.raises(ValueError, match=r"'openai_sessions.usage' is reserved for"):
+        with pytest.raises(ValueError, match=r"'openai_sessions.usage' is reserved"):
             await session.update_metadata({"user": "second", "openai_sessions.usage": value})
     await session.update_metadata({"user": "second"})
     assert ONE == await session.get_session_usage()
@@ -76,12 +76,12 @@ async def test_more_pairs_than_the_api_keeps_are_refused(session):
     [
         ([("a", "b")], TypeError, "not list"),
         (None, TypeError, "not NoneType"),
-        ({1: "b"}, TypeError, r"metadata\[1\]"),
+        ({1: "b"}, TypeError, "metadata key 1 must be a string"),
         ({"a": 1}, TypeError, r"metadata\['a'\]"),
         ({"k" * 65: None}, ValueError, "over 64"),
         ({"a": "v" * 513}, ValueError, "over 512"),
-        ({"a": "\ud800"}, ValueError, r"metadata\['a'\].* half of a surrogate pair"),
-        ({"\udfff": "a"}, ValueError, r"metadata\['\\udfff'\].* half of a surrogate pair"),
+        ({"a": "\ud800"}, ValueError, r"metadata\['a'\].* lone surrogate"),
+        ({"\udfff": "a"}, ValueError, r"metadata\['\\udfff'\].* lone surrogate"),
     ],
 )
 async def test_changes_that_cannot_be_made_are_refused_before_any_request(
