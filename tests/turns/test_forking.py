@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from openai_sessions import HistoryLimits, (
+from openai_sessions import (
     ConversationNotCreatedError,
     ConversationNotFoundError,
+    HistoryLimits,
     OpenAIConversationsSession,
     RequestSettings,
     RetryBudget,

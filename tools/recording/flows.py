@@ -9,7 +9,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from openai_sessions import ConversationNotFoundError, OpenAIConversationsSession, RetryPolicy
+from openai_sessions import (
+    ConversationNotFoundError,
+    OpenAIConversationsSession,
+    RequestSettings,
+    RetryPolicy,
+)
 from openai_sessions.emulator import Fault
 from openai_sessions.session import RetryEvent
 
@@ -111,8 +116,7 @@ class Stage:
             openai_client=self.client,
             metadata=metadata,
             on_conversation_created=self.created.append,
-            requests=RequestSettings(retry_policy=self._retry_policy),
-            on_retry=self._note_retry,
+            requests=RequestSettings(retry_policy=self._retry_policy, on_retry=self._note_retry),
         )
 
     async def delete_created(self) -> list[str]:
