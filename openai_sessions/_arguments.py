@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeGuard
 
 from openai_sessions._items.text import has_surrogate
 
@@ -170,7 +171,7 @@ def checked_number(name: str, value: object, unit: str, *, none: str = "no limit
     """
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int):
+    if not is_whole_number(value):
         raise TypeError(f"{name} must be a whole number of {unit}, or None for {none}, not {value!r}")
     return int(value)
 
@@ -181,11 +182,35 @@ def checked_timeout(value: object) -> float | None:
     Raises:
         ValueError: It is not a positive number.
     """
+    return checked_seconds("timeout", value)
+
+
+def checked_seconds(name: str, value: object, *, none: str = "no limit") -> float | None:
+    """Return a number of seconds, or None.
+
+    Args:
+        name: The name of the argument.
+        value: What was given.
+        none: What None means.
+
+    Raises:
+        ValueError: It is not a positive number.
+    """
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise ValueError(f"timeout must be a positive number of seconds, or None for no limit, not {value!r}")
+    if not is_number(value) or not 0 < value < math.inf:
+        raise ValueError(f"{name} must be a positive number of seconds, or None for {none}, not {value!r}")
     return float(value)
+
+
+def is_whole_number(value: object) -> TypeGuard[int]:
+    """Return whether a value is an integer. True and False are not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Return whether a value is an integer or a float, which may be infinite. True and False are not."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def checked_history(history: object) -> object:

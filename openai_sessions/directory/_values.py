@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from openai_sessions._arguments import is_number, is_whole_number
 from openai_sessions._items.text import has_surrogate
 from openai_sessions.directory._database import MAX_NAME
 from openai_sessions.session import OpenAIConversationsSession
@@ -179,7 +180,7 @@ def checked_lifetime(value: object) -> float | None:
     if value is None:
         return None
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+    if not is_number(seconds):
         raise TypeError(f"expires_in is a timedelta or a number of seconds, not {value!r}")
     if not 0 < seconds < math.inf or seconds > _LONGEST.total_seconds():
         raise ValueError(f"expires_in is positive and at most {_LONGEST.days} days, not {value!r}")
@@ -193,7 +194,7 @@ def checked_count(value: object, what: str) -> int:
         TypeError: It is not a whole number.
         ValueError: It is less than 1.
     """
-    if isinstance(value, bool) or not isinstance(value, int):
+    if not is_whole_number(value):
         raise TypeError(f"{what} is a whole number, not {value!r}")
     if value < 1:
         raise ValueError(f"{what} is a whole number from 1, not {value!r}")
@@ -208,7 +209,7 @@ def checked_age(value: object) -> timedelta:
         ValueError: It is negative, or over a thousand years.
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+    if not is_number(seconds):
         raise TypeError(f"older_than is a timedelta or a number of seconds, not {value!r}")
     if not 0 <= seconds <= _LONGEST.total_seconds():
         raise ValueError(f"older_than is from 0 to {_LONGEST.days} days, not {value!r}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import math
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from openai_sessions import _agents
 from openai_sessions._agents import WrittenAsGiven
 from openai_sessions._api.clients import AsyncCloseable
-from openai_sessions._arguments import checked_items, checked_limit, missing_methods
+from openai_sessions._arguments import checked_items, checked_limit, checked_seconds, missing_methods
 from openai_sessions._conversation.iterating import whole_until
 from openai_sessions._conversation.locks import FairLock
 from openai_sessions._conversation.newest_turns import HistoryLimits
@@ -103,7 +102,7 @@ class EncryptedSession(AsyncCloseable):
     ) -> None:
         self._session_id = checked_session_id(session_id)
         self.underlying_session = _checked_underlying(underlying_session)
-        self._ttl = _checked_ttl(ttl)
+        self._ttl = checked_seconds("ttl", ttl, none="no expiry")
         cipher = session_cipher(session_id, checked_keys(encryption_key))
         self._sealer = Sealer(cipher, ttl=self._ttl, clock=clock)
         self._pop = ReadablePop(self.underlying_session, self._sealer)
@@ -492,11 +491,3 @@ def _checked_underlying(session: Any) -> Any:
             "it without them, and limit items with session_settings"
         )
     return session
-
-
-def _checked_ttl(value: object) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise ValueError(f"ttl must be a positive number of seconds, or None for no expiry, not {value!r}")
-    return value

@@ -19,6 +19,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any, TypeAlias, cast
 
+from openai_sessions._arguments import is_whole_number
 from openai_sessions._items.forms import plain_json
 from openai_sessions._items.types import Item
 from openai_sessions.errors import InvalidItemError, TransferFileError
@@ -193,7 +194,7 @@ class ExportHeader:
                 "install a newer openai-sessions"
             )
         items = value.get("items")
-        if items is not None and (isinstance(items, bool) or not isinstance(items, int) or items < 0):
+        if items is not None and not (is_whole_number(items) and items >= 0):
             raise ValueError(f"has {items!r} as its number of items. {_REMEDY}")
         return cls(
             origin=_string(value.get("origin")),
