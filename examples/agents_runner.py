@@ -1,4 +1,4 @@
-"""Give an agent of the Agents SDK a memory that lives with OpenAI.
+"""Keep the history of an agent in a conversation hosted by OpenAI.
 
 Needs OPENAI_API_KEY and openai-agents.
 """

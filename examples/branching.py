@@ -1,6 +1,6 @@
-"""Ask the second question anew, in a branch of its own: `python branching.py`.
+"""Fork a conversation before its second question, ask another one there, and search both.
 
-Needs OPENAI_API_KEY.
+Needs OPENAI_API_KEY and openai-agents.
 """
 
 import asyncio

@@ -1,7 +1,4 @@
-"""A session of one's own, over files, and what the conformance checks say of it.
-
-Needs no key.
-"""
+"""Write a session class over files, and run the conformance checks on it. Needs no key."""
 
 import asyncio
 import json
@@ -14,7 +11,7 @@ from openai_sessions.testing import check_session
 
 
 class FileSession:
-    """Keep a history in a file, one item a line."""
+    """Store a history in a file, one item per line."""
 
     def __init__(self, folder: Path, session_id: str) -> None:
         self.session_id = session_id

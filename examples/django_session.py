@@ -1,4 +1,4 @@
-"""A session of one's own on the Django ORM, and what the conformance checks say of it. Needs no key."""
+"""Write a session class on the Django ORM, and run the conformance checks on it. Needs no key and Django."""
 
 import asyncio
 import json
@@ -16,20 +16,29 @@ settings.configure(DATABASES={"default": DATABASE})
 django.setup()
 
 
-class StoredItem(models.Model):  # noqa: D101, DJ008
+class StoredItem(models.Model):
+    """One item of a history."""
+
     session_id = models.CharField(max_length=200, db_index=True)
     item = models.TextField()  # JSONField does not keep the order of keys on every database
     objects = models.Manager()
 
-    class Meta:  # noqa: D106
+    class Meta:
+        """The app that the table belongs to."""
+
         app_label = "openai_sessions"
+
+    def __str__(self) -> str:
+        return f"an item of {self.session_id}"
 
 
 with connection.schema_editor() as editor:
     editor.create_model(StoredItem)
 
 
-class DjangoSession:  # noqa: D101
+class DjangoSession:
+    """Store a history in a table, one item per row."""
+
     def __init__(self, session_id: str) -> None:
         self.session_id = session_id
         self._rows = StoredItem.objects.filter(session_id=session_id)
@@ -44,7 +53,7 @@ class DjangoSession:  # noqa: D101
 
     async def pop_item(self) -> Any:
         while newest := await self._rows.order_by("-pk").afirst():
-            if (await self._rows.filter(pk=newest.pk).adelete())[0]:  # by this call, and by no other
+            if (await self._rows.filter(pk=newest.pk).adelete())[0]:  # no other process has deleted it
                 return json.loads(newest.item)
         return None
 

@@ -1,6 +1,6 @@
-"""Keep a memory at OpenAI that OpenAI cannot read.
+"""Encrypt a history, so that OpenAI stores it and cannot read it.
 
-Needs OPENAI_API_KEY, openai-agents and cryptography. The key is SESSION_KEY, or a new one.
+Needs OPENAI_API_KEY, openai-agents and cryptography. The encryption key is SESSION_KEY, or a new one.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ async def main() -> None:
         for question in ("What city is the Golden Gate Bridge in?", "What state is it in?"):
             result = await Runner.run(agent, question, session=session)
             print(f"{question} {result.final_output}")
-        print(len(await session.get_items()), "items, of which OpenAI keeps:")
+        print(len(await session.get_items()), "items, and OpenAI stores:")
         for item in await hosted.get_items(limit=1):
             print(f"{str(item)[:66]}…")
         await session.clear_session(purge_items=True)

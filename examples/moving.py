@@ -1,4 +1,4 @@
-"""Move a history: from a local session to OpenAI, to a file, and from the file to another local session.
+"""Copy a history from a local session to OpenAI, export it to a file, and import it again.
 
 Needs OPENAI_API_KEY and openai-agents.
 """
@@ -18,7 +18,7 @@ async def main(folder: Path) -> None:
 
     async with OpenAIConversationsSession(on_conversation_created=print) as hosted:
         print(await copy_session(local, hosted, on_progress=lambda done, total: print(done, "of", total)))
-        print(await copy_session(local, hosted))  # it is all there
+        print(await copy_session(local, hosted))  # again: nothing is left to do
         await export_session(hosted, folder / "history.jsonl")
 
     print(await import_session(folder / "history.jsonl", back))

@@ -1,4 +1,4 @@
-"""Talk to several users at once, each with a memory of their own, over one client.
+"""Serve several users at once: a session for each, and one client for all.
 
 Needs OPENAI_API_KEY and openai-agents.
 """

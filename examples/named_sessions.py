@@ -1,7 +1,7 @@
-"""Find sessions by the names that an application thinks in: `python named_sessions.py [database URL]`.
+"""Find sessions by names of the application's own: `python named_sessions.py [database URL]`.
 
-Needs OPENAI_API_KEY. The directory is a SQLite file; a URL such as postgresql://user:password@host/name takes
-its place when one machine is not enough.
+The names are in a temporary SQLite file, or in PostgreSQL at postgresql://user:password@host/name.
+Needs OPENAI_API_KEY, and the extra `directory` or `postgresql`.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ async def main(url: str) -> None:
         ticket = await directory.session("support_ticket_456", expires_in=timedelta(days=30))
         await ticket.add_items([{"role": "user", "content": "It does not start."}])
 
-        resumed = await directory.session("user_12345")  # here, or in any other process
+        resumed = await directory.session("user_12345")  # in this or any other process
         print("remembered:", await resumed.get_items())
 
         for entry in (await directory.list()).entries:

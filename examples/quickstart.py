@@ -1,4 +1,4 @@
-"""Keep items in a conversation, read them back, take the newest away.
+"""Store items in a conversation, read them, and pop the newest.
 
 Needs OPENAI_API_KEY.
 """

@@ -1,4 +1,4 @@
-"""Use the session with `responses.create` alone, without the Agents SDK.
+"""Use a session with `responses.create`, without the Agents SDK.
 
 Needs OPENAI_API_KEY.
 """
@@ -15,7 +15,7 @@ async def ask(client: AsyncOpenAI, session: OpenAIConversationsSession, question
     response = await client.responses.create(
         model="gpt-4.1-mini",
         input=[*history, {"role": "user", "content": question}],
-        store=False,  # the session is the memory
+        store=False,  # the session stores it
     )
     await session.add_items([{"role": "user", "content": question}, *response.output])
     return response.output_text

@@ -1,4 +1,4 @@
-"""Let two agents share one memory: the second answers from what the first was told.
+"""Share a session between two agents: the second one knows what the first one was told.
 
 Needs OPENAI_API_KEY and openai-agents.
 """

@@ -1,4 +1,4 @@
-"""Use a session in a plain script, in threads or in a notebook, with no async in it.
+"""Use sessions without async: in scripts, threads and notebooks.
 
 Needs OPENAI_API_KEY.
 """
@@ -15,7 +15,7 @@ def ask(client: OpenAI, session: OpenAIConversationsSession, question: str) -> s
     response = client.responses.create(
         model="gpt-4.1-mini",
         input=[*history, {"role": "user", "content": question}],
-        store=False,  # the session is the memory
+        store=False,  # the session stores it
     )
     session.add_items([{"role": "user", "content": question}, *response.output])
     return response.output_text

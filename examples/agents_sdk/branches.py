@@ -1,4 +1,4 @@
-"""Keep several branches of a conversation under one name, and switch between them.
+"""Fork a conversation into branches of one name, and switch between them.
 
 Needs OPENAI_API_KEY, openai-agents, and the extra `directory`.
 """

@@ -1,4 +1,4 @@
-"""Compact a long history when the application finds it is time; the conversation stays the same.
+"""Compact a history when the application decides to. The conversation keeps its id.
 
 Needs OPENAI_API_KEY and openai-agents.
 """
@@ -20,8 +20,8 @@ async def main() -> None:
             session_id="user_123",
             underlying_session=hosted,
             client=client,
-            compaction_mode="input",  # the conversation is the memory, not the response before
-            should_trigger_compaction=lambda _: False,  # leave it out to compact after long turns by itself
+            compaction_mode="input",  # the history is in the conversation, not in the last response
+            should_trigger_compaction=lambda _: False,  # by default, it compacts long histories by itself
         )
         for question in ("What city is the Golden Gate Bridge in?", "What state is it in?"):
             print((await Runner.run(AGENT, question, session=session)).final_output)

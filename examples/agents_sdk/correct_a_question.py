@@ -1,4 +1,4 @@
-"""Take back a question and its answer, and ask another one.
+"""Pop a question and its answer, and ask another one.
 
 Needs OPENAI_API_KEY and openai-agents.
 """
@@ -18,7 +18,7 @@ async def main() -> None:
         print("Agent:", result.final_output)
 
         await session.pop_item()  # the answer
-        print("taken back:", await session.pop_item())
+        print("popped:", await session.pop_item())
 
         result = await Runner.run(AGENT, "What's 2 + 3?", session=session)
         print("Agent:", result.final_output)

@@ -1,4 +1,4 @@
-"""Read only the newest part of a history: so many items, for one run or for all, or so many turns.
+"""Limit what a model sees to the newest items, for one run or for all, or to the newest turns.
 
 Needs OPENAI_API_KEY and openai-agents.
 """
@@ -21,11 +21,10 @@ async def main() -> None:
         result = await Runner.run(AGENT, "What state is it in?", session=session, run_config=for_this_run)
         print(result.final_output)
 
+    whole_turns = HistoryLimits(max_turns=1)  # never separates a call from its output
     for limited in (
         OpenAIConversationsSession(conversation_id=session.session_id, session_settings=LAST_TWO_ITEMS),
-        OpenAIConversationsSession(
-            conversation_id=session.session_id, history_limits=HistoryLimits(max_turns=1)
-        ),  # tears no call apart
+        OpenAIConversationsSession(conversation_id=session.session_id, history_limits=whole_turns),
     ):
         async with limited:
             print(len(await limited.get_items()), "of", len(await limited.get_items(limit=100)))

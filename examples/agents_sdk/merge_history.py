@@ -1,4 +1,4 @@
-"""Decide what the model is shown of the history: here, the newest two items of it.
+"""Choose what the model sees of the history: here, the newest two items.
 
 Needs OPENAI_API_KEY and openai-agents.
 """

@@ -1,6 +1,6 @@
-"""Resume a session by the name that the application gave it: `python named_session.py "A question?"`.
+"""Resume a session by its name: `python named_session.py "A question?"`.
 
-The names are in a database, a SQLite file unless DATABASE_URL says otherwise; the items are with OpenAI.
+The database at DATABASE_URL, by default a SQLite file, has the names; OpenAI has the items.
 Needs OPENAI_API_KEY, openai-agents, and the extra `directory`.
 """
 

@@ -1,4 +1,4 @@
-"""Ask three questions with one memory, without async.
+"""Ask three questions in one conversation with the synchronous runner.
 
 Needs OPENAI_API_KEY and openai-agents.
 """

@@ -1,4 +1,4 @@
-"""Resume a run that waits for an approval, with the same memory.
+"""Resume a run that waits for an approval, with the same session.
 
 Needs OPENAI_API_KEY and openai-agents.
 """

@@ -1,6 +1,6 @@
-"""Keep the names of sessions in the application's own database, by its SQLAlchemy engine.
+"""Store the names of sessions in the application's own database, through its SQLAlchemy engine.
 
-DATABASE_URL is that of a SQLite file or of PostgreSQL: postgresql+asyncpg://user:password@host/name.
+DATABASE_URL names a SQLite file or PostgreSQL: postgresql+asyncpg://user:password@host/name.
 Needs OPENAI_API_KEY, openai-agents, and the extra `directory`, or `postgresql`.
 """
 

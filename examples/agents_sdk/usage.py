@@ -1,4 +1,4 @@
-"""Count what runs have used: in all, for whoever resumes the conversation, and turn by turn in a directory.
+"""Count the tokens that runs use: the totals of a conversation, and those of each turn in a directory.
 
 Needs OPENAI_API_KEY, openai-agents, and the extra `directory`.
 """

@@ -34,13 +34,14 @@ class OutputError(AssertionError):
 
 
 def main(paths):
-    """Run all blocks; print what they print, and exit with the names of the documents in which one failed."""
+    """Run all blocks; print their output, and exit with the document of each block that failed."""
     for name in PRELOADED:
         importlib.import_module(name)
     failed = [
         str(path)
         for path in paths
-        if not all(in_a_process_of_its_own(program) for program in programs_in(Path(path).read_text()))
+        for program in programs_in(Path(path).read_text())
+        if not in_a_process_of_its_own(program)
     ]
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")

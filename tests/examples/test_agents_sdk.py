@@ -24,7 +24,7 @@ OUTPUT = {
     "limit_history.py": [r"Washington\.", "2 of 6", "2 of 6"],
     "correct_a_question.py": [
         r"Agent: 4",
-        re.escape("""taken back: {'role': 'user', 'content': "What's 2 + 2?"}"""),
+        re.escape("""popped: {'role': 'user', 'content': "What's 2 + 2?"}"""),
         r"Agent: 5",
     ],
     "named_session.py": [r"user_123: San Francisco\."],

@@ -11,7 +11,7 @@ from tests.docs.markdown import table_after
 from tests.examples.stand_in import ROOT
 
 DOCUMENT = (ROOT / "docs" / "coming-from-the-agents-sdk.md").read_text()
-FILES = [cells[1].strip("`") for cells in table_after(DOCUMENT, "# Coming from the Agents SDK")]
+FILES = [cells[1].strip("`") for cells in table_after(DOCUMENT, "## Examples")]
 CALLS = [
     (owner, name)
     for theirs, ours, *_ in table_after(DOCUMENT, "## Methods of `AdvancedSQLiteSession`")

@@ -20,11 +20,10 @@ def written(project, document):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "count"), [("README.md", 2), ("docs/testing.md", 7)])
-def test_tests_of_a_document_pass(project, name, count):
-    tests = written(project, (ROOT / name).read_text())
+def test_tests_of_the_manual_pass(project):
+    tests = written(project, MANUAL)
     result = tests.run_with_all_plugins("-W", "error", "--ignore", "test_recorded.py")
-    result.assert_outcomes(passed=count)
+    result.assert_outcomes(passed=7)
 
 
 @pytest.mark.slow

@@ -1,0 +1,137 @@
+"""The documents say what is so: their programs run, and their commands, links and names exist."""
+
+import re
+import shlex
+
+import pytest
+
+import openai_sessions
+from openai_sessions import errors
+from openai_sessions.cli._app import app
+from tests.docs.markdown import code_blocks, table_after
+from tests.examples.stand_in import ROOT, run_python, stand_in
+
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])
+
+PROGRAMS = (
+    "README.md",
+    "docs/across-processes.md",
+    "docs/clients-and-event-loops.md",
+    "docs/emulator.md",
+    "docs/errors.md",
+    "docs/items.md",
+    "docs/reliability.md",
+    "docs/sessions.md",
+    "docs/turns.md",
+    "docs/usage.md",
+)
+"""The documents whose programs are run here; the others are run beside the tests of what they explain."""
+
+LOGGED = "a write could not be undone: <class 'openai.APIConnectionError'>"
+"""What the program of docs/reliability.md logs."""
+
+COMMANDS = ("README.md", "CONTRIBUTING.md", "examples/README.md", "fixtures/README.md")
+"""The documents whose commands are checked."""
+
+PASTED = ("program.py", "test_guide.py")
+"""Files that a reader of the README makes from its programs."""
+
+
+@pytest.mark.slow
+def test_programs_run_and_print_what_they_say():
+    pytest.importorskip("bpe_openai", reason="bpe-openai is not installed")
+    with stand_in() as (base_url, _):
+        finished = run_python("-W", "error", "-m", "tests.docs.run_blocks", *PROGRAMS, base_url=base_url)
+    unexpected = [line for line in finished.stderr.splitlines() if not line.endswith(LOGGED)]
+    assert (0, []) == (finished.returncode, unexpected)
+    assert ["San Francisco.", "California."] == finished.stdout.splitlines()[:2]
+
+
+def commands():
+    """Return every command of every console block, as its words."""
+    return [
+        shlex.split(line.removeprefix("$ ").removesuffix(" &"), comments=True)
+        for name in COMMANDS
+        for block in code_blocks((ROOT / name).read_text(), "console")
+        for line in block.splitlines()
+    ]
+
+
+def exists(command):
+    """Return whether a command names something that this checkout has."""
+    program, *arguments = command
+    if program == "make":
+        rules = re.findall(r"^([a-z -]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        targets = {target for rule in rules for target in rule.split()}
+        return targets.issuperset(word for word in arguments if "=" not in word)
+    if program == "openai-sessions":
+        return arguments[0] in [each.name or each.callback.__name__ for each in app.registered_commands]
+    if program in ("python", "pytest"):
+        return arguments[0] in PASTED or (ROOT / arguments[0]).is_file()
+    if program == "pip":
+        extras = re.fullmatch(r"\.\[([\w,]+)\]", arguments[1]).group(1).split(",")
+        project = (ROOT / "pyproject.toml").read_text()
+        return all(re.search(rf"^{extra} = \[", project, re.MULTILINE) for extra in extras)
+    return program == "export" and all("=" in word for word in arguments)
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_command_exists(command):
+    assert exists(command)
+
+
+@pytest.mark.parametrize(
+    "command", ["make tea", "openai-sessions dance", "python no.py", "pip install .[no]", "ls"]
+)
+def test_command_that_does_not_exist_is_refused(command):
+    assert not exists(command.split())
+
+
+def anchor_of(heading):
+    """Return the anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
+
+
+def leads_somewhere(document, link):
+    """Return whether a link in a document names a file, and if it has an anchor, a heading of that file."""
+    name, _, anchor = link.partition("#")
+    target = document.parent / name if name else document
+    if not anchor or not target.is_file():
+        return target.exists() and not anchor
+    headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
+    return anchor in map(anchor_of, headings)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document):
+    links = re.findall(r"\]\((?!https?:)([^)]+)\)", document.read_text())
+    assert [link for link in links if not leads_somewhere(document, link)] == []
+
+
+@pytest.mark.parametrize("link", ["docs/no.md", "docs/turns.md#no-heading", "#no-heading"])
+def test_link_that_leads_nowhere_is_refused(link):
+    assert not leads_somewhere(ROOT / "README.md", link)
+
+
+def test_every_page_is_linked_from_the_readme():
+    readme = (ROOT / "README.md").read_text()
+    pages = {f"docs/{path.name}" for path in ROOT.glob("docs/*.md")} - {"docs/mutants.md"}
+    assert [page for page in sorted(pages) if f"({page})" not in readme] == []
+
+
+def test_table_of_errors_is_complete():
+    documented = {row[0].strip("`") for row in table_after((ROOT / "docs/errors.md").read_text(), "\n```\n")}
+    classes = [value for value in vars(errors).values() if isinstance(value, type)]
+    raised = {each.__name__ for each in classes if issubclass(each, errors.SessionError)}
+    assert documented == raised - {"SessionError"}
+
+
+def test_examples_are_all_listed():
+    listed = (ROOT / "examples/README.md").read_text()
+    examples = [path.relative_to(ROOT / "examples") for path in ROOT.glob("examples/**/*.py")]
+    assert [str(path) for path in examples if f"`{path}`" not in listed] == []
+
+
+def test_changelog_names_everything_exported():
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert [name for name in openai_sessions.__all__ if f"`{name}" not in changelog] == []
