@@ -173,13 +173,13 @@ def pytest_recording_configure(config: pytest.Config, vcr: Any) -> None:
     """
     has_defaults = bool(config.getini("conversations_vcr_defaults"))
     try:
-        from openai_sessions.testing.cassettes import configure, vcr_config  # noqa: PLC0415 -- needs the extra
+        from openai_sessions.testing import _scrubbing, cassettes  # noqa: PLC0415 -- needs the extra
     except ImportError:
         if has_defaults:
             raise
         return  # a vcrpy that is too old for ours, and still good for the project's own
-    options = vcr_config()
     if has_defaults:
-        configure(vcr)
-    for name in options if has_defaults else ("before_record_request", "before_record_response"):
-        setattr(vcr, name, options[name])
+        cassettes.configure(vcr)
+    else:
+        scrubber = _scrubbing.Scrubber()
+        vcr.before_record_request, vcr.before_record_response = scrubber.request, scrubber.response

@@ -12,7 +12,7 @@ from tests.cassettes.exchanges import NOWHERE, write_read_pop
 
 
 async def main(path, url=NOWHERE):
-    async with use_cassette(path, record_mode="none" if url == NOWHERE else "all", map_ids=True):
+    async with use_cassette(path, record_mode="none" if url == NOWHERE else "all"):
         print(json.dumps(await write_read_pop(url)))  # noqa: T201 - it is a program
 
 

@@ -5,10 +5,7 @@ import json
 
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
-from openai_sessions.testing._cassettes._files import JsonSerializer, YamlSerializer
 from openai_sessions.testing.cassettes import use_cassette
 from tests.cassettes.exchanges import (
     NOWHERE,
@@ -75,8 +72,7 @@ def test_compressed_answer_is_readable_in_the_file(path):
         assert raw("GET", "/v1/x", to=url).json() == {"text": "readable"}
     response = yaml.safe_load(path.read_text())["interactions"][0]["response"]
     assert response["body"]["string"] == content.decode()
-    assert response["headers"]["content-length"] == [str(len(content))]
-    assert "content-encoding" not in response["headers"]
+    assert not {"content-encoding", "content-length"} & set(response["headers"])
     with use_cassette(path):
         assert raw("GET", "/v1/x").json() == {"text": "readable"}
 
@@ -101,29 +97,3 @@ def test_broken_compression_is_recorded_as_the_code_saw_it(path):
             with use_cassette(path), pytest.raises(HTTP_FAMILY.DecodingError):
                 raw("GET", "/v1/x", to=address)
     assert "no gzip at all" in path.read_text()
-
-
-def test_text_of_many_lines_is_written_as_such(path):
-    def answer(*_):
-        return 200, [], '{\n  "name": "Zoë — 👋"\n}\n'.encode()
-
-    with answering(answer) as url, use_cassette(path):
-        raw("GET", "/v1/x", to=url)
-    assert '      string: |\n        {\n          "name": "Zoë — 👋"\n        }\n' in path.read_text()
-
-
-TEXTS = st.text(st.characters(codec="utf-8")) | st.text(
-    " \t\r\n\x85\u2028\ufeff#:-|>'\"\\{}[]!&*%@`ab", max_size=20
-)
-
-
-@pytest.mark.parametrize("serializer", [YamlSerializer(), JsonSerializer()], ids=["yaml", "json"])
-@given(text=TEXTS)
-def test_any_text_survives_the_file(serializer, text):
-    data = {"interactions": [text, {text: [text, text]}], "version": 1}
-    assert serializer.deserialize(serializer.serialize(data)) == data
-
-
-@given(data=st.binary())
-def test_any_bytes_survive_yaml(data):
-    assert YamlSerializer().deserialize(YamlSerializer().serialize({"string": data})) == {"string": data}

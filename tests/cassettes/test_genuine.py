@@ -71,22 +71,6 @@ def test_each_exchange_is_played_as_it_was(file, cassette_of):
     assert cassette.all_played
 
 
-CHANGED = [file for file in FILES if file.stem.startswith("openai-dotnet__CanCreate")]
-
-
-@pytest.mark.parametrize("file", CHANGED, ids=[file.stem for file in CHANGED])
-def test_conversation_of_another_id_is_played(file, path):
-    """The code has an id of its own: it is exchanged for the one in the file, both ways."""
-    _, *exchanges = exchanges_of(file)
-    write_cassette(path, *map(interaction, exchanges))
-    identifier = exchanges[0]["response"]["body"]["id"]
-    others = json.loads(json.dumps(exchanges).replace(identifier, f"{identifier[:-8]}12345678"))
-    with use_cassette(path, map_ids=True) as cassette, sync_client() as client:
-        for exchange in others:
-            assert exchange["response"]["body"] == sent(client, exchange["request"])
-    assert cassette.all_played
-
-
 LISTED = [file for file in FILES if file.stem.startswith("openai-dotnet__ResponseUsing")]
 
 

@@ -84,7 +84,7 @@ def test_cassettes_are_recorded_and_replayed(project, emulator, monkeypatch):
     result.assert_outcomes(failed=2, passed=1, errors=3)
     result.stdout.fnmatch_lines_random(
         [
-            '*body metadata: not recorded, sent {"another": "one"}',
+            '*body.metadata: not recorded, sent {"another": "one"}',
             "E *UnusedExchangesError: *TestOwnClients.test_it?first?.yaml*",
             "E *assert '2nd/<b>' == 'first'",
             "*/recorded/test_it/test_that_was_not_recorded.yaml is not there: record it, *-record-mode=once.",
@@ -159,4 +159,4 @@ def test_marker_of_pytest_recording(project, emulator, monkeypatch):
     setting = "conversations_vcr_defaults=true"
     result = project.run("--block-network", "-o", setting, plugins=["asyncio", "recording"])
     result.assert_outcomes(failed=1, errors=1)
-    result.stdout.fnmatch_lines(['*body metadata.name: recorded "first", sent "second"'])
+    result.stdout.fnmatch_lines(['*body.metadata.name: recorded "first", sent "second"'])

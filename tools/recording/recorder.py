@@ -17,6 +17,7 @@ from openai_sessions.testing.cassettes import CassetteError, use_cassette
 from tests.wire import FAST
 from tools.recording.flows import Flow, Observed, Stage, observe
 from tools.recording.servers import RecordingError, Server, Target, local_client
+from tools.recording.stable import finish
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "cassettes"
 
@@ -82,12 +83,11 @@ async def record(flow: Flow, server: Server, path: Path, *, say: Callable[[str],
             with use_cassette(
                 path,
                 record_mode="all",
-                map_ids=True,
-                metadata={"server": server.name, "server_version": server.version},
                 before_record_request=_without_noise,
                 before_record_response=_with_few_headers,
             ):
                 _check(flow, await observe(flow, stage), f"Recorded from {server.name}")
+            finish(path, {"server": server.name, "server_version": server.version})
         finally:
             if not server.is_local and (left := await stage.delete_created()):
                 say(f"{flow.name}: these conversations could not be deleted: {', '.join(left)}")
@@ -102,7 +102,7 @@ async def replay(flow: Flow, path: Path) -> Observed:
     # A host for each: the process keeps the state of a conversation under its base URL and id.
     base_url = f"http://replay-{next(_numbers)}.invalid/v1"
     async with local_client(base_url) as client:
-        with use_cassette(path, record_mode="none", map_ids=True):
+        with use_cassette(path, record_mode="none"):
             return await observe(flow, Stage(client, FAST))
 
 

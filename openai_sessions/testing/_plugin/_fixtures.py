@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from openai import AsyncOpenAI
+    from vcr.cassette import Cassette
 
     from openai_sessions.emulator import Emulator, Fault, FaultKind, OperationName
     from openai_sessions.session import OpenAIConversationsSession
-    from openai_sessions.testing.cassettes import ConversationCassette
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def _safe(name: str) -> str:
 
 
 @contextmanager
-def playing(path: Path, *, record_mode: str, test: RunningTest) -> Iterator[ConversationCassette]:
+def playing(path: Path, *, record_mode: str, test: RunningTest) -> Iterator[Cassette]:
     """Replay or record a cassette inside the block, and end it as the test has ended.
 
     After a test that failed nothing is written, and what it did not use is no error.
@@ -361,9 +361,7 @@ def openai_environment(request: pytest.FixtureRequest, _isolated_test: None) -> 
 
 
 @pytest.fixture
-def conversation_cassette(
-    request: pytest.FixtureRequest, _isolated_test: None
-) -> Iterator[ConversationCassette]:
+def conversation_cassette(request: pytest.FixtureRequest, _isolated_test: None) -> Iterator[Cassette]:
     """A cassette that replays what the test recorded: fixtures/cassettes/<its file>/<its name>.yaml.
 
     Every client takes part, also one that a program makes for itself. Nothing reaches the network
