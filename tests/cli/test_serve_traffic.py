@@ -60,7 +60,7 @@ async def test_request_whose_connection_is_cut_is_told(emulator):
     told = []
     traffic = ServeApp(emulator, Application(), recent=RecentRequests(emulator, told.append))
     emulator.inject(Fault("cut_before"))
-    with pytest.raises(Exception, match="the emulator cut the connection"):
+    with pytest.raises(Exception, match="the emulator reset the connection"):
         await Wire(traffic).new_conversation()
     assert [request.fault for request in told] == ["cut_before"]
 
