@@ -227,7 +227,7 @@ class Emulator:
 
     @property
     def unused_replies(self) -> int:
-        """The number of requests that the queued replies are left for, without those of `times=None`."""
+        """The number of requests that the queued replies can still answer; `times=None` counts as 0."""
         return self._replies.unused()
 
     @property

@@ -1,4 +1,4 @@
-"""Requests and items: checks of bodies and queries, stored items made from given ones, `include`."""
+"""Validation of requests, conversion of items to their stored form, and the fields that `include` opens."""
 
 from __future__ import annotations
 

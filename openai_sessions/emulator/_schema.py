@@ -156,7 +156,7 @@ def kind_of(value: Any) -> str:
 
 
 def wrong_type(value: Any, *, kinds: tuple[str, ...], path: str) -> ApiError:
-    """Return the 400 for a value of another JSON type than `kinds`."""
+    """Return the 400 for a value whose JSON type is not one of `kinds`."""
     expected = " or ".join(_ARTICLED[kind] for kind in kinds)
     return invalid_type(path, expected=expected, actual=_ARTICLED[kind_of(value)])
 

@@ -265,7 +265,7 @@ class Store:
 
     @contextmanager
     def writing(self, conversation_id: str | None) -> Iterator[sqlite3.Connection]:
-        """Run the block as a transaction on the conversation; None for one on no conversation.
+        """Run the block as one transaction; with a `conversation_id`, only if it is not locked.
 
         Raises:
             ApiError: On entering, 400 if another writer has locked the conversation, or another process's

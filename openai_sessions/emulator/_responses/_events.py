@@ -113,7 +113,7 @@ def _settings(request: JsonObject) -> JsonObject:
 
 
 _USED_TIERS = {"auto": "default", "fast": "priority"}
-"""The service tiers that the API answers with another name."""
+"""The service tiers that the API reports under another name."""
 
 _NO_IMAGES = {
     "input_tokens": 0,

@@ -94,7 +94,7 @@ class Replies:
             self._used_up.clear()
 
     def unused(self) -> int:
-        """Return the number of requests that the replies are left for, without those of `times=None`."""
+        """Return the number of requests that the replies can still answer; `times=None` counts as 0."""
         with self._mutex:
             return sum(reply.times or 0 for reply in self._queue)
 
