@@ -1,7 +1,7 @@
-# Every target makes what it needs: a virtual environment in $(VENV), and the packages in it.
+# Every target creates the virtual environment $(VENV) and installs the packages it needs.
 #   make demo | test | chaos | mutants | bench | profile | record | screenshot | lint | format | typecheck | check | wheel | clean
 # Variables: PYTHON (any Python >= 3.10), VENV, PINS ("openai==2.45.0 ..."), DEMO_ARGS ("--live"), PYTEST_ARGS,
-#   CHAOS_ARGS ("--operations 2000 --seed 7"), BENCH_ARGS ("--quick"), PROFILE_ARGS ("--items 990"),
+#   CHAOS_ARGS ("--operations 2000 --seed 7"), BENCH_ARGS ("--quick"), PROFILE_ARGS ("--items 990"), LAYOUT_ARGS (other checkouts),
 #   TARGET (of `make record`: offline, or live with a key).
 
 PYTHON ?= python3
@@ -12,6 +12,7 @@ PYTEST_ARGS ?=
 CHAOS_ARGS ?=
 BENCH_ARGS ?=
 PROFILE_ARGS ?=
+LAYOUT_ARGS ?=
 TARGET ?= offline
 WHEELS ?= dist
 
@@ -20,7 +21,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 VERSIONS := from importlib.metadata import version as v; import platform as p; \
   print("Python", p.python_version(), *(f"{n} {v(n)}" for n in ("openai", "openai-agents")), sep=" | ")
 
-.PHONY: help demo test chaos mutants bench profile record screenshot lint format typecheck check wheel clean FORCE
+.PHONY: help demo test chaos mutants bench profile record screenshot layout lint format typecheck check wheel clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -33,11 +34,10 @@ test: $(VENV)/.installed-dev
 	@$(BIN)/python -c '$(VERSIONS)'
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-chaos: $(VENV)/.installed-dev
+chaos: $(VENV)/.installed-chaos
 	@$(BIN)/python -m tools.chaos $(CHAOS_ARGS)
 
-mutants: $(VENV)/.installed-dev
-	$(PIP) install 'mutmut==3.8.*'
+mutants: $(VENV)/.installed-mutants
 	$(BIN)/mutmut run --max-children 2
 	$(BIN)/mutmut results
 
@@ -53,11 +53,14 @@ record: $(VENV)/.installed-dev
 screenshot: $(VENV)/.installed-dev
 	@$(BIN)/python -m tools.screenshot
 
-lint: $(VENV)/.installed-dev
+layout: $(VENV)/.created
+	@$(BIN)/python -m tools.layout $(LAYOUT_ARGS)
+
+lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: $(VENV)/.installed-dev
+format: $(VENV)/.installed-lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -76,16 +79,31 @@ clean:
 	rm -rf .venv .ci-venvs build dist mutants .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/.created:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed and $(PYTHON) is %d.%d: name another, as in make PYTHON=python3.12" % sys.version_info[:2])'
-	@echo "Making a virtual environment in $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "$(PYTHON) is Python %d.%d; openai-sessions needs 3.10 or newer. Name one: make PYTHON=python3.12" % sys.version_info[:2])'
+	@echo "Creating the virtual environment $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-# What an environment was installed from: rewritten, and so newer, only when the pins change.
+# pip installs dependency groups since 25.1.
+$(VENV)/.pip: $(VENV)/.created
+	@$(PIP) install 'pip>=25.1'
+	@touch $@
+
+# The pins that an environment was installed with: rewritten, and so newer, only when they change.
 $(VENV)/.pins: FORCE $(VENV)/.created
 	@echo '$(PINS)' | cmp -s - $@ || echo '$(PINS)' > $@
 
+# What pip installs for each stamp file: the package with extras, or with a dependency group of pyproject.toml.
+install-cli := --editable '.[cli]'
+install-chaos := --editable '.[agents,emulator]'
+install-bench := --editable . --group bench
+install-dev := --editable . --group dev
+install-mutants := --editable . --group mutants
+install-lint := --group lint
+
+$(foreach group,bench dev mutants lint,$(VENV)/.installed-$(group)): $(VENV)/.pip
+
 $(VENV)/.installed-%: pyproject.toml $(VENV)/.pins
-	@echo "Installing openai-sessions[$*] $(PINS) into $(VENV), which takes a minute"
-	@$(PIP) install --editable '.[$*]' $(PINS)
+	@echo "Installing into $(VENV): $(install-$*) $(PINS)"
+	@$(PIP) install $(install-$*) $(PINS)
 	@touch $@

@@ -1,7 +1,6 @@
 """Results of a run that never was, in round figures."""
 
-from tools.bench.measuring import Row
-from tools.bench.results import Results
+from tools.bench.results import Results, Row
 from tools.bench.stage import FLOOR, OURS, SDK
 
 REACHED = {

@@ -1,11 +1,21 @@
-"""The tables, and the file."""
+"""The tables, the targets, and the file of results."""
 
+import pytest
 from rich.console import Console
 
 from tests.bench.samples import REACHED, results, row
 from tools.bench.__main__ import WIDTH, show
-from tools.bench.report import milliseconds, tables
+from tools.bench.report import milliseconds, tables, targets
 from tools.bench.results import load, save
+
+MISSED = {
+    "cold read of 990": (800, 5300, 620),
+    "cold read of 5,000": (3200, 26500, 2700),
+    "warm read of 990": (200, 5300, 120),
+    "append of 200": (1100, 1030, 1000),
+    "a turn of each of 500": (3000, 4000, None),
+    "first turn of each of 500": (3000, 4000, None),
+}
 
 
 def printed(*what):
@@ -50,3 +60,37 @@ def test_file_holds_all_that_was_measured(tmp_path):
 
 def test_milliseconds_have_three_digits():
     assert ["0.4", "99.9", "100", "26,500"] == [milliseconds(value) for value in (0.42, 99.9, 100.2, 26500.3)]
+
+
+def test_every_target_is_in_the_table():
+    assert [
+        ("cold read of 990", "SDK", "8.2"),
+        ("cold read of 990", "depth", "6"),
+        ("cold read of 990", "floor, 6 round trips", "1.05"),
+        ("cold read of 5,000", "SDK", "9.1"),
+        ("warm read of 990", "SDK", "35.3"),
+        ("warm read of 990", "depth", "1"),
+        ("warm read of 990", "floor, 1 round trip", "1.25"),
+        ("CPU of a cold read of 990", "SDK", "7.0"),
+        ("CPU of a cold read of 990", "floor", "1.43"),
+        ("CPU of a warm read of 990", "SDK", "7.0"),
+        ("CPU of a warm read of 990", "floor", "1.43"),
+        ("a turn of each of 500", "SDK", "2.0"),
+        ("first turn of each of 500", "SDK", "2.0"),
+        ("append of 200", "SDK", "0.99 × its time"),  # noqa: RUF001 - the sign of multiplication is meant
+        ("append of 200", "depth", "10"),
+    ] == [(target.what, target.against, target.measured) for target in targets(results())]
+
+
+def test_targets_are_reached():
+    assert [] == [target for target in targets(results()) if not target.is_reached]
+
+
+@pytest.mark.parametrize("scenario", MISSED)
+def test_target_that_is_missed_says_so(scenario):
+    missed = [target for target in targets(results({scenario: MISSED[scenario]})) if not target.is_reached]
+    assert {scenario} == {target.what for target in missed}
+
+
+def test_targets_of_what_was_not_measured_are_left_out():
+    assert [] == targets(results(rows=()))

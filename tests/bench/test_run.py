@@ -8,13 +8,13 @@ import pytest
 
 from tools.bench.__main__ import main
 from tools.bench.bare import BareClient
-from tools.bench.depth import depth as depth_of
 from tools.bench.document import PICTURE
 from tools.bench.measuring import WrongResultError, measure
 from tools.bench.profile import main as profile
 from tools.bench.results import RESULTS, load
 from tools.bench.scenarios import QUICK, Scenario, scenarios
 from tools.bench.server import Server
+from tools.bench.server import depth as depth_of
 from tools.bench.stage import staged
 
 
@@ -63,7 +63,7 @@ def test_wrong_result_ends_the_run(server):
         async with staged(server) as stage:
             with pytest.raises(WrongResultError, match="ours: a read"):
                 await anext(measure(stage, scenario, delays=[0], repeats=1))
-            with pytest.raises(RuntimeError, match="10 items came, not 20"):
+            with pytest.raises(RuntimeError, match="expected 20 items, got 10"):
                 await BareClient.read_newest(stage.bare, await stage.history(10), 20)
 
     asyncio.run(run())

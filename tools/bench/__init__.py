@@ -1,1 +1,1 @@
-"""A program that measures: this library's session beside the Agents SDK's class, and beside a bare client."""
+"""Measures this library's session beside the Agents SDK's class and a bare HTTP client."""

@@ -1,4 +1,7 @@
-"""Run it with `python -m tools.bench`, or `make bench`; it takes about a quarter of an hour."""
+"""Measure this library beside the Agents SDK's class: `python -m tools.bench`, or `make bench`.
+
+A complete run takes a quarter of an hour and updates docs/performance.md.
+"""
 
 from __future__ import annotations
 
@@ -14,28 +17,27 @@ from rich.console import Console
 
 from tools.bench.document import PICTURE
 from tools.bench.document import main as write_document
-from tools.bench.measuring import Row, measure
+from tools.bench.measuring import measure
 from tools.bench.picture import draw
-from tools.bench.report import tables, target_table
-from tools.bench.results import RESULTS, Results, results_of, save
+from tools.bench.report import tables, target_table, targets
+from tools.bench.results import RESULTS, Results, Row, results_of, save
 from tools.bench.scenarios import QUICK, Scenario, Sizes, scenarios
 from tools.bench.server import Server
 from tools.bench.stage import staged
-from tools.bench.targets import targets
 
 WIDTH = 120
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to measure: delays in seconds, and how often, scenarios that take long less often."""
+    """The scenarios of a run, the delays of the server in seconds, and the number of repetitions."""
 
     scenarios: tuple[Scenario, ...]
     delays: tuple[float, ...]
     repeats: int
 
     def repeats_of(self, scenario: Scenario) -> int:
-        """Return how often a scenario is repeated."""
+        """Return the number of repetitions of a scenario; long ones have fewer."""
         return max(1, self.repeats * 3 // 5) if scenario.is_long else self.repeats
 
 
@@ -61,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def run(plan: Plan, server: Server) -> list[Row]:
-    """Measure all that the plan says; tell of each scenario on standard error."""
+    """Measure all scenarios; print the progress on standard error."""
     rows: list[Row] = []
     progress = Console(stderr=True)
     async with staged(server) as stage:
@@ -90,10 +92,10 @@ def _plan(options: argparse.Namespace) -> Plan:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a run of seconds, for trying the program")
-    parser.add_argument("--delays", type=float, nargs="+", help="milliseconds that the server waits")
-    parser.add_argument("--repeats", type=int, help="how often each scenario is repeated")
-    parser.add_argument("--only", default="", help="scenarios with this in their name")
+    parser.add_argument("--quick", action="store_true", help="a short run that tries the program")
+    parser.add_argument("--delays", type=float, nargs="+", help="delays of the server, in milliseconds")
+    parser.add_argument("--repeats", type=int, help="repetitions of each scenario")
+    parser.add_argument("--only", default="", help="run the scenarios whose name contains this")
     parser.add_argument(
         "--output",
         type=Path,

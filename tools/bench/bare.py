@@ -1,4 +1,4 @@
-"""The floor: a client that does nothing but send requests, receive bytes, and decode them."""
+"""The floor: a client that only sends requests, receives bytes, and decodes them."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ import jiter
 import openai
 
 from openai_sessions._items.types import INCLUDE
-from tools.bench.histories import batches
+from tools.bench.workload import batches
 
 KEY = "sk-bench"
 PAGE = 100
 IN_FLIGHT = 16
-"""How many pages of a history are asked for at once."""
+"""The number of pages of a history that are requested at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A conversation and the ids of the items that it was filled with."""
+    """A conversation and the ids of its items."""
 
     conversation_id: str
     ids: tuple[str, ...]
 
 
 class BareClient:
-    """A client of the HTTP library that openai uses, for the same requests.
+    """Sends the requests of a session with the HTTP library that openai uses.
 
     Args:
-        base_url: Where the API is.
+        base_url: The base URL of the API.
     """
 
     def __init__(self, base_url: str) -> None:
@@ -48,11 +48,11 @@ class BareClient:
         await self._client.aclose()
 
     async def warm_up(self, connections: int) -> None:
-        """Have so many connections open."""
+        """Open this number of connections."""
         await asyncio.gather(*(self._get("/conversations/none", status=404) for _ in range(connections)))
 
     async def fill(self, number: int) -> History:
-        """Create a conversation with so many items."""
+        """Create a conversation with this number of items."""
         created = await self._post("/conversations", {"items": []})
         answers = [await self.add(created["id"], batch) for batch in batches(number)]
         return History(created["id"], tuple(item["id"] for answer in answers for item in answer["data"]))
@@ -98,7 +98,7 @@ class BareClient:
 
 
 def at_once(limit: int) -> Callable[[Awaitable[Any]], Awaitable[Any]]:
-    """Return a function that waits for an awaitable, for so many at a time."""
+    """Return a function that awaits its argument, at most `limit` at the same time."""
     semaphore = asyncio.Semaphore(limit)
 
     async def wait(each: Awaitable[Any]) -> Any:
@@ -110,13 +110,13 @@ def at_once(limit: int) -> Callable[[Awaitable[Any]], Awaitable[Any]]:
 
 def _decoded(response: Any, status: int) -> Any:
     if response.status_code != status:
-        raise RuntimeError(f"{response.request.url} was answered with {response.status_code}")
+        raise RuntimeError(f"{response.request.url} returned {response.status_code}")
     return jiter.from_json(response.content)
 
 
 def _check(count: int, expected: int) -> None:
     if count != expected:
-        raise RuntimeError(f"{count} items came, not {expected}")
+        raise RuntimeError(f"expected {expected} items, got {count}")
 
 
 def _path(history: History, **query: object) -> str:
@@ -131,7 +131,7 @@ def _pages(history: History) -> Iterator[str]:
 
 
 def _backwards(history: History, number: int) -> list[str]:
-    """Return the paths of so many pages from the end, of which the first is as long as the last one is."""
+    """Return the paths of the last `number` pages, newest first; the newest may be a short page."""
     pages = []
     end = len(history.ids)
     for _ in range(number):

@@ -11,11 +11,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tools.bench.measuring import Row
-from tools.bench.report import milliseconds
-from tools.bench.results import RESULTS, Results, load
+from tools.bench.report import DELAY_MS, milliseconds
+from tools.bench.results import RESULTS, Results, Row, load
 from tools.bench.stage import FLOOR, OURS, SDK
-from tools.bench.targets import DELAY_MS
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "performance.md"
@@ -23,7 +21,7 @@ PICTURE = DOCUMENT.with_suffix(".svg")
 
 
 class MarkerError(ValueError):
-    """A document does not have both comments, once each and in order."""
+    """The document does not contain both comments, once each and in order."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,10 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def rewrite(document: str, text: str) -> str:
-    """Return the document with this text between the two comments.
+    """Return the document with the text between the two comments replaced.
 
     Raises:
-        MarkerError: It does not have both, once each and in order.
+        MarkerError: It does not contain both, once each and in order.
     """
     before, begin, rest = document.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -70,12 +68,13 @@ def section(results: Results) -> str:
 
 
 def _picture(results: Results) -> Iterator[str]:
-    told = []
+    reads = []
     for name in ("cold read of 990", "warm read of 990"):
         ours, sdk = results.find(name, OURS, DELAY_MS), results.find(name, SDK, DELAY_MS)
         if ours and sdk:
-            told.append(f"{name} items takes {ours.wall_ms / 1000:.2f} s instead of {sdk.wall_ms / 1000:.2f}")
-    yield f"![A {', a '.join(told)}]({PICTURE.name})"
+            seconds = f"{ours.wall_ms / 1000:.2f} s instead of {sdk.wall_ms / 1000:.2f}"
+            reads.append(f"{name} items takes {seconds}")
+    yield f"![A {', a '.join(reads)}]({PICTURE.name})"
 
 
 def _table(results: Results) -> Iterator[str]:

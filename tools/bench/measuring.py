@@ -1,4 +1,4 @@
-"""Measuring a scenario: its sides take turns, each repetition is set up anew, and medians are kept."""
+"""Measure a scenario: the sides alternate, each repetition has a new setup, and the medians count."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import openai
 
-from tools.bench.depth import depth, depth_of_each
+from tools.bench.results import Row
 from tools.bench.scenarios import Action, Scenario
+from tools.bench.server import depth, depth_of_each
 from tools.bench.stage import FLOOR, OURS, SDK, Stage
 
 
@@ -21,11 +22,11 @@ class Sample:
     """One repetition; times in seconds.
 
     Attributes:
-        wall: How long it took.
-        cpu: CPU time of the process of the client.
-        server_cpu: CPU time of the process of the server.
-        requests: How many requests it made.
-        depth: Its longest chain of requests; None where that cannot be told.
+        wall: Elapsed time.
+        cpu: CPU time of the client's process.
+        server_cpu: CPU time of the server's process.
+        requests: The number of requests.
+        depth: The longest chain of requests, or None if it is unknown.
     """
 
     wall: float
@@ -35,38 +36,17 @@ class Sample:
     depth: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """What one side needed for a scenario at one delay: medians, in milliseconds and kilobytes.
-
-    `turns_per_second` is given where many sessions make a turn at once. `peak_kb` was measured without a
-    delay, in a pass of its own.
-    """
-
-    scenario: str
-    side: str
-    delay_ms: float
-    repeats: int
-    requests: int
-    depth: int | None
-    wall_ms: float
-    cpu_ms: float
-    server_cpu_ms: float
-    peak_kb: int
-    turns_per_second: float | None = None
-
-
 class WrongResultError(Exception):
-    """Tell that what was measured did not do what it should."""
+    """A measured call did not return what is stored."""
 
 
 async def measure(
     stage: Stage, scenario: Scenario, *, delays: Sequence[float], repeats: int
 ) -> AsyncIterator[Row]:
-    """Yield a row for each delay, in seconds, and side.
+    """Yield a row for each delay (in seconds) and side.
 
-    The SDK's class is left out where the server refuses its request: before 0.24 it sends any number of
-    items in one.
+    The SDK's class is omitted if the server rejects its request: before 0.24 it sends any number of items in
+    one request.
 
     Raises:
         WrongResultError: A side did not return what is stored.
@@ -91,7 +71,7 @@ async def measure(
 
 
 def summary(scenario: Scenario, side: str, *, delay: float, samples: Iterable[Sample], peak: int) -> Row:
-    """Return the medians of the repetitions of one side; `peak` in bytes."""
+    """Return the medians of the repetitions of one side; `peak` is in bytes."""
     taken = list(samples)
     wall = statistics.median(sample.wall for sample in taken)
     return Row(
@@ -131,13 +111,13 @@ async def _sample(stage: Stage, scenario: Scenario, side: str, delay: float) -> 
         cpu=cpu,
         server_cpu=after.cpu - before.cpu,
         requests=len(after.exchanges),
-        # Without a delay an answer may go out before a request is read that was sent beside it.
+        # Without a delay, the server may answer one of several concurrent requests before it reads the next.
         depth=(depth if scenario.sessions == 1 else depth_of_each)(after.exchanges) if delay else None,
     )
 
 
 async def _peak(stage: Stage, scenario: Scenario, side: str) -> int:
-    """Return the bytes that were allocated at once, beyond those before."""
+    """Return the peak of the memory that the call allocates, in bytes."""
     action = await set_up(stage, scenario, side)
     tracemalloc.start()
     try:
@@ -150,12 +130,12 @@ async def _peak(stage: Stage, scenario: Scenario, side: str) -> int:
 
 
 async def set_up(stage: Stage, scenario: Scenario, side: str) -> Action:
-    """Return what is to be measured, with connections open.
+    """Return the call to measure, with connections open.
 
-    The collector of garbage stays on throughout, for all sides, as it is where sessions are used.
+    Garbage collection stays enabled for all sides, as it is in applications.
     """
     if scenario.is_cold:
-        gc.collect()  # earlier sessions are gone then, and what the process knew of their conversation
+        gc.collect()  # frees earlier sessions, and the state of their conversations
     if side == FLOOR and scenario.floor:
         action = await scenario.floor(stage)
     else:

@@ -1,4 +1,4 @@
-"""The results as one picture."""
+"""The picture of the results."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from tools.bench.measuring import Row
-from tools.bench.results import Results
+from tools.bench.results import Results, Row
 from tools.bench.stage import FLOOR, OURS, SDK
 
 COLOURS = {
@@ -19,7 +18,7 @@ COLOURS = {
     "ours, warm": "#0072B2",
     "bare client": "#E69F00",
 }
-"""Of Okabe and Ito: told apart with any colour vision, and by lightness."""
+"""The palette of Okabe and Ito: distinguishable with any colour vision, and by lightness."""
 
 _EDGE = {"edgecolor": "black", "linewidth": 0.3}
 _COLD = "cold read of "
@@ -33,9 +32,9 @@ _STYLE = {
 
 
 def draw(results: Results, path: Path) -> None:
-    """Draw the reads at the greatest delay into an SVG file, always the same for the same results.
+    """Draw the reads at the greatest delay into an SVG file, which depends on the results only.
 
-    Nothing is drawn where no cold read was measured.
+    Without a cold read, no file is written.
     """
     delay = max(results.delays())
     sizes = [

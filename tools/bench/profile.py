@@ -1,4 +1,4 @@
-"""Where the time of a read goes; run it with `python -m tools.bench.profile`, or `make profile`."""
+"""Profile a read by package and function: `python -m tools.bench.profile`, or `make profile`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tools.bench.stage import OURS, staged
 
 TOP = 12
 KERNEL = "sending, receiving, waiting"
-"""What is not of the client: on a busy machine the server works meanwhile."""
+"""Time outside the client: on a busy machine the server runs meanwhile."""
 
 _GROUPS = {
     "jiter": ("jiter",),
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run as the command line says, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench.profile", description=__doc__)
     parser.add_argument("--items", type=int, default=990, help="the length of the history (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=10, help="how many reads are added up (%(default)s)")
+    parser.add_argument("--repeats", type=int, default=10, help="the number of reads (%(default)s)")
     options = parser.parse_args(arguments)
     console = Console(width=120, highlight=False)
     for scenario in (cold_read(options.items), warm_read(options.items)):
@@ -64,14 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What the client's process did in all repetitions, and the CPU seconds of one without the profiler."""
+    """The profile of all repetitions, and the CPU seconds of one repetition without the profiler."""
 
     functions: Mapping[Function, Any]
     cpu: float
 
 
 async def profiled(scenario: Scenario, repeats: int) -> Profile:
-    """Profile so many repetitions, without a delay, after as many without the profiler."""
+    """Profile `repeats` repetitions without a delay, after as many without the profiler."""
     profile = cProfile.Profile()
     unprofiled = []
     with closing(Server()) as server:
@@ -91,7 +91,7 @@ async def profiled(scenario: Scenario, repeats: int) -> Profile:
 
 
 def tables(profile: Profile, repeats: int) -> list[Table]:
-    """Return the own time of each group of packages, and of the functions that take most, for each read."""
+    """Return the own time per read of each group of packages, and of the slowest functions."""
     groups = by_group(profile.functions)
     total = sum(groups.values())
     table = Table(box=SIMPLE_HEAD)
@@ -103,10 +103,10 @@ def tables(profile: Profile, repeats: int) -> list[Table]:
 
 
 def by_group(functions: Mapping[Function, Any]) -> Counter[str]:
-    """Add up own time; that of a builtin counts for who has called it, unless it is known whose it is.
+    """Add up own time by group; a builtin counts for its caller unless `_BUILTINS` names its group.
 
     Args:
-        functions: What `pstats.Stats.stats` holds.
+        functions: The value of `pstats.Stats.stats`.
     """
     seconds: Counter[str] = Counter()
     for function, (_, _, own, _, callers) in functions.items():
@@ -120,12 +120,12 @@ def by_group(functions: Mapping[Function, Any]) -> Counter[str]:
 
 
 def group_of(function: Function) -> str | None:
-    """Return the group of a function; None for a builtin of no particular one."""
+    """Return the group of a function, or None for a builtin without one."""
     file, _, name = function
     if file == "~":
         return next((group for group, known in _BUILTINS.items() if re.search(known, name)), None)
     folders = re.split(r"[/\\.]", file)
-    # The innermost package that is known: a virtual environment may lie in a folder of any name.
+    # The innermost known package: the virtual environment may be in a folder of any name.
     for folder in reversed(folders):
         for group, packages in _GROUPS.items():
             if folder in packages:

@@ -1,4 +1,4 @@
-"""The results of a run, as they are kept in a file."""
+"""The results of a run, and the file that they are saved in."""
 
 from __future__ import annotations
 
@@ -13,23 +13,42 @@ from pathlib import Path
 
 import openai
 
-from tools.bench.measuring import Row
-
 RESULTS = Path(__file__).parent / "results.json"
 """The results of the last complete run, which the document and its picture show."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """The medians of one side for a scenario at one delay, in milliseconds and kilobytes.
+
+    `turns_per_second` is set for scenarios in which many sessions make a turn at the same time. `peak_kb` is
+    measured separately, without a delay.
+    """
+
+    scenario: str
+    side: str
+    delay_ms: float
+    repeats: int
+    requests: int
+    depth: int | None
+    wall_ms: float
+    cpu_ms: float
+    server_cpu_ms: float
+    peak_kb: int
+    turns_per_second: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
-    """A run.
+    """The results of a run.
 
     Attributes:
         python: The version of Python.
-        system: What it ran on.
-        cpus: How many processors that has.
-        date: When, in UTC.
-        versions: Of the packages that bear on it.
-        rows: What was measured.
+        system: The operating system and architecture.
+        cpus: The number of processors.
+        date: The end of the run, in UTC.
+        versions: The versions of the packages that matter.
+        rows: The measurements.
     """
 
     python: str
@@ -40,7 +59,7 @@ class Results:
     rows: tuple[Row, ...]
 
     def find(self, scenario: str, side: str, delay_ms: float) -> Row | None:
-        """Return the row of a scenario, or None when it was not measured."""
+        """Return the row of a scenario, or None if it was not measured."""
         wanted = (scenario, side, delay_ms)
         return next((row for row in self.rows if (row.scenario, row.side, row.delay_ms) == wanted), None)
 
@@ -54,7 +73,7 @@ class Results:
 
 
 def results_of(rows: Sequence[Row]) -> Results:
-    """Return the results of a run that has just ended."""
+    """Return the results of a run that ended now."""
     family = openai.DefaultAsyncHttpxClient.__mro__[1].__module__.split(".")[0]
     packages = ("openai-agents", "openai", family, "jiter")
     return Results(

@@ -1,4 +1,4 @@
-"""What is measured: for each scenario how it is set up, and the one call that counts."""
+"""The scenarios: how each is set up, and the one call that is measured."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from functools import partial
 from typing import Any
 
 from tools.bench.bare import IN_FLIGHT, BareClient
-from tools.bench.histories import BATCH, items, numbers
 from tools.bench.stage import OURS, POOLED, SHORT, Side, Stage
-from tools.bench.turns import ANSWER, bare_turn, run_turn
+from tools.bench.workload import ANSWER, BATCH, bare_turn, items, numbers, run_turn
 
 Action = Callable[[], Awaitable[Any]]
 Prepare = Callable[[Stage, Side], Awaitable[Action]]
@@ -22,16 +21,16 @@ TURNS_BEFORE = 9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """One line of the table.
+    """A line of the table.
 
     Attributes:
-        name: What is done.
-        prepare: Sets it up for one repetition, without delay, and returns what is measured.
-        is_right: Whether what that returned is right.
-        floor: Sets up the same for the bare client; None where it has no counterpart.
-        sessions: How many sessions do it at once.
-        is_cold: Whether the process must have forgotten the conversation.
-        is_long: Whether it takes so long that it is repeated less often.
+        name: Its name in the table.
+        prepare: Sets up one repetition, without delay, and returns the call to measure.
+        is_right: Checks the result of that call.
+        floor: Sets up the equivalent for the bare client, if there is one.
+        sessions: The number of sessions that make the call at the same time.
+        is_cold: Whether the process must know nothing about the conversation.
+        is_long: Whether it is repeated less often, because it takes long.
     """
 
     name: str
@@ -44,20 +43,20 @@ class Scenario:
 
     @property
     def connections(self) -> int:
-        """How many connections are open before it begins."""
+        """The number of connections that are open before it starts."""
         return IN_FLIGHT if self.sessions == 1 else min(self.sessions, POOLED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """How much of everything.
+    """The sizes of the scenarios.
 
     Attributes:
         reads: The lengths of the histories that are read.
-        incremental: The length of the one that is read incrementally.
-        newest: How many of the newest items of the longest history are read.
-        appends: How many items are added in one call.
-        sessions: How many sessions are used at once.
+        incremental: The length of the history that is read incrementally.
+        newest: The number of newest items read from the longest history.
+        appends: The numbers of items added in one call.
+        sessions: The number of sessions used at the same time.
     """
 
     reads: tuple[int, ...] = (10, 100, 990, 5000)
@@ -89,7 +88,7 @@ def scenarios(sizes: Sizes) -> list[Scenario]:
 
 
 def cold_read(number: int) -> Scenario:
-    """Read a history that nothing is known of."""
+    """Read a history that the process knows nothing about."""
 
     async def prepare(stage: Stage, side: Side) -> Action:
         history = await stage.history(number)
@@ -106,7 +105,7 @@ def cold_read(number: int) -> Scenario:
 
 
 def warm_read(number: int, *, kind: str = "warm", **options: Any) -> Scenario:
-    """Read a history again with the session that has read it before; the SDK's class knows no other way."""
+    """Read a history again with the same session; `options` apply to this library's class only."""
 
     async def prepare(stage: Stage, side: Side) -> Action:
         history = await stage.history(number)
@@ -124,7 +123,7 @@ def warm_read(number: int, *, kind: str = "warm", **options: Any) -> Scenario:
 
 
 def newest_read(number: int, of: int) -> Scenario:
-    """Read the newest items of a long history that nothing is known of."""
+    """Read the newest items of a long history that the process knows nothing about."""
 
     async def prepare(stage: Stage, side: Side) -> Action:
         history = await stage.history(of)
@@ -140,7 +139,7 @@ def newest_read(number: int, of: int) -> Scenario:
 
 
 def append(number: int, *, is_known: bool = True) -> Scenario:
-    """Add items to a conversation, which the session has read before or not."""
+    """Add items to a conversation; with `is_known`, the session has read it before."""
 
     async def prepare(stage: Stage, side: Side) -> Action:
         (history,) = await stage.fresh(1, items=SHORT)
@@ -173,7 +172,7 @@ def pop() -> Scenario:
 
 
 def turn(before: int) -> Scenario:
-    """Have the Runner make a turn, after so many others."""
+    """Run a turn with the Runner, after `before` other turns."""
 
     async def prepare(_stage: Stage, side: Side) -> Action:
         session = side.open()
@@ -189,7 +188,7 @@ def turn(before: int) -> Scenario:
 
 
 def many_turns(number: int) -> Scenario:
-    """Make a turn in each of many conversations at once, each resumed by a new session."""
+    """Make a turn in each of many conversations at the same time, each resumed by a new session."""
 
     async def prepare(stage: Stage, side: Side) -> Action:
         histories = await stage.fresh(number, items=SHORT)
@@ -205,7 +204,7 @@ def many_turns(number: int) -> Scenario:
 
 
 def many_first_turns(number: int) -> Scenario:
-    """Make the first turn of many new conversations at once."""
+    """Make the first turn of many new conversations at the same time."""
 
     async def prepare(_stage: Stage, side: Side) -> Action:
         return partial(_turns, [side.open() for _ in range(number)])
@@ -224,7 +223,7 @@ async def _turns(sessions: list[Any]) -> list[int]:
 
 
 def _bare_read(of: int, read: Callable[..., Awaitable[None]], **options: Any) -> PrepareFloor:
-    """Return what sets up such a read of a history for the bare client."""
+    """Return the setup of a read by the bare client."""
 
     async def prepare(stage: Stage) -> Action:
         return partial(read, stage.bare, await stage.history(of), **options)

@@ -1,4 +1,4 @@
-"""Where it is measured: a server, filled conversations, and who is measured on them."""
+"""The environment of a measurement: the server, filled conversations, and the sides."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from tools.bench.server import Server
 OURS, SDK, FLOOR = "ours", "sdk", "floor"
 
 SHORT = 10
-"""How many items a conversation has that is written to."""
+"""The number of items of a conversation that is written to."""
 
 POOLED = 100
-"""How many idle connections a client of openai keeps."""
+"""The number of idle connections that a client of openai keeps."""
 
 _FILLED_AT_ONCE = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two classes, with a client of its own.
+    """One of the two session classes, with its own client.
 
     Attributes:
         name: `OURS` or `SDK`.
-        client: What its sessions use.
-        kind: The class of its sessions.
+        client: The client of its sessions.
+        kind: The session class.
     """
 
     name: str
@@ -45,9 +45,9 @@ class Side:
         return self.kind(conversation_id=conversation_id, openai_client=self.client, **options)
 
     async def warm_up(self, connections: int, scratch: History) -> None:
-        """Have so many connections open, and openai's models built.
+        """Open this number of connections, and let openai build its models.
 
-        A collection of garbage drops some of these, and the next to need one would take 20 ms longer.
+        Garbage collection drops some of the models, and the next request that needs one takes 20 ms longer.
         """
         await asyncio.gather(*(self._knock() for _ in range(connections)))
         written = {"role": "user", "content": "Hello"}
@@ -63,11 +63,11 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """All that a scenario needs.
+    """The environment of the scenarios.
 
     Attributes:
-        server: The server in its process.
-        bare: The client that is the floor, and that fills conversations.
+        server: The server.
+        bare: The floor; it also fills conversations.
         sides: The two classes by name.
     """
 
@@ -77,18 +77,18 @@ class Stage:
     _histories: dict[int, History] = field(default_factory=dict)
 
     async def history(self, number: int) -> History:
-        """Return the conversation of so many items that is only read."""
+        """Return the conversation with this number of items; scenarios only read it."""
         if number not in self._histories:
             self._histories[number] = await self.bare.fill(number)
         return self._histories[number]
 
     async def fresh(self, number: int, *, items: int) -> list[History]:
-        """Return so many new conversations."""
+        """Return new conversations with this number of items each."""
         one_of_some = at_once(_FILLED_AT_ONCE)
         return list(await asyncio.gather(*(one_of_some(self.bare.fill(items)) for _ in range(number))))
 
     async def warm_up(self, name: str, connections: int) -> None:
-        """Have the client of a side, or the bare one, hold so many open connections."""
+        """Open this number of connections for a side or the floor."""
         if name == FLOOR:
             await self.bare.warm_up(connections)
         else:
@@ -97,7 +97,7 @@ class Stage:
 
 @asynccontextmanager
 async def staged(server: Server) -> AsyncIterator[Stage]:
-    """Give a stage on a server inside the block."""
+    """Provide a stage on a server inside the block."""
     bare = BareClient(server.base_url)
     sides = {
         OURS: Side(OURS, _client(server), openai_sessions.OpenAIConversationsSession),

@@ -1,6 +1,6 @@
-"""The histories that are measured on."""
+"""The histories that sessions are measured with."""
 
-from tools.bench.histories import batches, items, numbers
+from tools.bench.workload import batches, items, numbers
 
 
 def test_items_can_be_told_apart_in_any_form():
