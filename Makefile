@@ -1,8 +1,8 @@
 # Every target creates the virtual environment $(VENV) and installs the packages it needs.
-#   make demo | test | chaos | mutants | bench | profile | record | screenshot | lint | format | typecheck | check | wheel | clean
+#   make demo | test | chaos | mutants | bench | profile | record | screenshot | layout | lint | format | typecheck | check | wheel | clean
 # Variables: PYTHON (any Python >= 3.10), VENV, PINS ("openai==2.45.0 ..."), DEMO_ARGS ("--live"), PYTEST_ARGS,
 #   CHAOS_ARGS ("--operations 2000 --seed 7"), BENCH_ARGS ("--quick"), PROFILE_ARGS ("--items 990"), LAYOUT_ARGS (other checkouts),
-#   TARGET (of `make record`: offline, or live with a key).
+#   TARGET (of `make record`: offline, or live with a key), MUTANTS (patterns of names, as mutmut prints them).
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -14,6 +14,8 @@ BENCH_ARGS ?=
 PROFILE_ARGS ?=
 LAYOUT_ARGS ?=
 TARGET ?= offline
+MUTANTS ?= '*.x_decide_*' '*.x_may_send_again_*' '*RetryPolicy*' '*.x_batches_*' '*.x__cuts_*' '*.x__split_*' \
+  '*.x_append_*' '*.x_delete_appended_*' '*_Write*'
 WHEELS ?= dist
 
 BIN := $(VENV)/bin
@@ -38,7 +40,7 @@ chaos: $(VENV)/.installed-chaos
 	@$(BIN)/python -m tools.chaos $(CHAOS_ARGS)
 
 mutants: $(VENV)/.installed-mutants
-	$(BIN)/mutmut run --max-children 2
+	$(BIN)/mutmut run --max-children 2 $(MUTANTS)
 	$(BIN)/mutmut results
 
 bench: $(VENV)/.installed-bench
