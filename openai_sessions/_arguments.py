@@ -61,16 +61,42 @@ def checked_metadata(value: object) -> dict[str, str] | None:
         TypeError: It is not a mapping of strings to strings.
         ValueError: It is over a limit, or contains a lone surrogate.
     """
+    metadata = checked_strings(value)
+    if metadata is None:
+        return None
+    if len(metadata) > MAX_METADATA_PAIRS:
+        raise ValueError(
+            f"metadata has {len(metadata)} pairs, and the API allows {MAX_METADATA_PAIRS}: remove some"
+        )
+    for key, text in metadata.items():
+        _check_metadata_pair(key, text)
+    return metadata
+
+
+def _check_metadata_pair(key: str, text: str) -> None:
+    if len(key) > MAX_METADATA_KEY:
+        raise ValueError(f"the metadata key {key!r} has over {MAX_METADATA_KEY} characters: shorten it")
+    if len(text) > MAX_METADATA_VALUE:
+        raise ValueError(f"metadata[{key!r}] has over {MAX_METADATA_VALUE} characters: shorten it")
+    if has_surrogate(key) or has_surrogate(text):
+        raise ValueError(f"metadata[{key!r}] contains a lone surrogate, which UTF-8 cannot encode: remove it")
+
+
+def checked_strings(value: object) -> dict[str, str] | None:
+    """Return a copy of metadata of any size, or None.
+
+    Raises:
+        TypeError: It is not a mapping of strings to strings.
+    """
     if value is None:
         return None
     if not isinstance(value, Mapping):
         raise TypeError(f"metadata must be a mapping of strings to strings, not {type(value).__name__}")
-    if len(value) > MAX_METADATA_PAIRS:
-        raise ValueError(
-            f"metadata has {len(value)} pairs, and the API allows {MAX_METADATA_PAIRS}: remove some"
-        )
     for key, text in value.items():
-        _check_metadata_pair(key, text)
+        if not isinstance(key, str):
+            raise TypeError(f"the metadata key {key!r} must be a string: give str({key!r})")
+        if not isinstance(text, str):
+            raise TypeError(f"metadata[{key!r}] must be a string, not {type(text).__name__}: give str(…)")
     return dict(value)
 
 
@@ -105,19 +131,6 @@ def check_not_reserved(key: str) -> None:
     """
     if key.startswith(RESERVED_PREFIX):
         raise ValueError(f"the metadata key {key!r} is reserved for openai_sessions: choose another key")
-
-
-def _check_metadata_pair(key: object, text: object) -> None:
-    if not isinstance(key, str):
-        raise TypeError(f"the metadata key {key!r} must be a string: give str({key!r})")
-    if not isinstance(text, str):
-        raise TypeError(f"metadata[{key!r}] must be a string, not {type(text).__name__}: give str(…)")
-    if len(key) > MAX_METADATA_KEY:
-        raise ValueError(f"the metadata key {key!r} has over {MAX_METADATA_KEY} characters: shorten it")
-    if len(text) > MAX_METADATA_VALUE:
-        raise ValueError(f"metadata[{key!r}] has over {MAX_METADATA_VALUE} characters: shorten it")
-    if has_surrogate(key) or has_surrogate(text):
-        raise ValueError(f"metadata[{key!r}] contains a lone surrogate, which UTF-8 cannot encode: remove it")
 
 
 def checked_items(value: object) -> Sequence[object]:
