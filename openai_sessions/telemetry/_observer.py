@@ -57,7 +57,7 @@ class Telemetry:
         meter = metrics.get_meter(_names.INSTRUMENTATION, release or "", meter_provider)
         self._instruments = Instruments(meter)
 
-    def begin(self, operation: SessionOperation) -> ObservedSpan:
+    def start(self, operation: SessionOperation) -> ObservedSpan:
         """Start a span for an operation."""
         name = _names.operation_name(operation.name, operation.arguments)
         span = self._tracer.start_span(

@@ -7,7 +7,7 @@ import pytest
 from openai_sessions import OpenAIConversationsSession
 from openai_sessions.emulator import Emulator
 from tests.servers import client_of
-from tests.wire import FAST
+from tests.wire import FAST, arguments
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +23,9 @@ def open_session(server):
     """Return an async context manager that gives a session on the emulator."""
 
     @asynccontextmanager
-    async def opened(**arguments):
+    async def opened(**options):
         async with client_of(server[1]) as client:
-            given = {"openai_client": client, "retry_policy": FAST, **arguments}
+            given = {"openai_client": client, "retry_policy": FAST, **options}
             async with OpenAIConversationsSession(**arguments(**given)) as session:
                 yield session
 

@@ -25,8 +25,8 @@ class Notes:
     def __init__(self):
         self.told = []
 
-    def begin(self, begun):
-        self.told.append(f"{begun.name} {begun.arguments}")
+    def start(self, operation):
+        self.told.append(f"{operation.name} {operation.arguments}")
         return self
 
     @contextmanager
@@ -121,7 +121,7 @@ def test_opentelemetry_is_told_once_it_has_a_provider(monkeypatch):
 def test_telemetry_that_cannot_be_imported_is_told_of(monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "openai_sessions.telemetry", None)
     assert _opentelemetry.__wrapped__() is None
-    assert caplog.messages == ["no telemetry: this needs opentelemetry-api 1.30 or newer"]
+    assert caplog.messages == ["no telemetry: install opentelemetry-api 1.30 or newer"]
 
 
 def test_a_bare_copy_has_no_version():

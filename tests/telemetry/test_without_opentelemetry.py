@@ -161,7 +161,7 @@ def test_an_api_that_is_too_old_is_told_of_and_harms_nothing(old):
         asyncio.run(use())
     """
     first_line = run(old, USE, program).splitlines()[0]
-    assert first_line == "no telemetry: this needs opentelemetry-api 1.30 or newer"
+    assert first_line == "no telemetry: install opentelemetry-api 1.30 or newer"
 
 
 def test_the_global_providers_are_used_when_they_are_set_before_or_after_the_first_operation():
