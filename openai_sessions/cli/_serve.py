@@ -66,7 +66,7 @@ def serve_emulator(options: ServeOptions) -> None:
     """
     if not all(key.strip() for key in options.api_keys):
         raise CommandError("--api-key is empty: give a key.", exit_code=ExitCode.USAGE)
-    address = _resolve(options.host)
+    address = resolve(options.host)
     if not is_loopback(address.host) and not options.api_keys:
         raise CommandError(
             f"{options.host or 'An empty host'} can be reached from other machines: give --api-key, "
@@ -74,7 +74,7 @@ def serve_emulator(options: ServeOptions) -> None:
             exit_code=ExitCode.USAGE,
         )
     console = Console(highlight=False)
-    with _listen(address, options.port) as listener, _open_emulator(options) as emulator:
+    with listen(address, options.port) as listener, _open_emulator(options) as emulator:
         faults = () if options.faults is None else inject_from(options.faults, emulator)
         seeded = None if options.seed_from is None else _seed(options.seed_from, options, emulator, console)
         Banner(
@@ -151,7 +151,7 @@ class _Address:
         return f"http://{host}:{port}"
 
 
-def _resolve(host: str) -> _Address:
+def resolve(host: str) -> _Address:
     """Return the address that is checked and then bound: resolving twice could give two different ones."""
     try:
         found = socket.getaddrinfo(host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -163,7 +163,7 @@ def _resolve(host: str) -> _Address:
     return min(addresses, key=lambda address: address.family != socket.AF_INET)
 
 
-def _listen(address: _Address, port: int) -> socket.socket:
+def listen(address: _Address, port: int) -> socket.socket:
     try:
         return listening(address.host, port)
     except OSError as error:

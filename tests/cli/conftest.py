@@ -1,16 +1,45 @@
-"""A service for the command; a server with a page, and a browser to look at it."""
+"""A server for the command and the page, shared by the tests of a worker; and a browser."""
 
 import pytest
 
+from openai_sessions.emulator import Emulator
+from openai_sessions.emulator._server import serving
 from tests.cli.page import chromium, served
-from tests.cli.service import serving_conversations
+from tests.cli.service import Service
+from tests.examples.stand_in import API_KEY
+
+
+class Replaceable:
+    """An ASGI application that passes requests to the application of the current test."""
+
+    app = None
+
+    async def __call__(self, scope, receive, send):
+        await self.app(scope, receive, send)
+
+
+@pytest.fixture(scope="session")
+def shared_server():
+    """One server for all tests of a worker: stopping one takes longer than most tests."""
+    application = Replaceable()
+    with serving(application, host="127.0.0.1", port=0) as base_url:
+        yield application, base_url
 
 
 @pytest.fixture
-def service():
-    """A service on a socket, for the command in a process of its own."""
-    with serving_conversations() as service:
-        yield service
+def service(shared_server):
+    """An API of its own for each test, on a socket."""
+    application, base_url = shared_server
+    with Emulator(api_keys=[API_KEY]) as emulator:
+        application.app = emulator
+        yield Service(base_url, emulator)
+
+
+@pytest.fixture
+def server(shared_server):
+    """A page of its own for each test, and its emulator."""
+    with served(on=shared_server) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -18,12 +47,6 @@ def browser():
     """One browser for a module, whose tests cannot be async: Playwright has a loop in their thread."""
     with chromium() as browser:
         yield browser
-
-
-@pytest.fixture
-def server():
-    with served() as server:
-        yield server
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import http.client
 import io
 import json
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -69,14 +69,23 @@ class Served:
 
 
 @contextmanager
-def served(*, port=0, **options):
-    """Serve the page and the emulator as the command does."""
-    console = Console(file=io.StringIO())
-    asked = ServeOptions(host="127.0.0.1", port=port, **options)
-    with (
-        Emulator(api_keys=options.get("api_keys") or None) as emulator,
-        serving(serve_app(asked, emulator, console), host=asked.host, port=port) as base_url,
-    ):
+def served(*, on=None, host="127.0.0.1", port=0, **options):
+    """Serve the page and the emulator as the command does.
+
+    Args:
+        on: The shared server; None for one of its own, which takes a moment to stop.
+        host: The host of a server of its own.
+        port: The port of a server of its own.
+        **options: Those of `ServeOptions`.
+    """
+    given = ServeOptions(host=host, port=port, **options)
+    with Emulator(api_keys=options.get("api_keys") or None) as emulator, ExitStack() as stack:
+        application = serve_app(given, emulator, Console(file=io.StringIO()))
+        if on is None:
+            base_url = stack.enter_context(serving(application, host=host, port=port))
+        else:
+            shared, base_url = on
+            shared.app = application
         yield Served(emulator, base_url.removesuffix("/v1"))
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 
 import openai
 
 from tests.cli.command import run, run_here
-from tests.examples.stand_in import API_KEY, stand_in
+from tests.examples.stand_in import API_KEY
 
 
 def user(text):
@@ -74,10 +73,3 @@ class Service:
         (line,) = finished.stderr.splitlines()
         assert API_KEY not in line
         return finished.returncode, line
-
-
-@contextmanager
-def serving_conversations():
-    """Serve on a free port inside the block."""
-    with stand_in() as (base_url, emulator):
-        yield Service(base_url, emulator)

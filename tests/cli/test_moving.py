@@ -18,8 +18,6 @@ from tests.cli.service import assistant, turns, user
 from tests.conformance.postgres_server import postgres_server
 from tests.processes.redis_server import redis_server
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def file(tmp_path):
@@ -28,7 +26,7 @@ def file(tmp_path):
 
 def test_export_writes_a_header_and_an_item_a_line(service, file):
     service.holds("conv_1", turns(1))
-    finished = service.run("export", "conv_1", str(file), own_process=True)
+    finished = service.run("export", "conv_1", str(file))
     assert (finished.returncode, finished.stdout, finished.stderr) == (
         0,
         "",
@@ -75,6 +73,7 @@ def test_export_that_fails_leaves_no_file(service, file):
     assert (exit_code, list(file.parent.iterdir())) == (1, [])
 
 
+@pytest.mark.slow
 def test_export_goes_through_a_pipe_into_an_import(service):
     service.holds("conv_1", [user("Grüße\u2028"), assistant("b")])
     exported = service.output("export", "conv_1", "-", own_process=True)
@@ -120,7 +119,7 @@ def test_import_that_fails_leaves_no_conversation(service, file):
 
 def test_copy_prints_the_id_of_the_copy(service):
     service.holds("conv_1", turns(2))
-    finished = service.run("copy", "conv_1", own_process=True)
+    finished = service.run("copy", "conv_1")
     copied = finished.stdout.strip()
     assert (finished.returncode, finished.stderr) == (0, f"Created {copied}.\nCopied 4 items.\n")
     assert service.texts(copied) == service.texts("conv_1")
@@ -142,10 +141,9 @@ def test_copy_that_was_cut_short_goes_on(service):
     assert service.texts("conv_begun") == service.texts("conv_1")
 
 
-@pytest.mark.parametrize(
-    ("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "kill"]
-)
-def test_copy_that_is_ended_leaves_no_conversation(service, number, exit_code):
+@pytest.mark.slow
+def test_copy_that_is_terminated_leaves_no_conversation(service):
+    """`test_terminal.py` presses Ctrl-C."""
     service.holds("conv_1", turns(2_000))
     with subprocess.Popen(
         [*COMMAND, "copy", "conv_1", "--quiet"],
@@ -157,10 +155,10 @@ def test_copy_that_is_ended_leaves_no_conversation(service, number, exit_code):
         assert eventually(
             lambda: len(service.conversations()) == 2 and service.emulator.items(copy_of(service))
         )
-        process.send_signal(number)
+        process.send_signal(signal.SIGTERM)
         written, told = process.communicate(timeout=60)
     assert ("", "Interrupted.") == (written, told.splitlines()[-1])  # before it, that undoing takes a while
-    assert (process.returncode, service.conversations()) == (exit_code, ["conv_1"])
+    assert (process.returncode, service.conversations()) == (143, ["conv_1"])
 
 
 def copy_of(service):
@@ -204,6 +202,7 @@ async def items_of(url):
         await session.engine.dispose()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server", [redis_server, postgres_server])
 def test_copy_goes_to_a_server_of_the_sdk_and_back(service, server):
     service.holds("conv_1", turns(2))

@@ -12,14 +12,8 @@ DATA = ("state", "conversations?limit=9", "conversations/conv_1/items", "request
 
 
 @pytest.fixture
-def server():
-    with served() as server:
-        yield server
-
-
-@pytest.fixture
-def guarded():
-    with served(api_keys=[KEY]) as server:
+def guarded(shared_server):
+    with served(on=shared_server, api_keys=[KEY]) as server:
         yield server
 
 
@@ -258,8 +252,8 @@ def test_files_of_a_guarded_server_are_for_everyone_and_tell_nothing(guarded):
     assert (status, b"private" in body) == (200, False)
 
 
-def test_each_key_sees_its_own_conversations_and_those_from_the_start():
-    with served(api_keys=["sk-one", "sk-two"]) as server:
+def test_each_key_sees_its_own_conversations_and_those_from_the_start(shared_server):
+    with served(on=shared_server, api_keys=["sk-one", "sk-two"]) as server:
         server.emulator.seed([{"id": "conv_seed", "created_at": 0, "items": []}])
         own = server.create(user("own"), key="sk-one")
         bearers = {key: {"authorization": f"Bearer {key}"} for key in ("sk-one", "sk-two")}
@@ -272,8 +266,8 @@ def test_each_key_sees_its_own_conversations_and_those_from_the_start():
         assert statuses == [200, 404]
 
 
-def test_requests_are_not_shown_where_they_may_be_of_another_key():
-    with served(api_keys=["sk-one", "sk-two"]) as server:
+def test_requests_are_not_shown_where_they_may_be_of_another_key(shared_server):
+    with served(on=shared_server, api_keys=["sk-one", "sk-two"]) as server:
         bearer = {"authorization": "Bearer sk-one"}
         assert server.data("state", **bearer)[1]["requests"] is None
         assert server.data("requests", **bearer)[0] == 403

@@ -73,10 +73,10 @@ def test_hostile_paths_are_texts(server, opened):
 
 def test_hostile_id_of_a_conversation_is_text(server, opened):
     page = opened(f"/#/{'%3Cimg%20src=x%20onerror=alert(1)%3E'}")
-    page.get_by_text("There is no such conversation.").wait_for()
+    page.get_by_text("This conversation was not found.").wait_for()
     page.evaluate("location.hash = '#/%'")
     page.evaluate("location.hash = '#/..%2F..%2Fstate'")
-    page.get_by_text("There is no such conversation.").wait_for()
+    page.get_by_text("This conversation was not found.").wait_for()
     assert page.locator("main img").count() == 0
 
 
@@ -113,13 +113,13 @@ def test_pictures_are_shown_only_when_they_came_whole(server, opened):
     )
     page = opened()
     entries(page, 5)
-    page.get_by_text("Picture that cannot be shown").wait_for()
+    page.get_by_text("Image that cannot be shown").wait_for()
     assert page.locator(".picture").count() == 3
     for image in page.locator("img").all():
         expect(image).to_have_js_property("naturalWidth", 1)
     assert page.locator(".placeholder").all_inner_texts() == [
-        "Picture, not fetched: https://example.com/picture.png",
-        "Picture that cannot be shown",
+        "Image, not fetched: https://example.com/picture.png",
+        "Image that cannot be shown",
     ]
 
 

@@ -2,15 +2,12 @@
 
 import json
 
-import openai
 import pytest
 
-from openai_sessions import OpenAIConversationsSession
 from openai_sessions.cli._errors import CommandError
 from openai_sessions.cli._serve import seed_from
 from openai_sessions.emulator import Emulator, SeedResult
-from tests.cli.command import serving
-from tests.cli.test_serve import HELLO, end, invoke
+from tests.cli.test_serve import HELLO, invoke
 from tests.examples.stand_in import ROOT
 
 FORM = 'a line must be a JSON object, such as {"id": "conv_1", "metadata": {}, "items": []}'
@@ -97,22 +94,6 @@ def test_serve_leaves_a_database_as_it_was_when_a_line_is_wrong(file, tmp_path):
     assert refused.exit_code == 2
     with Emulator(database) as emulator:
         assert [each.id for each in emulator.conversations()] == ["conv_before"]
-
-
-@pytest.mark.slow
-async def test_served_conversations_are_those_of_the_file_and_not_added_twice(file, tmp_path):
-    written(file, {"id": "conv_1", "items": [HELLO]}, {"items": [HELLO]})
-    arguments = ("--db", str(tmp_path / "file.db"), "--seed-from", str(file), "--api-key", "sk-one")
-    for said in (
-        "2 conversations with 2 items from",
-        "0 conversations with 0 items (2 more were there already) from",
-    ):
-        with serving(*arguments) as (process, printed, base_url):
-            async with openai.AsyncOpenAI(base_url=base_url, api_key="sk-one", max_retries=0) as client:
-                session = OpenAIConversationsSession(conversation_id="conv_1", openai_client=client)
-                assert await session.get_items() == [HELLO]
-            end(process)
-        assert f"Loaded  {said} {file}" in printed
 
 
 def test_conversations_of_the_documents_can_be_seeded(emulator):

@@ -1,12 +1,16 @@
 """The command in a real terminal: what a person sees, is asked, and interrupts."""
 
-import json
+import io
 import re
+import sys
 
 import pytest
 
-from tests.cli.command import eventually, serving
+from openai_sessions.cli._errors import CommandError
+from openai_sessions.cli._running import confirm
+from tests.cli.command import eventually
 from tests.cli.directories import Directory
+from tests.cli.page import served
 from tests.cli.service import assistant, turns, user
 from tests.cli.terminal import terminal
 from tests.examples.stand_in import API_KEY
@@ -14,6 +18,7 @@ from tests.examples.stand_in import API_KEY
 pytestmark = pytest.mark.slow
 
 BOLD_CYAN = "\x1b[1m\x1b[36m"
+ITEMS = 1_500
 
 
 @pytest.fixture
@@ -23,15 +28,13 @@ def screen(service, tmp_path):
 
 
 @pytest.fixture
-def slow(tmp_path):
-    """A terminal, and a service with a long conversation of which each page takes a while."""
-    seeds = tmp_path / "seeds.jsonl"
-    seeds.write_text(json.dumps({"id": "conv_long", "items": [user("Hello")] * 3_000}))
-    with (
-        serving("--delay-ms", "150", "--seed-from", str(seeds)) as (_, _, base_url),
-        terminal(tmp_path, OPENAI_API_KEY=API_KEY, OPENAI_BASE_URL=base_url) as screen,
-    ):
-        yield screen
+def slow(shared_server, tmp_path):
+    """A terminal, and an API with a long conversation whose responses are delayed."""
+    with served(on=shared_server, delay_ms=150) as server:
+        server.emulator.seed([{"id": "conv_long", "items": [user("Hello")] * ITEMS}])
+        variables = {"OPENAI_API_KEY": API_KEY, "OPENAI_BASE_URL": f"{server.url}/v1"}
+        with terminal(tmp_path, **variables) as screen:
+            yield screen
 
 
 def test_transcript_is_coloured_and_wrapped_beside_its_labels(service, screen):
@@ -92,7 +95,7 @@ def test_long_export_shows_how_far_it_is_and_leaves_nothing_of_that(slow, tmp_pa
     exit_code, shown = slow.finish()
     assert (exit_code, shown[-1].endswith("/export.")) == (0, True)
     assert not re.search("━|Exporting", "\n".join(shown))
-    assert len((tmp_path / "export").read_text().splitlines()) == 3_001
+    assert len((tmp_path / "export").read_text().splitlines()) == ITEMS + 1
 
 
 def test_quiet_export_shows_nothing_at_any_time(slow, tmp_path):
@@ -145,25 +148,36 @@ def test_ctrl_c_ends_an_import_that_waits_for_its_input(service, tmp_path):
     assert service.emulator.requests == ()
 
 
-@pytest.mark.parametrize(
-    ("answer", "expected", "left"),
-    [
-        (["y", "Enter"], (0, "Deleted conv_1."), []),
-        (["n", "Enter"], (1, "Nothing was done."), ["conv_1"]),
-        (["Enter"], (1, "Nothing was done."), ["conv_1"]),
-        (["C-d"], (1, "Nothing was done."), ["conv_1"]),
-        (["C-c"], (130, "Interrupted; nothing was done."), ["conv_1"]),
-    ],
-    ids=["yes", "no", "nothing", "end of input", "Ctrl-C"],
-)
-def test_question_before_deleting_says_what_and_takes_an_answer(service, screen, answer, expected, left):
+def test_question_before_deleting_says_what_and_takes_an_answer(service, screen):
     service.holds("conv_1", turns(60))
-    screen.run("clear", "conv_1")
-    screen.wait_for(r"Permanently delete conv_1 with 120 items\? \[y/N\] ?$")
-    screen.press(*answer)
-    exit_code, shown = screen.finish()
-    assert (exit_code, shown[-1]) == expected
-    assert service.conversations() == left
+    for answer, expected, left in (
+        ("C-c", (130, "Interrupted; nothing was done."), ["conv_1"]),
+        ("n", (1, "Nothing was done."), ["conv_1"]),
+        ("y", (0, "Deleted conv_1."), []),
+    ):
+        screen.run("clear", "conv_1")
+        screen.wait_for(r"Permanently delete conv_1 with 120 items\? \[y/N\] ?$")
+        screen.press(*([answer] if answer == "C-c" else [answer, "Enter"]))
+        exit_code, shown = screen.finish()
+        assert (exit_code, shown[-1]) == expected
+        assert service.conversations() == left
+        screen.clear()
+
+
+@pytest.mark.parametrize("answer", ["", "\n", "no\n", "yess\n"], ids=repr)
+def test_answer_other_than_yes_does_nothing(answer, monkeypatch):
+    """The empty answer is the end of input, as Ctrl-D makes it."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
+    with pytest.raises(CommandError, match=r"Nothing was done\.") as caught:
+        confirm("Delete it?")
+    assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize("answer", ["y\n", "Y\n", " yes \n", "YES"], ids=repr)
+def test_yes_goes_on(answer, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
+    confirm("Delete it?")
+    assert capsys.readouterr().err == "Delete it? [y/N] "
 
 
 def test_table_has_headings_and_is_cut_where_the_terminal_ends(service, screen):

@@ -1,4 +1,4 @@
-/** The chosen conversation: what it is, and its transcript. */
+/** The selected conversation: title, metadata and transcript. */
 
 import { byId, counted, element, moment } from "./dom.js";
 import { NotThere, items } from "./server.js";
@@ -20,7 +20,7 @@ export class Conversation {
     this.isLoaded = false;
   }
 
-  /** Put the conversation in the place of what was shown before. */
+  /** Show this conversation instead of the previous one. */
   show() {
     const back = element("a", { class: "back", href: "#" }, "All conversations");
     const head = element("header", { class: "head" }, back, this.title, this.facts, this.metadata);
@@ -29,7 +29,7 @@ export class Conversation {
     this.notice.hidden = true;
   }
 
-  /** Say what the list of conversations knows of this one. */
+  /** Show the title and metadata from the list of conversations. */
   describe(conversation) {
     this.title.textContent = conversation.title ?? "Conversation";
     const id = element("code", { class: "id" }, conversation.id);
@@ -42,16 +42,16 @@ export class Conversation {
   }
 
   /**
-   * Bring the transcript up to date.
-   * @param {() => boolean} wanted tells whether it is still this conversation that is to be shown
+   * Load new items into the transcript.
+   * @param {() => boolean} wanted returns whether this conversation is still selected
    */
   async refresh(wanted) {
     try {
       while (wanted() && (await this.#load()));
-      this.#explain(this.transcript.size ? "" : "It has no items.");
+      this.#explain(this.transcript.size ? "" : "This conversation has no items.");
     } catch (error) {
       if (!(error instanceof NotThere)) throw error;
-      this.#explain(this.isLoaded ? "It was deleted; this is what it was." : "There is no such conversation.");
+      this.#explain(this.isLoaded ? "This conversation was deleted; these were its items." : "This conversation was not found.");
     }
     this.list.setAttribute("aria-busy", "false");
   }
@@ -77,7 +77,7 @@ function atBottom() {
   return page.scrollTop + page.clientHeight >= page.scrollHeight - NEAR;
 }
 
-/** An entry gets its height when it comes near the screen, in the next frames. */
+/** Scroll for several frames: entries get their height only when they come near the screen. */
 async function scrollToEnd() {
   for (let frame = 0; frame < FRAMES; frame += 1) {
     scrollTo(0, document.scrollingElement.scrollHeight);

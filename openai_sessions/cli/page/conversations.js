@@ -2,10 +2,10 @@
 
 import { byId, counted, element, moment } from "./dom.js";
 
-/** Return the fragment that chooses a conversation. */
+/** Return the URL fragment that selects a conversation. */
 export const fragmentOf = (id) => `#/${encodeURIComponent(id)}`;
 
-/** Return the id that the address chooses; null where it chooses none. */
+/** Return the conversation id in the URL fragment, or null. */
 export function chosenId() {
   if (!location.hash.startsWith("#/")) return null;
   try {
@@ -15,7 +15,7 @@ export function chosenId() {
   }
 }
 
-/** Show these conversations; links that stay keep the focus and their place. */
+/** Show these conversations; links that remain keep focus and position. */
 export function showConversations(listed, { more }) {
   const list = byId("conversations");
   const links = new Map([...list.children].map((row) => [row.firstChild.dataset.id, row]));
@@ -32,7 +32,7 @@ export function showConversations(listed, { more }) {
   byId("older").hidden = !more;
 }
 
-/** Mark the link of the chosen conversation. */
+/** Mark the link of the selected conversation. */
 export function markChosen(id) {
   for (const row of byId("conversations").children) {
     if (row.firstChild.dataset.id === id) row.firstChild.setAttribute("aria-current", "page");

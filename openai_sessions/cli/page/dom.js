@@ -1,5 +1,5 @@
 /**
- * Make an element. Strings among the children become text, never markup.
+ * Create an element. Strings among the children become text, never markup.
  * @param {string} name
  * @param {Object<string, string>} [attributes]
  * @param {...(Node|string)} children
@@ -11,7 +11,7 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
-/** Return the element of the page with this id. */
+/** Return the element with this id. */
 export function byId(id) {
   return document.getElementById(id);
 }
@@ -25,7 +25,7 @@ const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", y
 const MINUTE = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 const SECOND = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
-/** Make a time from seconds since the epoch: of today only the time of day. */
+/** Return a `time` element for Unix seconds; today without the date. */
 export function moment(seconds, { exact = false } = {}) {
   const date = new Date(seconds * 1000);
   const clock = (exact ? SECOND : MINUTE).format(date);

@@ -1,4 +1,4 @@
-/** One item of a conversation as an entry of the transcript. */
+/** Transcript entries for items. */
 
 import { element } from "./dom.js";
 import { block, contentParts, isContent, jsonBlock, placeholder, pngPicture, text } from "./parts.js";
@@ -8,30 +8,30 @@ const OUTPUTS = ["output", "outputs", "results", "result", "error"];
 const CALLS = /_call$|^mcp_approval_request$|^program$/;
 const OUTPUTS_OF_CALLS = /_output$|^mcp_approval_response$/;
 
-/** Tell whether an item asks for something that another item answers. */
+/** Return whether an item is a call or an approval request. */
 export const isCall = (item) => CALLS.test(item.type);
 
-/** Tell whether an item answers a call. */
+/** Return whether an item is the output of a call, or an approval. */
 export const isOutput = (item) => OUTPUTS_OF_CALLS.test(item.type);
 
-/** Return what a call and its output have in common. */
+/** Return the id that a call and its output share. */
 export function callId(item) {
   return item.call_id ?? item.approval_request_id ?? item.id;
 }
 
-/** Return the words for a type: "function call" for `function_call`. */
+/** Return a type as words: "function call" for `function_call`. */
 export function spoken(type) {
   return String(type).replaceAll("_", " ");
 }
 
-/** Make the entry of an item that is neither a call nor an output. */
+/** Return the entry of an item that is neither a call nor an output. */
 export function entry(item, json) {
   if (item.type === "message") return message(item, json);
   if (item.type === "reasoning") return reasoning(item, json);
   return framed("other", spoken(item.type), json, jsonBlock(json));
 }
 
-/** Make the entry that holds a call, and beside it room for its output. */
+/** Return the entry of a call, with room for its output. */
 export function callEntry(item, json) {
   const names = [item.server_label, item.name].filter((name) => typeof name === "string" && name);
   const title = element("p", { class: "tool" }, element("bdi", {}, names.join(" · ") || spoken(item.type)));
@@ -40,13 +40,13 @@ export function callEntry(item, json) {
   return { node: framed("call", spoken(item.type), json, sides), sides };
 }
 
-/** Make what stands beside a call: its output. */
+/** Return the output shown beside its call. */
 export function outputSide(item, json) {
   const caption = element("p", { class: "caption" }, "output");
   return element("section", { class: "side-out" }, caption, ...outputs(item, json), raw(json));
 }
 
-/** Make what stands beside a call that has no output of its own: what the call itself brought, or nothing. */
+/** Return what is shown beside a call without an output item: results in the call itself, or its status. */
 export function ownOutput(item) {
   const brought = fields(item, OUTPUTS);
   const section = element("section", { class: "side-out" });
@@ -55,11 +55,11 @@ export function ownOutput(item) {
   return section;
 }
 
-/** Make the entry of an output whose call is not there. */
+/** Return the entry of an output whose call is missing. */
 export function outputEntry(item, json) {
   const sides = element("div", { class: "sides" });
   sides.append(
-    element("section", { class: "side-in" }, element("p", { class: "caption" }, "its call is not here")),
+    element("section", { class: "side-in" }, element("p", { class: "caption" }, "the call is missing")),
     element("section", { class: "side-out" }, ...outputs(item, json)),
   );
   return framed("call", spoken(item.type), json, sides);
@@ -95,7 +95,7 @@ function fields(item, names) {
 
 function outputs(item, json) {
   if (item.type === "mcp_approval_response") {
-    return [text(item.approve ? "approved" : "not approved"), ...(item.reason ? [text(String(item.reason))] : [])];
+    return [text(item.approve ? "approved" : "denied"), ...(item.reason ? [text(String(item.reason))] : [])];
   }
   const brought = fields(item, OUTPUTS);
   return brought.length ? brought : [jsonBlock(json)];
@@ -114,7 +114,7 @@ function framed(kind, label, json, ...content) {
   return element("li", { class: `entry ${kind}` }, heading, body);
 }
 
-/** Make a way to the item as it is stored, which is filled when it is opened. */
+/** Return a disclosure of the stored item, filled when it is opened. */
 function raw(json) {
   const made = element("details", { class: "raw" }, element("summary", {}, "JSON"));
   made.addEventListener("toggle", () => made.append(jsonBlock(json)), { once: true });

@@ -1,12 +1,12 @@
-/** JSON for people: indented, and otherwise as it came. */
+/** JSON for reading: indented, otherwise unchanged. */
 
 const TOKENS = /"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\],:]|[^\s{}[\],:"]+/g;
 const LONGEST = 200_000;
 const STEP = "  ";
 
 /**
- * Indent a JSON text. Numbers stay as they are written, which parsing them would not grant; what is no JSON,
- * or very long, comes back unchanged.
+ * Indent a JSON text. Parsing and serializing would change large numbers, so tokens are copied. Text that is not
+ * JSON, or very long, is returned unchanged.
  */
 export function indented(text) {
   if (text.length > LONGEST || parsed(text) === undefined) return text;
@@ -30,7 +30,7 @@ export function indented(text) {
   return written;
 }
 
-/** Return what a JSON text says; undefined when it is none. */
+/** Return the value of a JSON text; undefined if it is invalid. */
 export function parsed(text) {
   try {
     return JSON.parse(text);
@@ -39,7 +39,7 @@ export function parsed(text) {
   }
 }
 
-/** Return a string with no more escapes than it needs, anything else as it is. */
+/** Return a string token with only the necessary escapes, any other token unchanged. */
 function readable(token) {
   return token.startsWith('"') ? JSON.stringify(JSON.parse(token)) : token;
 }

@@ -1,4 +1,4 @@
-/** Watch the server: ask whether anything has changed, and show what has. */
+/** Poll the server for changes, and show them. */
 
 import { chosenId, fragmentOf, markChosen, showConversations } from "./conversations.js";
 import { Conversation } from "./conversation.js";
@@ -30,14 +30,14 @@ async function watch() {
         askForKey();
         await changed();
       } else {
-        tell(error instanceof TypeError ? "no connection, trying again" : error.message);
+        tell(error instanceof TypeError ? "disconnected, retrying" : error.message);
       }
     }
     await Promise.race([changed(), new Promise((resolve) => setTimeout(resolve, wait))]);
   }
 }
 
-/** Resolve when the person does something or comes back, or has since the last time. */
+/** Resolve when the user has done something, or returned to the page, since the last call. */
 async function changed() {
   if (!isPoked) await new Promise((resolve) => (wake = resolve));
   isPoked = false;
@@ -122,7 +122,7 @@ function tell(connection) {
 function askForKey() {
   byId("columns").hidden = true;
   byId("key-form").hidden = false;
-  byId("key-error").textContent = hasKey() ? "The server does not accept this key." : "";
+  byId("key-error").textContent = hasKey() ? "The server rejected this key." : "";
   tell("waiting for a key");
   byId("key").focus();
 }

@@ -1,4 +1,4 @@
-/** The smallest parts of a transcript: texts, blocks of JSON, pictures, and what stands for the rest. */
+/** Parts of a transcript entry: text, JSON blocks, images and placeholders. */
 
 import { element } from "./dom.js";
 import { indented } from "./json.js";
@@ -8,7 +8,7 @@ const BEGINNING = 4_000;
 const PICTURE = /^data:image\/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=\s]+$/;
 const BASE64 = /^[A-Za-z0-9+/=\s]+$/;
 
-/** Make a text as it was written; of a very long one the beginning, until the rest is asked for. */
+/** Return a text; a very long one is truncated until its button is pressed. */
 export function text(written, { name = "div", className = "text" } = {}) {
   const made = element(name, { class: className, dir: "auto" });
   if (written.length <= LONGEST) {
@@ -27,18 +27,18 @@ function beginning(written) {
   return written.slice(0, BEGINNING).replace(half, "");
 }
 
-/** Make a block of a value as it stands in JSON; a string that is itself JSON is indented. */
+/** Return a block with a value as JSON; a string that is itself JSON is indented. */
 export function block(value) {
   const written = typeof value === "string" ? indented(value) : JSON.stringify(value, null, 2);
   return element("pre", { class: "block", tabindex: "0" }, text(written, { name: "code", className: "code" }));
 }
 
-/** Make a block of a JSON text, every number as it is written. */
+/** Return a block with a JSON text, its numbers unchanged. */
 export function jsonBlock(json) {
   return block(indented(json));
 }
 
-/** Make a line that stands for something that is not shown. */
+/** Return a placeholder for something that is not shown. */
 export function placeholder(what, named) {
   const made = element("p", { class: "placeholder" }, what);
   if (named) made.append(": ", element("bdi", {}, shortened(named)));
@@ -49,28 +49,28 @@ function shortened(named) {
   return named.length > 200 ? `${named.slice(0, 200)}…` : named;
 }
 
-/** Make the pictures and texts of a message, an output or a summary. */
+/** Return the texts and images of a message, an output or a summary. */
 export function contentParts(content) {
   if (typeof content === "string") return [text(content)];
   return content.map((part) => (MAKERS[part?.type] ?? block)(part));
 }
 
-/** Tell whether a value is a list of parts that can be shown as such. */
+/** Return whether a value is a list of known content parts. */
 export function isContent(value) {
   return Array.isArray(value) && value.length > 0 && value.every((part) => part?.type in MAKERS);
 }
 
-/** Make a picture that came whole, in a data URL; any other is named and never fetched. */
+/** Return the image in a data URL; other URLs are named, never fetched. */
 export function picture(url, { fileId = null } = {}) {
-  if (typeof url !== "string") return placeholder("Picture", fileId);
-  if (!PICTURE.test(url)) return placeholder("Picture, not fetched", url);
-  const made = element("img", { class: "picture", alt: "Picture in the conversation", loading: "lazy" });
+  if (typeof url !== "string") return placeholder("Image", fileId);
+  if (!PICTURE.test(url)) return placeholder("Image, not fetched", url);
+  const made = element("img", { class: "picture", alt: "Image in the conversation", loading: "lazy" });
   made.src = url;
-  made.addEventListener("error", () => made.replaceWith(placeholder("Picture that cannot be shown")));
+  made.addEventListener("error", () => made.replaceWith(placeholder("Image that cannot be shown")));
   return made;
 }
 
-/** Make a picture from the base64 of a PNG. */
+/** Return the image of a base64-encoded PNG. */
 export function pngPicture(base64) {
   return BASE64.test(base64) ? picture(`data:image/png;base64,${base64}`) : block(base64);
 }

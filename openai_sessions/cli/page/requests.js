@@ -1,10 +1,10 @@
-/** The requests that programs have made, newest first. */
+/** The list of requests, newest first. */
 
 import { byId, element, moment } from "./dom.js";
 
 const KEPT = 200;
 
-/** Show how many there were, and add these in front of those shown. */
+/** Show the number of requests, and add new ones at the top. */
 export function addRequests(requests, { count }) {
   byId("requests-count").textContent = count.toLocaleString("en");
   const list = byId("requests");
@@ -12,12 +12,12 @@ export function addRequests(requests, { count }) {
   while (list.children.length > KEPT) list.lastChild.remove();
 }
 
-/** Show or hide the list as a whole. */
+/** Show or hide the list. */
 export function showRequests(shown) {
   byId("requests-panel").hidden = !shown;
 }
 
-/** Forget what is shown. */
+/** Empty the list. */
 export function clearRequests() {
   byId("requests").replaceChildren();
 }

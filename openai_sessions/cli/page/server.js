@@ -1,11 +1,11 @@
-/** Asking the server for data. A key, where it wants one, is held here until the page is left. */
+/** Requests to the server. The API key, if it requires one, is kept in this module until the page is left. */
 
 let key = null;
 
-/** The server wants a key, or another one. */
+/** The server requires a key, or rejected the one in use. */
 export class KeyNeeded extends Error {}
 
-/** What was asked for is not there. */
+/** The conversation was not found. */
 export class NotThere extends Error {}
 
 /** Use this key from now on. */
@@ -13,7 +13,7 @@ export function useKey(given) {
   key = given;
 }
 
-/** Tell whether a key is in use. */
+/** Return whether a key is in use. */
 export function hasKey() {
   return key !== null;
 }
@@ -27,15 +27,15 @@ async function ask(path, query = {}) {
   return answer.json();
 }
 
-/** What changes when anything has changed. */
+/** Return the versions of the server, its conversations and its requests. */
 export const state = () => ask("state");
 
-/** The newest conversations. */
+/** Return the newest conversations. */
 export const conversations = (limit) => ask("conversations", { limit });
 
-/** The items behind a position, told how many are here up to there. */
+/** Return the items after a position; `have` is the number of items up to there. */
 export const items = (id, after, have) =>
   ask(`conversations/${encodeURIComponent(id)}/items`, { after, have });
 
-/** The requests behind a number. */
+/** Return the requests after a sequence number. */
 export const requests = (after) => ask("requests", { after });

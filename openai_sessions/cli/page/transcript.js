@@ -1,29 +1,29 @@
-/** The items of one conversation, in order, each call beside its output; it grows and shrinks with them. */
+/** The items of one conversation in order, each call beside its output. */
 
 import { callEntry, callId, entry, isCall, isOutput, outputEntry, outputSide, ownOutput } from "./items.js";
 
 export class Transcript {
-  /** @param {HTMLOListElement} list where the entries go */
+  /** @param {HTMLOListElement} list the list of entries */
   constructor(list) {
     this.list = list;
     this.entries = new Map(); // position -> { node, remove }
-    this.calls = new Map(); // call id -> the newest call that has it
+    this.calls = new Map(); // call id -> its newest call
     this.last = 0;
   }
 
-  /** How many items there are. */
+  /** The number of items. */
   get size() {
     return this.entries.size;
   }
 
-  /** Add an item behind all others. */
+  /** Append an item. */
   add(position, json) {
     const item = JSON.parse(json);
     this.entries.set(position, this.#made(item, json));
     this.last = position;
   }
 
-  /** Drop every item whose position is not among these. */
+  /** Remove all items except those at these positions. */
   keep(positions) {
     const kept = new Set(positions);
     for (const [position, made] of this.entries) {

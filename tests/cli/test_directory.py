@@ -13,8 +13,6 @@ from openai_sessions.errors import NameTakenError, UnfinishedForkError
 from tests.cli.directories import Directory
 from tests.cli.service import turns
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def directory(service, tmp_path):
@@ -30,7 +28,7 @@ def long_ago():
 def test_list_has_names_times_and_conversations_and_needs_no_key(service, directory):
     directory.holds("support/1", "support/2", "user_1")
     listing = "list", "--prefix", "support/"
-    lines = [line.split("\t") for line in service.output(*listing, own_process=True, OPENAI_API_KEY="")]
+    lines = [line.split("\t") for line in service.output(*listing, OPENAI_API_KEY="")]
     conversations = directory.names()
     assert [(name, expires, where) for name, _, expires, where in lines] == [
         (name, "-", conversations[name]) for name in ("support/1", "support/2")
@@ -240,13 +238,14 @@ def test_sweep_deletes_what_has_expired(service, directory):
         2,
         "There is no terminal to ask for confirmation: give --yes.",
     )
-    finished = service.run("sweep", "--yes", "--purge", own_process=True)
+    finished = service.run("sweep", "--yes", "--purge")
     assert (finished.returncode, finished.stdout) == (0, "")
     assert finished.stderr == "Removed 2 expired names and deleted 2 conversations.\n"
     assert list(directory.names()) == ["new"]
     assert service.conversations() == [directory.names()["new"]]
 
 
+@pytest.mark.slow
 def test_sweep_that_leaves_something_says_so(service, directory):
     directory.holds("old", expires_in=60, clock=long_ago)
     (left,) = directory.names().values()

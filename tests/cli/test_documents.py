@@ -1,12 +1,15 @@
-"""`docs/serve.md` says what is so, and its picture is the page's."""
+"""`docs/commands.md` and `docs/serve.md` describe the commands, options and exit codes of the program."""
 
 import json
 import re
+import shlex
 import struct
 
 import pytest
+import typer
 
 from openai_sessions.cli._app import app
+from openai_sessions.cli._errors import ExitCode
 from openai_sessions.cli._serve import inject_from, seed_from
 from openai_sessions.emulator import SeedResult
 from tests.cli.command import serving
@@ -15,13 +18,56 @@ from tests.docs.markdown import code_blocks, table_after
 from tests.examples.stand_in import ROOT
 from tools import screenshot
 
-DOCUMENT = (ROOT / "docs/serve.md").read_text()
+COMMANDS_DOCUMENT = (ROOT / "docs/commands.md").read_text()
+SERVE_DOCUMENT = (ROOT / "docs/serve.md").read_text()
+COMMANDS = typer.main.get_command(app).commands
 MAX_PICTURE_BYTES = 300_000
 
 
-def test_options_are_those_of_the_command():
+def lines():
+    """Return the words of every call of the program in a console block."""
+    typed = [
+        line[2:]
+        for block in code_blocks(COMMANDS_DOCUMENT, "console")
+        for line in block.splitlines()
+        if line[:2] == "$ "
+    ]
+    calls = [call for line in typed for call in re.findall(r"openai-sessions ([^|&>)]+)", line)]
+    return [shlex.split(call) for call in calls]
+
+
+@pytest.mark.parametrize("words", lines(), ids=" ".join)
+def test_call_is_understood(words):
+    command = COMMANDS[words[0]]
+    context = command.make_context(words[0], words[1:], resilient_parsing=False)
+    assert context.args == []
+
+
+def test_every_command_is_listed():
+    rows = table_after(COMMANDS_DOCUMENT, "# Conversations in a shell")
+    listed = [re.match(r"`(\w+)", row[0]).group(1) for row in rows]
+    assert [*listed, "demo", "serve"] == list(COMMANDS)
+
+
+def test_every_exit_code_is_listed():
+    rows = table_after(COMMANDS_DOCUMENT, "## For scripts")
+    assert [int(row[0]) for row in rows] == sorted(ExitCode)
+
+
+def test_help_names_the_exit_codes():
+    named = [int(code) for code in re.findall(r"\b\d+\b", app.info.epilog)]
+    assert set(named) == {*ExitCode} - {ExitCode.READER_GONE, ExitCode.TERMINATED}
+
+
+def test_options_that_are_named_exist():
+    options = {option for command in COMMANDS.values() for param in command.params for option in param.opts}
+    named = set(re.findall(r"`[^`\n]*?(--[a-z-]+)", COMMANDS_DOCUMENT))
+    assert named - options == {"--install-completion", "--show-completion", "--help"}
+
+
+def test_options_of_serve_are_those_of_the_command():
     documented = re.findall(
-        r"`(--[a-z-]+)", " ".join(row[0] for row in table_after(DOCUMENT, "# The emulator"))
+        r"`(--[a-z-]+)", " ".join(row[0] for row in table_after(SERVE_DOCUMENT, "# The emulator"))
     )
     (command,) = [each for each in app.registered_commands if each.callback.__name__ == "serve"]
     options = command.callback.__annotations__.keys() - {"return"}
@@ -31,7 +77,7 @@ def test_options_are_those_of_the_command():
 @pytest.mark.slow
 def test_output_is_what_the_command_prints():
     """But for the port: the tests take a free one."""
-    promised = code_blocks(DOCUMENT, "console")[0].splitlines()
+    promised = code_blocks(SERVE_DOCUMENT, "console")[0].splitlines()
     _, _, *arguments = promised[0].removeprefix("$ ").split()
     with serving(*arguments) as (_, printed, base_url):
         address = base_url.removesuffix("/v1")
@@ -40,13 +86,13 @@ def test_output_is_what_the_command_prints():
 
 def test_file_of_faults_is_one(emulator, tmp_path):
     file = tmp_path / "faults.json"
-    file.write_text(code_blocks(DOCUMENT, "json")[0])
+    file.write_text(code_blocks(SERVE_DOCUMENT, "json")[0])
     assert len(inject_from(file, emulator)) == 3
 
 
 def test_line_of_a_file_of_conversations_is_one(emulator, tmp_path):
     file = tmp_path / "conversations.jsonl"
-    file.write_text(code_blocks(DOCUMENT, "json")[1])
+    file.write_text(code_blocks(SERVE_DOCUMENT, "json")[1])
     assert seed_from(file, emulator) == SeedResult(conversations=1, items=1)
     assert len(json.loads(file.read_text())) == 4
 

@@ -19,15 +19,13 @@ DEAD = "http://127.0.0.1:9/v1"
 REQUEST_ID = r" \(x-request-id: req_[0-9a-f]{32}\)\.$"
 
 
-@pytest.mark.slow
 def test_unknown_conversation_is_told_with_the_request_id(service):
-    exit_code, error = service.failure("show", "conv_gone", own_process=True)
+    exit_code, error = service.failure("show", "conv_gone")
     assert exit_code == 3
     said = "Conversation conv_gone was not found: it was deleted, or belongs to another project or server"
     assert re.match(re.escape(said) + REQUEST_ID, error)
 
 
-@pytest.mark.slow
 def test_refused_key_is_told_without_the_key(service):
     service.holds("conv_1", turns(1))
     exit_code, error = service.failure("show", "conv_1", OPENAI_API_KEY="sk-wrong-key")
@@ -37,7 +35,6 @@ def test_refused_key_is_told_without_the_key(service):
     assert "wrong-key" not in error
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("key", ["", " "])
 def test_missing_key_is_told_before_any_request(service, key):
     assert service.failure("show", "conv_1", OPENAI_API_KEY=key) == (
@@ -54,7 +51,6 @@ def test_service_that_cannot_be_reached_is_named(service):
     assert re.fullmatch(rf"{DEAD} could not be reached \(.+\): check --base-url or OPENAI_BASE_URL\.", error)
 
 
-@pytest.mark.slow
 def test_base_url_that_is_none_is_told(service):
     assert service.failure("show", "conv_1", "--base-url", "localhost:80") == (
         2,
@@ -62,7 +58,6 @@ def test_base_url_that_is_none_is_told(service):
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("url", ["http://", "http://[::1", "http://host:99999/v1", "http://host:port/v1"])
 def test_base_url_without_an_address_is_told(service, url):
     assert service.failure("show", "conv_1", "--base-url", url) == (
@@ -95,7 +90,6 @@ def key_error(key):
     return caught.value
 
 
-@pytest.mark.slow
 def test_space_around_a_key_is_no_part_of_it(service):
     """As a file with the ends of lines of Windows leaves it."""
     service.holds("conv_1", [])
@@ -120,14 +114,12 @@ def test_full_disk_behind_standard_output_is_told(service, command):
     assert (finished.returncode, finished.stderr) == (1, "Writing failed: No space left on device.\n")
 
 
-@pytest.mark.slow
 def test_id_that_is_none_is_told(service):
     exit_code, error = service.failure("show", "conv_/../x")
     assert exit_code == 2
     assert "conv_/../x" in error
 
 
-@pytest.mark.slow
 def test_name_without_a_directory_is_told_with_the_remedy(service):
     exit_code, error = service.failure("show", "user_123")
     assert exit_code == 2
@@ -137,7 +129,6 @@ def test_name_without_a_directory_is_told_with_the_remedy(service):
     )
 
 
-@pytest.mark.slow
 def test_failure_in_the_middle_of_a_transcript_is_told_behind_it(service):
     """What was read is shown, and the exit code says that it is not all."""
     service.holds("conv_1", turns(150))
@@ -148,14 +139,12 @@ def test_failure_in_the_middle_of_a_transcript_is_told_behind_it(service):
     assert len(finished.stderr.splitlines()) == 1
 
 
-@pytest.mark.slow
 def test_wrong_option_ends_with_2():
     finished = run_here("show", "conv_1", "--backwards")
     assert (finished.returncode, finished.stdout) == (2, "")
     assert "--backwards" in finished.stderr
 
 
-@pytest.mark.slow
 def test_key_is_no_option():
     """It would be seen in the list of processes."""
     assert run_here("show", "conv_1", "--api-key", "sk-1").returncode == 2
@@ -167,7 +156,7 @@ def test_unexpected_error_is_told_by_its_place_without_its_text():
     told = explained(caught.value, base_url=DEAD)
     assert told.exit_code == 1
     assert re.fullmatch(
-        r"Unexpected KeyError in test_command_errors\.py, line \d+; this is a bug in openai-sessions\.",
+        r"Unexpected KeyError in test_errors\.py, line \d+; this is a bug in openai-sessions\.",
         str(told),
     )
 
