@@ -24,10 +24,10 @@ from rich.text import Text
 from openai_sessions._items.text import message_text
 from openai_sessions.cli._errors import CommandError, ExitCode
 from openai_sessions.cli._output import counted
-from openai_sessions.cli._running import key_of_environment
+from openai_sessions.cli._running import POLICY, key_of_environment
 from openai_sessions.emulator import Emulator, Fault
 from openai_sessions.errors import SessionError
-from openai_sessions.session import OpenAIConversationsSession
+from openai_sessions.session import OpenAIConversationsSession, RequestSettings
 
 QUESTIONS = ("What city is the Golden Gate Bridge in?", "What state is it in?")
 
@@ -128,7 +128,7 @@ async def _demonstrate_memory(
     printer.heading("1  An agent that remembers: two runs with one session")
     model = OpenAIResponsesModel(model=model_name, openai_client=client)
     agent = Agent(name="Guide", instructions="Answer in one short sentence.", model=model)
-    session = OpenAIConversationsSession(openai_client=client)
+    session = OpenAIConversationsSession(openai_client=client, requests=RequestSettings(retry_policy=POLICY))
     for question in QUESTIONS:
         printer.message("user", question)
         result = await Runner.run(

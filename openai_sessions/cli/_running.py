@@ -138,7 +138,7 @@ _OPENAI = "https://api.openai.com/v1"
 
 _ID_PREFIX = "conv_"
 
-_POLICY = RetryPolicy(attempts=4)
+POLICY = RetryPolicy(attempts=4)
 """Someone is waiting: give up on a dead server after about 4 seconds instead of half a minute."""
 
 
@@ -315,7 +315,7 @@ class Workspace:
         return self._closed_at_end(session)
 
     def _session_options(self) -> dict[str, Any]:
-        return {"requests": RequestSettings(retry_policy=_POLICY, on_retry=self._note_retry)}
+        return {"requests": RequestSettings(retry_policy=POLICY, on_retry=self._note_retry)}
 
     def _note_retry(self, event: RetryEvent) -> None:
         if sys.stderr.isatty():
