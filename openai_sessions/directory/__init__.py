@@ -1,13 +1,13 @@
-"""Sessions by name: a directory in SQLite or PostgreSQL.
+"""Sessions by name, stored in SQLite or PostgreSQL.
 
-Needs SQLAlchemy and a driver: `pip install "openai-sessions[directory]"`, or `[postgresql]`.
+Requires SQLAlchemy and a driver: `pip install "openai-sessions[directory]"`, or `[postgresql]`.
 """
 
 try:
     import sqlalchemy.ext.asyncio
 except ImportError as error:
     raise ImportError(
-        "A SessionDirectory needs SQLAlchemy: pip install 'openai-sessions[directory]'", name=error.name
+        "SessionDirectory requires SQLAlchemy: pip install 'openai-sessions[directory]'", name=error.name
     ) from error
 
 from openai_sessions.directory._directory import SessionDirectory

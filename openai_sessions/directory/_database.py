@@ -1,4 +1,4 @@
-"""The tables of a directory, and transactions on them."""
+"""The tables of a directory, and the database that runs transactions on them."""
 
 from __future__ import annotations
 
@@ -40,48 +40,15 @@ from openai_sessions._api.clients import PerLoop
 from openai_sessions._conversation.shielding import Cancellation, run_shielded
 from openai_sessions.errors import DirectorySchemaError
 
-_TRIES = 100
+T = TypeVar("T")
 
-_PAUSE = 0.1
-
-
-async def begin_immediately(connection: AsyncConnection) -> None:
-    """Take the lock of a SQLite file now, and wait for it if need be; on other databases do nothing.
-
-    A transaction that has read before it writes cannot wait: SQLite refuses it when another one has
-    written meanwhile.
-    """
-    if connection.dialect.name == "sqlite":
-        raw = await connection.get_raw_connection()
-        if not getattr(raw.driver_connection, "in_transaction", False):
-            await connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-async def write_ahead(engine: AsyncEngine) -> None:
-    """Let a SQLite file be read while it is written to; on other databases do nothing.
-
-    The file remembers it. SQLite does not wait for other processes here.
-    """
-    if engine.dialect.name != "sqlite":
-        return
-    async with engine.connect() as connection:
-        autocommit = await connection.execution_options(isolation_level="AUTOCOMMIT")
-        for remaining in reversed(range(_TRIES)):
-            try:
-                await autocommit.exec_driver_sql("PRAGMA journal_mode=WAL")
-            except OperationalError:
-                if not remaining:
-                    raise
-                await anyio.sleep(_PAUSE)
-            else:
-                return
-
+Work = Callable[[AsyncConnection], Awaitable[T]]
 
 SCHEMA_VERSION = 1
-"""What the tables below are. One more with each change of them."""
+"""The version of the tables below. Every change of them increments it."""
 
 MAX_NAME = 255
-"""Characters of a name, a branch and a tenant."""
+"""The maximum number of characters of a name, a branch and a tenant."""
 
 USAGE_COLUMNS = (
     "requests",
@@ -94,39 +61,39 @@ USAGE_COLUMNS = (
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """Aware datetimes, in UTC; also on SQLite, which keeps no time zone."""
+    """Aware datetimes in UTC, including on SQLite, which stores no time zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Return what is stored."""
+        """Return the stored value."""
         return None if value is None else value.astimezone(timezone.utc)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Return what was stored."""
+        """Return the value of a stored one."""
         if value is None or value.tzinfo is not None:
             return None if value is None else value.astimezone(timezone.utc)
         return value.replace(tzinfo=timezone.utc)
 
 
 class Strings(TypeDecorator[dict[str, str]]):
-    """A mapping of strings, as JSON in ASCII: PostgreSQL takes no NUL and no lone surrogate in a text."""
+    """A mapping of strings as ASCII JSON, because PostgreSQL rejects NUL and lone surrogates in text."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: dict[str, str] | None, dialect: Dialect) -> str | None:  # noqa: ARG002
-        """Return what is stored."""
+        """Return the stored value."""
         return None if value is None else json.dumps(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> dict[str, str] | None:  # noqa: ARG002
-        """Return what was stored."""
+        """Return the value of a stored one."""
         return None if value is None else json.loads(value)
 
 
-def _named() -> String:
-    """Return a text that compares by code points on every database: SQLite does so by itself."""
+def _name() -> String:
+    """Return a string type that compares by code points; SQLite does so by default."""
     text = String(MAX_NAME)
     return text.with_variant(String(MAX_NAME, collation="C"), "postgresql")
 
@@ -139,15 +106,15 @@ schema = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("version", Integer, nullable=False),
 )
-"""One row, whose version says what the other tables are."""
+"""One row with the version of the tables."""
 
 names = Table(
     "openai_sessions_names",
     metadata,
-    Column("tenant", _named(), primary_key=True),
+    Column("tenant", _name(), primary_key=True),
     Column("entry_id", String(32), primary_key=True),
-    Column("name", _named(), nullable=False),
-    Column("branch", _named(), nullable=False),
+    Column("name", _name(), nullable=False),
+    Column("branch", _name(), nullable=False),
     Column("metadata", Strings, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("used_at", UtcDateTime, nullable=False),
@@ -156,132 +123,153 @@ names = Table(
     UniqueConstraint("tenant", "name"),
     Index("openai_sessions_names_expiry", "tenant", "expires_at"),
 )
-"""A row for each name. An entry keeps its id when it is renamed; none is ever used again."""
+"""One row per name. An entry keeps its id when it is renamed; ids are never reused."""
 
 branches = Table(
     "openai_sessions_branches",
     metadata,
-    Column("tenant", _named(), primary_key=True),
+    Column("tenant", _name(), primary_key=True),
     Column("entry_id", String(32), primary_key=True),
-    Column("branch", _named(), primary_key=True),
+    Column("branch", _name(), primary_key=True),
     Column("conversation_id", String(MAX_NAME)),
     Column("created_at", UtcDateTime, nullable=False),
     ForeignKeyConstraint(["tenant", "entry_id"], [names.c.tenant, names.c.entry_id]),
     UniqueConstraint("tenant", "conversation_id"),
 )
-"""A row for each branch of a name, with its conversation once that exists."""
+"""One row per branch of a name, with its conversation once that exists."""
 
 usage = Table(
     "openai_sessions_usage",
     metadata,
-    Column("tenant", _named(), primary_key=True),
+    Column("tenant", _name(), primary_key=True),
     Column("entry_id", String(32), primary_key=True),
-    Column("branch", _named(), primary_key=True),
+    Column("branch", _name(), primary_key=True),
     Column("turn", Integer, primary_key=True, autoincrement=False),
     *(Column(column, BigInteger, nullable=False) for column in USAGE_COLUMNS),
     ForeignKeyConstraint(["tenant", "entry_id"], [names.c.tenant, names.c.entry_id]),
 )
-"""What each turn of a branch has used."""
+"""One row per turn of a branch, with its usage."""
 
-leftovers = Table(
-    "openai_sessions_leftovers",
+deletions = Table(
+    "openai_sessions_deletions",
     metadata,
-    Column("tenant", _named(), primary_key=True),
+    Column("tenant", _name(), primary_key=True),
     Column("conversation_id", String(MAX_NAME), primary_key=True),
-    Column("name", _named(), nullable=False),
+    Column("name", _name(), nullable=False),
     Column("reason", String(32), nullable=False),
     Column("noted_at", UtcDateTime, nullable=False),
 )
-"""A row for each conversation that is to be deleted at OpenAI."""
+"""One row per conversation that is to be deleted at OpenAI."""
 
 creations = Table(
     "openai_sessions_creations",
     metadata,
-    Column("tenant", _named(), primary_key=True),
+    Column("tenant", _name(), primary_key=True),
     Column("creation_id", String(32), primary_key=True),
-    Column("name", _named(), nullable=False),
-    Column("branch", _named(), nullable=False),
+    Column("name", _name(), nullable=False),
+    Column("branch", _name(), nullable=False),
     Column("metadata", Strings, nullable=False),
     Column("requested_at", UtcDateTime, nullable=False),
     Column("is_lost", Boolean, nullable=False),
 )
-"""A row for each conversation that was asked for and whose id is not known yet, or never will be."""
-
-_ADVISORY_LOCK = 0x6F70656E61695F73
-"""The key of PostgreSQL's lock under which tables are created: two at once would fail each other."""
+"""One row per requested conversation whose id is not known yet, or never will be."""
 
 
-async def create_tables(engine: AsyncEngine) -> None:
-    """Create the tables that are missing. Several processes may do so at once.
+_ATTEMPTS = 5
+"""How often a transaction is run if the database aborts it because of another one."""
 
-    Raises:
-        DirectorySchemaError: The database has tables of another version. Nothing was changed.
+_RETRYABLE = frozenset({"40001", "40P01"})
+"""PostgreSQL: serialization_failure, deadlock_detected."""
+
+
+class Database:
+    """The database of a directory, as one tenant sees it.
+
+    A started transaction completes even if its caller is cancelled, so that the caller's cleanup always knows
+    whether it was committed.
+
+    Attributes:
+        tenant: Part of every key.
+        clock: Returns the current time as an aware datetime.
     """
-    await write_ahead(engine)
-    async with engine.begin() as connection:
-        await begin_immediately(connection)
-        if connection.dialect.name == "postgresql":
-            await connection.execute(select(func.pg_advisory_xact_lock(literal(_ADVISORY_LOCK, BigInteger))))
-        if await connection.run_sync(_has_tables):
-            await check_schema(connection)
-            return
-        await connection.run_sync(metadata.create_all)
-        await connection.execute(insert(schema).values(id=1, version=SCHEMA_VERSION))
+
+    def __init__(self, engines: Engines, *, tenant: str, clock: Callable[[], datetime]) -> None:
+        self._engines = engines
+        self.tenant = tenant
+        self.clock = clock
+        self._is_checked = False
+
+    async def create_tables(self) -> None:
+        """Create the tables that are missing.
+
+        Raises:
+            DirectorySchemaError: The database has tables of another version. Nothing was changed.
+        """
+        await _create_tables(await self._engines.get())
+
+    async def read(self, work: Work[T]) -> T:
+        """Run a read-only transaction."""
+        return await self._run_shielded(work, is_write=False)
+
+    async def write(self, work: Work[T]) -> T:
+        """Run a transaction; run it again if the database aborts it because of another one."""
+        return await self._run_shielded(work, is_write=True)
+
+    async def aclose(self) -> None:
+        """Dispose of the engines that were created here."""
+        await self._engines.aclose()
+
+    async def _run_shielded(self, work: Work[T], *, is_write: bool) -> T:
+        async def run(cancellation: Cancellation) -> T:
+            cancellation.has_begun = True
+            return await self._run(work, is_write=is_write)
+
+        return await run_shielded(run)
+
+    async def _run(self, work: Work[T], *, is_write: bool) -> T:
+        for remaining in reversed(range(_ATTEMPTS)):
+            try:
+                return await self._transact(work, is_write=is_write)
+            except DBAPIError as error:
+                if not (remaining and getattr(error.orig, "sqlstate", None) in _RETRYABLE):
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _transact(self, work: Work[T], *, is_write: bool) -> T:
+        engine = await self._engines.get()
+        async with engine.begin() as connection:
+            if not self._is_checked:
+                await _check_schema(connection)
+            self._is_checked = True
+            if is_write:
+                await _lock_sqlite(connection)
+            return await work(connection)
 
 
-async def check_schema(connection: AsyncConnection) -> None:
-    """Do nothing when the tables are those of this version.
-
-    Raises:
-        DirectorySchemaError: They are missing, or of another version.
-    """
-    if not await connection.run_sync(_has_tables):
-        raise DirectorySchemaError(None, SCHEMA_VERSION)
-    found = (await connection.execute(select(schema.c.version))).scalar()
-    if found != SCHEMA_VERSION:
-        raise DirectorySchemaError(found, SCHEMA_VERSION)
-
-
-def _has_tables(connection: Connection) -> bool:
-    return inspect(connection).has_table(schema.name)
-
-
-_DRIVERS = {
-    "sqlite": "sqlite+aiosqlite",
-    "postgresql": "postgresql+asyncpg",
-    "postgres": "postgresql+asyncpg",
-}
-"""What is taken where a URL names a database and no driver."""
-
-_ASYNCHRONOUS = ("aiosqlite", "asyncpg", "psycopg", "psycopg_async")
-"""Drivers that SQLAlchemy can wait for."""
-
-_EXTRAS = {"sqlite": "directory", "postgresql": "postgresql"}
-"""What brings a driver for a database."""
-
-_BUSY_TIMEOUT = 30.0
-"""Seconds that a transaction waits for another one on the same SQLite file."""
+def insert_into(connection: AsyncConnection, table: Table) -> Any:
+    """Return an INSERT that supports ON CONFLICT, for which SQLAlchemy has no common class."""
+    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
 
 
 class Engines(Protocol):
-    """A source of engines for the event loop that runs."""
+    """A source of engines for the running event loop."""
 
     async def get(self) -> AsyncEngine:
         """Return the engine of the running event loop."""
         ...
 
     async def aclose(self) -> None:
-        """Dispose of the engines that this source made."""
+        """Dispose of the engines that this source created."""
         ...
 
 
 class GivenEngine:
-    """An engine of the caller's, never disposed of here."""
+    """An engine owned by the caller, which is never disposed of here."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         if not isinstance(engine, AsyncEngine):
-            raise TypeError(f"engine is an AsyncEngine of SQLAlchemy, not {type(engine).__name__}")
-        _check_database(engine.url)
+            raise TypeError(f"engine must be an AsyncEngine of SQLAlchemy, not {type(engine).__name__}")
+        _check_backend(engine.url)
         self._engine = engine
 
     async def get(self) -> AsyncEngine:
@@ -289,19 +277,35 @@ class GivenEngine:
         return self._engine
 
     async def aclose(self) -> None:
-        """Leave the engine: it is the caller's."""
+        """Leave the engine open for its owner."""
 
 
 def engines_of(url: str | URL) -> PerLoop[AsyncEngine]:
-    """Return a source of engines of its own for a URL.
+    """Return a source of engines for a URL, one for each event loop.
 
     Raises:
-        ValueError: It is no URL of a database that is supported. The message does not hold it.
-        ImportError: The driver is not installed; names the extra that brings it.
+        ValueError: It is not the URL of a supported database. The message does not contain the URL.
+        ImportError: The driver is not installed; names the extra that installs it.
     """
     checked = _checked_url(url)
-    _open_engine(checked)  # tells now, and not at the first use, what is wrong; it has no connection yet
+    _open_engine(checked)  # without a connection: raises errors now instead of at the first use
     return PerLoop(lambda: _open_engine(checked), AsyncEngine.dispose)
+
+
+_DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "postgresql": "postgresql+asyncpg",
+    "postgres": "postgresql+asyncpg",
+}
+"""The driver for a URL without one."""
+
+_ASYNC_DRIVERS = ("aiosqlite", "asyncpg", "psycopg", "psycopg_async")
+
+_EXTRAS = {"sqlite": "directory", "postgresql": "postgresql"}
+"""The extra that installs the driver of a database."""
+
+_BUSY_TIMEOUT = 30.0
+"""Seconds that a transaction waits for another one on the same SQLite file."""
 
 
 def _checked_url(url: str | URL) -> URL:
@@ -309,28 +313,28 @@ def _checked_url(url: str | URL) -> URL:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         raise ValueError(
-            "url is no database URL (it is not shown here, as it may hold a password): one is "
+            "url is not a database URL (it is omitted here because it may contain a password): use "
             "'sqlite+aiosqlite:///sessions.db' or 'postgresql+asyncpg://user:password@host/database', "
-            "with a password quoted by urllib.parse.quote_plus."
+            "with the password quoted by urllib.parse.quote_plus."
         ) from None
-    _check_database(parsed)
+    _check_backend(parsed)
     if "+" not in parsed.drivername:
         return parsed.set(drivername=_DRIVERS[parsed.drivername])
-    if parsed.drivername.partition("+")[2] not in _ASYNCHRONOUS:
+    if parsed.drivername.partition("+")[2] not in _ASYNC_DRIVERS:
         backend = parsed.get_backend_name()
-        raise ValueError(f"{parsed.drivername!r} is no asynchronous driver: use {_DRIVERS[backend]!r}.")
+        raise ValueError(f"{parsed.drivername!r} is not an async driver: use {_DRIVERS[backend]!r}.")
     return parsed
 
 
-def _check_database(url: URL) -> None:
+def _check_backend(url: URL) -> None:
     if url.get_backend_name() not in _DRIVERS:
         raise ValueError(
-            f"A directory is kept in SQLite or PostgreSQL, not in {url.get_backend_name()!r}: "
+            f"A directory requires SQLite or PostgreSQL, not {url.get_backend_name()!r}: "
             "use 'sqlite+aiosqlite:///…' or 'postgresql+asyncpg://…'."
         )
     if url.get_backend_name() == "sqlite" and _is_in_memory(url):
         raise ValueError(
-            "A directory in memory would mix the transactions of tasks, and end with its event loop: name a "
+            "An in-memory directory would mix the transactions of tasks, and end with its event loop: use a "
             "file, such as 'sqlite+aiosqlite:///sessions.db'."
         )
 
@@ -356,77 +360,74 @@ def _open_engine(url: URL) -> AsyncEngine:
         ) from error
 
 
-T = TypeVar("T")
-
-Work = Callable[[AsyncConnection], Awaitable[T]]
-
-_ATTEMPTS = 5
-"""How often a transaction is begun that the database ends as another one was in its way."""
-
-_TRY_AGAIN = frozenset({"40001", "40P01"})
-"""PostgreSQL: serialization failure, deadlock detected."""
+_ADVISORY_LOCK = 0x6F70656E61695F73
+"""The key of the PostgreSQL advisory lock for creating tables, which concurrent processes would otherwise
+fail."""
 
 
-class Database:
-    """The database of a directory, as one tenant sees it.
+async def _create_tables(engine: AsyncEngine) -> None:
+    await _enable_wal(engine)
+    async with engine.begin() as connection:
+        await _lock_sqlite(connection)
+        if connection.dialect.name == "postgresql":
+            await connection.execute(select(func.pg_advisory_xact_lock(literal(_ADVISORY_LOCK, BigInteger))))
+        if await connection.run_sync(_has_tables):
+            await _check_schema(connection)
+            return
+        await connection.run_sync(metadata.create_all)
+        await connection.execute(insert(schema).values(id=1, version=SCHEMA_VERSION))
 
-    A transaction that has begun ends although its caller is cancelled, so that it is never unknown to
-    the caller's cleaning up whether it was committed.
 
-    Attributes:
-        tenant: Part of every key.
-        clock: Gives the time, as an aware datetime.
+async def _check_schema(connection: AsyncConnection) -> None:
+    """Check that the tables have this version.
+
+    Raises:
+        DirectorySchemaError: They are missing, or of another version.
     """
+    if not await connection.run_sync(_has_tables):
+        raise DirectorySchemaError(None, SCHEMA_VERSION)
+    found = (await connection.execute(select(schema.c.version))).scalar()
+    if found != SCHEMA_VERSION:
+        raise DirectorySchemaError(found, SCHEMA_VERSION)
 
-    def __init__(self, engines: Engines, *, tenant: str, clock: Callable[[], datetime]) -> None:
-        self._engines = engines
-        self.tenant = tenant
-        self.clock = clock
-        self._is_checked = False
 
-    async def create_tables(self) -> None:
-        """Create the tables that are missing."""
-        await create_tables(await self._engines.get())
+def _has_tables(connection: Connection) -> bool:
+    return inspect(connection).has_table(schema.name)
 
-    async def read(self, work: Work[T]) -> T:
-        """Run a transaction that only reads."""
-        return await self._run_owned(work, is_write=False)
 
-    async def write(self, work: Work[T]) -> T:
-        """Run a transaction; again, from its beginning, when the database says that it must be."""
-        return await self._run_owned(work, is_write=True)
+async def _lock_sqlite(connection: AsyncConnection) -> None:
+    """Acquire the write lock of a SQLite file, waiting if necessary; do nothing on other databases.
 
-    async def aclose(self) -> None:
-        """Dispose of what was made here."""
-        await self._engines.aclose()
+    A transaction that reads before it writes cannot wait for the lock later: SQLite aborts it if another
+    transaction has written in between.
+    """
+    if connection.dialect.name == "sqlite":
+        raw = await connection.get_raw_connection()
+        if not getattr(raw.driver_connection, "in_transaction", False):
+            await connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-    async def _run_owned(self, work: Work[T], *, is_write: bool) -> T:
-        async def run(cancellation: Cancellation) -> T:
-            cancellation.has_begun = True
-            return await self._run(work, is_write=is_write)
 
-        return await run_shielded(run)
+_WAL_ATTEMPTS = 100
 
-    async def _run(self, work: Work[T], *, is_write: bool) -> T:
-        for remaining in reversed(range(_ATTEMPTS)):
+_WAL_PAUSE = 0.1
+"""Seconds between attempts to enable WAL mode, for which SQLite does not wait for other processes."""
+
+
+async def _enable_wal(engine: AsyncEngine) -> None:
+    """Enable SQLite's WAL mode, so that a file can be read while it is written; do nothing elsewhere.
+
+    The file stores the mode.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+    async with engine.connect() as connection:
+        autocommit = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        for remaining in reversed(range(_WAL_ATTEMPTS)):
             try:
-                return await self._transact(work, is_write=is_write)
-            except DBAPIError as error:
-                if not (remaining and getattr(error.orig, "sqlstate", None) in _TRY_AGAIN):
+                await autocommit.exec_driver_sql("PRAGMA journal_mode=WAL")
+            except OperationalError:
+                if not remaining:
                     raise
-        raise AssertionError("unreachable")
-
-    async def _transact(self, work: Work[T], *, is_write: bool) -> T:
-        engine = await self._engines.get()
-        async with engine.begin() as connection:
-            if not self._is_checked:
-                await check_schema(connection)
-            self._is_checked = True
-            if is_write:
-                await begin_immediately(connection)
-            return await work(connection)
-
-
-def insert_into(connection: AsyncConnection, table: Table) -> Any:
-    """Return an INSERT that knows ON CONFLICT, which has no common class in SQLAlchemy."""
-    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+                await anyio.sleep(_WAL_PAUSE)
+            else:
+                return

@@ -1,14 +1,12 @@
-"""What the session of a name asks of its directory.
+"""Register and delete conversations so that none is forgotten, whenever a process ends.
 
-Wherever a process may end, no conversation is forgotten:
+1. Before a conversation is requested, its creation is recorded with a mark that the conversation will carry.
+2. Once its id is known, one transaction registers it under the name or, if another process registered one
+   first, schedules its deletion; the same transaction removes the record of its creation.
+3. Before a conversation is deleted, one transaction takes it from its name and schedules its deletion.
+4. Once it is deleted, the scheduled deletion is removed.
 
-1. before a conversation is asked for, its creation is noted, with a mark that the conversation will carry;
-2. once its id is known, one transaction either registers it under the name or, when another process was
-   first, notes it as a leftover; and removes the note of its creation;
-3. before a conversation is deleted, one transaction takes it from its name and notes it as a leftover;
-4. once it is deleted, its leftover is removed.
-
-Before the end of 2 the id is known to nobody else: a process that ends there leaves a lost creation.
+Until step 2 is committed only this process knows the id: if it ends before, a lost creation remains.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from uuid import uuid4
 
@@ -26,39 +24,41 @@ from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, u
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openai_sessions._conversation.writing import Progress
-from openai_sessions.directory._database import Database, branches, creations, leftovers, names, usage
-from openai_sessions.directory._rows import Entries, Opened
+from openai_sessions.directory._database import Database, branches, creations, deletions, names, usage
+from openai_sessions.directory._rows import DirectoryTransaction, OpenedBranch
 from openai_sessions.directory._values import LostCreation
 from openai_sessions.errors import SessionError
 
+logger = logging.getLogger("openai_sessions")
+
 
 class Registration:
-    """A branch of a name in a directory, as one session of it knows it.
+    """The branch of a session, and its conversation as registered in the directory.
 
     Args:
-        database: The directory.
+        database: The database of the directory.
         opened: The branch as it was opened.
 
     Attributes:
-        database: The directory.
-        opened: The branch as it was last seen.
+        database: The database of the directory.
+        opened: The branch as it was last read.
     """
 
-    def __init__(self, database: Database, opened: Opened) -> None:
+    def __init__(self, database: Database, opened: OpenedBranch) -> None:
         self.database = database
         self.opened = opened
 
     @property
     def is_over(self) -> bool:
-        """Whether the name has expired, unless another process has used it meanwhile."""
+        """Whether the name has expired, unless another process has used it since it was last read."""
         expires_at = self.opened.expires_at
         return expires_at is not None and expires_at <= self.database.clock()
 
     async def look_up(self) -> str | None:
-        """Return the conversation that is registered now, or None; change nothing."""
+        """Return the registered conversation, or None, without changing anything."""
 
-        async def look_up(connection: AsyncConnection) -> Opened | None:
-            return await self._entries(connection).look_up(self.opened)
+        async def look_up(connection: AsyncConnection) -> OpenedBranch | None:
+            return await self._transaction(connection).look_up(self.opened)
 
         found = await self.database.read(look_up)
         if found is None:
@@ -67,18 +67,18 @@ class Registration:
         return None if self.is_over else found.conversation_id
 
     async def renew(self, held: str | None) -> str | None:
-        """Note that the session is written to, and return the conversation that is registered now.
+        """Record that the session is written to, and return the registered conversation.
 
         Args:
-            held: The conversation that the session has. A name or a branch that was forgotten leaves it to
-                the session, unless it is to be deleted.
+            held: The conversation that the session uses. If its name or branch was forgotten, the session
+                keeps it unless its deletion is pending.
         """
 
-        async def renew(connection: AsyncConnection) -> Opened | None:
-            entries = self._entries(connection)
-            found = await entries.reopened(self.opened)
-            if found is None and (held is None or await entries.is_left(held)):
-                return await entries.begun_again(self.opened)
+        async def renew(connection: AsyncConnection) -> OpenedBranch | None:
+            transaction = self._transaction(connection)
+            found = await transaction.reopen(self.opened)
+            if found is None and (held is None or await transaction.is_deletion_pending(held)):
+                return await transaction.recreate(self.opened)
             return found
 
         opened = await self.database.write(renew)
@@ -88,7 +88,7 @@ class Registration:
         return opened.conversation_id
 
     async def note_creation(self, metadata: Mapping[str, str]) -> str:
-        """Note that a conversation is about to be asked for; return the mark that it is to carry."""
+        """Record that a conversation is about to be requested; return the mark that it is to carry."""
         creation_id = uuid4().hex
         statement = insert(creations).values(
             tenant=self.database.tenant,
@@ -103,65 +103,69 @@ class Registration:
         return creation_id
 
     async def creation_lost(self, creation_id: str) -> None:
-        """Note that the reply to a creation was lost."""
-        statement = update(creations).where(self._is_creation(creation_id)).values(is_lost=True)
+        """Record that the response to a creation was lost."""
+        statement = update(creations).where(_is_creation(self.database, creation_id)).values(is_lost=True)
         await self.database.write(lambda connection: connection.execute(statement))
 
     async def forget_creation(self, creation_id: str | None) -> None:
-        """Forget a creation: nothing was created, or what was is known."""
-        statement = delete(creations).where(self._is_creation(creation_id))
-        await self.database.write(lambda connection: connection.execute(statement))
+        """Remove the record of a creation: nothing was created, or its id is known."""
+        await forget_creation(self.database, creation_id)
 
     async def claim(self, created: str, creation_id: str) -> str | None:
-        """Register a conversation that was created, unless the branch has one; return the one it has.
+        """Register a new conversation unless the branch has one; return the registered conversation.
 
-        May be called again when it is not known whether it was done. When it was, and another process
-        has taken the conversation from its name since, that stands: None; or where it is registered now.
+        May be repeated if it is unknown whether it was committed. If it was, and another process has taken
+        the conversation from its name since, that is kept: return None, or the conversation registered now.
         """
 
-        async def claim(connection: AsyncConnection) -> Opened:
-            entries = self._entries(connection)
-            opened = await entries.reopened(self.opened) or await entries.begun_again(self.opened)
-            noted = await connection.execute(delete(creations).where(self._is_creation(creation_id)))
+        async def claim(connection: AsyncConnection) -> OpenedBranch:
+            transaction = self._transaction(connection)
+            opened = await transaction.reopen(self.opened) or await transaction.recreate(self.opened)
+            noted = await connection.execute(
+                delete(creations).where(_is_creation(self.database, creation_id))
+            )
             if noted.rowcount and opened.conversation_id is None:
-                return await entries.register(opened, created)
-            owner = await entries.owner_of(created)
+                return await transaction.register(opened, created)
+            owner = await transaction.owner_of(created)
             if owner is None:
-                await entries.leave([created], name=opened.name, reason="lost a race")
+                await transaction.schedule_deletions([created], name=opened.name, reason="lost a race")
             return owner or opened
 
         self.opened = await self.database.write(claim)
         return self.opened.conversation_id
 
-    async def add_branch(self, branch: str, conversation_id: str, creation_id: str | None) -> Opened | None:
+    async def add_branch(
+        self, branch: str, conversation_id: str, creation_id: str | None
+    ) -> OpenedBranch | None:
         """Add a branch with its conversation to the name.
 
         Returns:
-            The branch; None when there is one, or the name is gone: then the conversation is to be deleted.
+            The branch; None if it exists or the name is gone: then the conversation is to be deleted.
         """
 
-        async def add(connection: AsyncConnection) -> Opened | None:
-            entries = self._entries(connection)
-            await connection.execute(delete(creations).where(self._is_creation(creation_id)))
-            row = await entries.locked(entry_id=self.opened.entry_id)
-            if row is None or branch in await entries.branches_of(row["entry_id"]):
-                await entries.leave([conversation_id], name=self.opened.name, reason="no branch")
+        async def add(connection: AsyncConnection) -> OpenedBranch | None:
+            transaction = self._transaction(connection)
+            await connection.execute(delete(creations).where(_is_creation(self.database, creation_id)))
+            row = await transaction.locked_row(entry_id=self.opened.entry_id)
+            if row is None or branch in await transaction.branches_of(row["entry_id"]):
+                await transaction.schedule_deletions(
+                    [conversation_id], name=self.opened.name, reason="no branch"
+                )
                 return None
-            await entries.add_branch(row["entry_id"], branch, conversation_id)
-            return Opened(
+            await transaction.add_branch(row["entry_id"], branch, conversation_id)
+            return OpenedBranch(
                 row["entry_id"], row["name"], branch, conversation_id, row["created_at"], row["expires_at"]
             )
 
         return await self.database.write(add)
 
     async def release(self, conversation_id: str, creation_id: str | None) -> None:
-        """Take a conversation that is to be deleted from its name, and from nobody when it has none."""
+        """Take a conversation from its name, if it has one, and schedule its deletion."""
         is_branch = and_(
             branches.c.tenant == self.database.tenant, branches.c.conversation_id == conversation_id
         )
 
         async def release(connection: AsyncConnection) -> None:
-            entries = self._entries(connection)
             found = (await connection.execute(select(branches).where(is_branch).with_for_update())).mappings()
             for row in found.all():
                 await connection.execute(update(branches).where(is_branch).values(conversation_id=None))
@@ -172,75 +176,103 @@ class Registration:
                         usage.c.branch == row["branch"],
                     )
                 )
-            await entries.leave([conversation_id], name=self.opened.name, reason="cleared")
+            await self._transaction(connection).schedule_deletions(
+                [conversation_id], name=self.opened.name, reason="cleared"
+            )
             if creation_id is not None:
-                await connection.execute(delete(creations).where(self._is_creation(creation_id)))
+                await connection.execute(delete(creations).where(_is_creation(self.database, creation_id)))
 
         await self.database.write(release)
 
     async def deleted(self, conversation_id: str) -> None:
-        """Note that a conversation is deleted at OpenAI."""
-        statement = delete(leftovers).where(
-            leftovers.c.tenant == self.database.tenant, leftovers.c.conversation_id == conversation_id
-        )
-        await self.database.write(lambda connection: connection.execute(statement))
+        """Record that a conversation was deleted at OpenAI."""
+        await PendingDeletions(self.database).remove(conversation_id)
 
-    def _entries(self, connection: AsyncConnection) -> Entries:
-        return Entries(connection, self.database.tenant, self.database.clock())
-
-    def _is_creation(self, creation_id: str | None) -> ColumnElement[bool]:
-        return and_(creations.c.tenant == self.database.tenant, creations.c.creation_id == creation_id)
+    def _transaction(self, connection: AsyncConnection) -> DirectoryTransaction:
+        return DirectoryTransaction.on(self.database, connection)
 
 
-_NAMES_AT_A_TIME = 100
-"""How many expired names one transaction removes."""
+async def forget_creation(database: Database, creation_id: str | None) -> bool:
+    """Remove the record of a creation; return whether it existed."""
+    statement = delete(creations).where(_is_creation(database, creation_id))
+
+    async def forget(connection: AsyncConnection) -> int:
+        return (await connection.execute(statement)).rowcount
+
+    return bool(await database.write(forget))
 
 
-class Leftovers:
-    """What has expired, what was left, and what was lost.
+async def lost_creations(database: Database, older_than: timedelta) -> tuple[LostCreation, ...]:
+    """Return creations whose response was lost, and creations without an outcome after some time."""
+    is_lost = or_(creations.c.is_lost, creations.c.requested_at <= database.clock() - older_than)
+    statement = (
+        select(creations)
+        .where(creations.c.tenant == database.tenant, is_lost)
+        .order_by(creations.c.requested_at, creations.c.creation_id)
+    )
+    fields = LostCreation.__dataclass_fields__
+
+    async def lost(connection: AsyncConnection) -> tuple[LostCreation, ...]:
+        rows = (await connection.execute(statement)).mappings()
+        return tuple(LostCreation(**{field: row[field] for field in fields}) for row in rows)
+
+    return await database.read(lost)
+
+
+def _is_creation(database: Database, creation_id: str | None) -> ColumnElement[bool]:
+    return and_(creations.c.tenant == database.tenant, creations.c.creation_id == creation_id)
+
+
+_NAMES_PER_TRANSACTION = 100
+"""The number of expired names that one transaction removes."""
+
+
+class PendingDeletions:
+    """The conversations that are to be deleted at OpenAI.
 
     Args:
-        database: The directory.
+        database: The database of the directory.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def take_expired(self, limit: int) -> int:
-        """Remove names that have expired, and note their conversations as leftovers; return how many.
+    async def add_expired(self, limit: int) -> int:
+        """Remove expired names, schedule the deletion of their conversations, and return their number.
 
-        A name that is used at the same moment is either removed before, and begins anew, or stays.
+        A name that is used at the same moment is either removed first and then created again, or kept.
         """
         total = 0
         while total < limit:
-            wanted = min(_NAMES_AT_A_TIME, limit - total)
-            taken = await self._database.write(partial(self._take, limit=wanted))
-            total += taken
-            if taken < wanted:
+            wanted = min(_NAMES_PER_TRANSACTION, limit - total)
+            removed = await self._database.write(partial(self._remove_expired, limit=wanted))
+            total += removed
+            if removed < wanted:
                 break
         return total
 
-    async def _take(self, connection: AsyncConnection, limit: int) -> int:
-        entries = Entries(connection, self._database.tenant, self._database.clock())
+    async def _remove_expired(self, connection: AsyncConnection, limit: int) -> int:
+        transaction = DirectoryTransaction.on(self._database, connection)
         statement = (
             select(names.c.entry_id, names.c.name)
-            .where(names.c.tenant == entries.tenant, names.c.expires_at <= entries.now)
+            .where(names.c.tenant == transaction.tenant, names.c.expires_at <= transaction.now)
             .order_by(names.c.expires_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
         rows = (await connection.execute(statement)).all()
         for entry_id, name in rows:
-            await entries.leave(await entries.conversations_of(entry_id), name=name, reason="expired")
-            await entries.remove(entry_id)
+            conversation_ids = await transaction.conversations_of(entry_id)
+            await transaction.schedule_deletions(conversation_ids, name=name, reason="expired")
+            await transaction.remove(entry_id)
         return len(rows)
 
     async def oldest(self, limit: int) -> list[str]:
-        """Return conversations that are to be deleted, those that were noted first, at most `limit`."""
+        """Return at most `limit` conversations to delete, oldest first."""
         statement = (
-            select(leftovers.c.conversation_id)
-            .where(leftovers.c.tenant == self._database.tenant)
-            .order_by(leftovers.c.noted_at, leftovers.c.conversation_id)
+            select(deletions.c.conversation_id)
+            .where(deletions.c.tenant == self._database.tenant)
+            .order_by(deletions.c.noted_at, deletions.c.conversation_id)
             .limit(limit)
         )
 
@@ -250,150 +282,105 @@ class Leftovers:
         return await self._database.read(oldest)
 
     async def count(self) -> int:
-        """Return how many conversations are to be deleted."""
-        statement = select(func.count()).select_from(leftovers)
-        statement = statement.where(leftovers.c.tenant == self._database.tenant)
+        """Return the number of conversations to delete."""
+        statement = select(func.count()).select_from(deletions)
+        statement = statement.where(deletions.c.tenant == self._database.tenant)
 
         async def count(connection: AsyncConnection) -> int:
             return int((await connection.execute(statement)).scalar_one())
 
         return await self._database.read(count)
 
-    async def forget(self, conversation_id: str) -> None:
-        """Note that a conversation is deleted at OpenAI."""
-        statement = delete(leftovers).where(self._leftover(conversation_id))
+    async def remove(self, conversation_id: str) -> None:
+        """Record that a conversation was deleted at OpenAI."""
+        statement = delete(deletions).where(self._is(conversation_id))
         await self._database.write(lambda connection: connection.execute(statement))
 
     async def postpone(self, conversation_id: str) -> None:
-        """Have a conversation that could not be deleted wait behind the others."""
-        statement = update(leftovers).where(self._leftover(conversation_id))
+        """Move a conversation that could not be deleted behind the others."""
+        statement = update(deletions).where(self._is(conversation_id))
         later = statement.values(noted_at=self._database.clock())
         await self._database.write(lambda connection: connection.execute(later))
 
-    async def lost_creations(self, older_than: timedelta) -> tuple[LostCreation, ...]:
-        """Return creations whose reply was lost, and those older than a time, of which nobody has heard."""
-        statement = (
-            select(creations)
-            .where(self._creation(), _is_lost_before(self._database.clock() - older_than))
-            .order_by(creations.c.requested_at, creations.c.creation_id)
-        )
-        fields = LostCreation.__dataclass_fields__
-
-        async def lost(connection: AsyncConnection) -> tuple[LostCreation, ...]:
-            rows = (await connection.execute(statement)).mappings()
-            return tuple(LostCreation(**{field: row[field] for field in fields}) for row in rows)
-
-        return await self._database.read(lost)
-
-    async def forget_creation(self, creation_id: str) -> bool:
-        """Forget a creation; return whether it was noted."""
-        statement = delete(creations).where(self._creation(), creations.c.creation_id == creation_id)
-
-        async def forget(connection: AsyncConnection) -> int:
-            return (await connection.execute(statement)).rowcount
-
-        return bool(await self._database.write(forget))
-
-    def _leftover(self, conversation_id: str) -> ColumnElement[bool]:
+    def _is(self, conversation_id: str) -> ColumnElement[bool]:
         return and_(
-            leftovers.c.tenant == self._database.tenant, leftovers.c.conversation_id == conversation_id
+            deletions.c.tenant == self._database.tenant, deletions.c.conversation_id == conversation_id
         )
 
-    def _creation(self) -> ColumnElement[bool]:
-        return creations.c.tenant == self._database.tenant
 
+_CONCURRENT_DELETIONS = 8
 
-def _is_lost_before(time: datetime) -> ColumnElement[bool]:
-    return or_(creations.c.is_lost, creations.c.requested_at <= time)
-
-
-logger = logging.getLogger("openai_sessions")
-
-_AT_A_TIME = 8
-"""How many conversations are deleted at once."""
-
-_USELESS = (
+_FATAL = (
     openai.AuthenticationError,
     openai.PermissionDeniedError,
     openai.RateLimitError,
     openai.APIConnectionError,
 )
-"""Errors that the next deletion would meet too."""
+"""Errors that the next deletion would raise too."""
 
 
-class Deletions:
-    """The deletion of conversations at OpenAI, eight at a time.
+class DeletionRun:
+    """A run over pending deletions that deletes conversations at OpenAI, eight at a time.
 
     Args:
-        delete_one: Deletes one conversation, or finds it gone.
-        forget: Notes that a conversation is deleted.
-        postpone: Notes that a conversation could not be deleted.
+        pending: The pending deletions, which are removed or postponed.
+        delete: Deletes one conversation; succeeds if it is gone.
 
     Attributes:
-        deleted: How many are deleted.
-        failed: How many could not be deleted.
+        deleted: The number of deleted conversations.
+        failed: The number of conversations that could not be deleted.
     """
 
-    def __init__(
-        self,
-        delete_one: Callable[[str], Awaitable[None]],
-        forget: Callable[[str], Awaitable[None]],
-        postpone: Callable[[str], Awaitable[None]],
-    ) -> None:
-        self._delete_one = delete_one
-        self._forget = forget
-        self._postpone = postpone
+    def __init__(self, pending: PendingDeletions, delete: Callable[[str], Awaitable[None]]) -> None:
+        self._pending = pending
+        self._delete = delete
         self._fatal: Exception | None = None
         self.deleted = 0
         self.failed = 0
 
-    async def run(self, conversation_ids: list[str], progress: Progress | None) -> None:
-        """Delete conversations, each for itself.
+    async def run(self, limit: int, on_progress: Progress | None) -> None:
+        """Delete at most `limit` conversations; continue after errors of single ones.
 
         Raises:
-            Exception: One that the other deletions would meet too, or of the database.
+            Exception: An error that the other deletions would raise too, or an error of the database.
         """
+        conversation_ids = await self._pending.oldest(limit)
         waiting = deque(conversation_ids)
 
         async def work() -> None:
             while waiting and self._fatal is None:
-                await self._delete(waiting.popleft())
-                if progress is not None and self._fatal is None:
-                    progress(self.deleted + self.failed, len(conversation_ids))
+                await self._process(waiting.popleft())
+                if on_progress is not None and self._fatal is None:
+                    on_progress(self.deleted + self.failed, len(conversation_ids))
 
         async with anyio.create_task_group() as tasks:
-            for _ in range(min(_AT_A_TIME, len(conversation_ids))):
+            for _ in range(min(_CONCURRENT_DELETIONS, len(conversation_ids))):
                 tasks.start_soon(work)
         if self._fatal is not None:
             raise self._fatal
 
-    async def _delete(self, conversation_id: str) -> None:
+    async def _process(self, conversation_id: str) -> None:
         try:
             if await self._is_deleted(conversation_id):
-                await self._forget(conversation_id)
+                await self._pending.remove(conversation_id)
                 self.deleted += 1
             else:
-                await self._postpone(conversation_id)
+                await self._pending.postpone(conversation_id)
                 self.failed += 1
-        except Exception as error:  # noqa: BLE001 -- raised above, once the others have ended
+        except Exception as error:  # noqa: BLE001 -- raised by run(), once the others have ended
             self._fatal = self._fatal or error
 
     async def _is_deleted(self, conversation_id: str) -> bool:
         """Delete a conversation; return whether that succeeded.
 
         Raises:
-            Exception: One that the other deletions would meet too.
+            Exception: An error that the other deletions would raise too.
         """
         try:
-            await self._delete_one(conversation_id)
+            await self._delete(conversation_id)
         except Exception as error:
-            if isinstance(error, _USELESS) or not _is_of_request(error):
+            if isinstance(error, _FATAL) or not isinstance(error, (openai.APIError, SessionError)):
                 raise
             logger.warning("%s is left for the next sweep: %s", conversation_id, type(error).__name__)
             return False
         return True
-
-
-def _is_of_request(error: Exception) -> bool:
-    """Tell whether an error came from one request, and not from a missing key or a defect."""
-    return isinstance(error, (openai.APIError, SessionError))

@@ -1,4 +1,4 @@
-"""What a directory tells of its names, and checks of what it is given."""
+"""The values that a directory returns, and the checks of its arguments."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from openai_sessions._arguments import is_number, is_whole_number
+from openai_sessions._arguments import checked_text, is_number, is_whole_number
 from openai_sessions._items.text import has_surrogate
 from openai_sessions.directory._database import MAX_NAME
 from openai_sessions.session import OpenAIConversationsSession
 
 MAIN = "main"
-"""The branch that a name begins with."""
+"""The first branch of every name."""
 
 CREATION_KEY = "openai_sessions.creation"
-"""The pair in the metadata of a conversation that says by which creation it came about."""
+"""The metadata key of a conversation that contains the id of its recorded creation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +28,12 @@ class SessionEntry:
     Attributes:
         name: The name.
         conversation_id: The conversation of its current branch; None until its first write.
-        metadata: The pairs that the directory keeps with the name. Those that OpenAI keeps with the
-            conversation are others.
-        created_at: When the name was first opened, or began anew after it had expired.
+        metadata: The metadata that the directory stores with the name, independent of the conversation's
+            metadata at OpenAI.
+        created_at: When the name was first opened, or reset after it had expired.
         used_at: When it was last opened through the directory, or written to.
-        expires_at: When it will expire, or has; None for never. An expired entry stands until it is
-            used again, which begins it anew, or swept.
+        expires_at: When it expires or has expired; None for never. An expired entry remains until it is used
+            again, which resets it, or swept.
         branch: The current branch.
     """
 
@@ -48,11 +48,11 @@ class SessionEntry:
 
 @dataclass(frozen=True, slots=True)
 class SessionPage:
-    """Some names of a directory, in the order of their code points.
+    """A page of the names of a directory, ordered by code points.
 
     Attributes:
         entries: The names.
-        next_after: The `after` of the next page; None when this is the last one.
+        next_after: The `after` argument for the next page; None on the last page.
     """
 
     entries: tuple[SessionEntry, ...]
@@ -66,8 +66,8 @@ class BranchEntry:
     Attributes:
         branch: The branch.
         conversation_id: Its conversation; None until its first write.
-        created_at: When it was made.
-        is_current: Whether it is the one that the name stands for.
+        created_at: When it was created.
+        is_current: Whether it is the current branch of the name.
     """
 
     branch: str
@@ -78,15 +78,15 @@ class BranchEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LostCreation:
-    """A conversation that may exist at OpenAI without anybody knowing its id.
+    """A conversation that may exist at OpenAI, and whose id nobody knows.
 
     Attributes:
-        creation_id: The value of the pair `openai_sessions.creation` in its metadata, by which it can be
-            recognised, for instance in OpenAI's dashboard.
+        creation_id: The value of `openai_sessions.creation` in its metadata, which identifies it, for
+            instance in OpenAI's dashboard.
         name: The name that it was created for.
         branch: The branch that it was created for.
-        metadata: The other pairs that it was to be created with.
-        requested_at: When it was asked for.
+        metadata: The other metadata that was sent with the request.
+        requested_at: When it was requested.
     """
 
     creation_id: str
@@ -98,14 +98,14 @@ class LostCreation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepReport:
-    """What a sweep has done.
+    """The results of a sweep.
 
     Attributes:
-        expired: How many names had expired, and were removed.
-        deleted: How many conversations were deleted at OpenAI, or were gone there already.
-        failed: How many could not be deleted, and are left for the next sweep.
-        remaining: How many are left in all.
-        lost_creations: Conversations that may exist and that nobody can delete without their ids.
+        expired: The number of expired names that were removed.
+        deleted: The number of conversations that were deleted at OpenAI, or were already gone.
+        failed: The number of conversations that could not be deleted and are left for the next sweep.
+        remaining: The number of all conversations that are still to be deleted.
+        lost_creations: Conversations that may exist, and that cannot be deleted without their ids.
     """
 
     expired: int
@@ -115,47 +115,45 @@ class SweepReport:
     lost_creations: tuple[LostCreation, ...]
 
 
-_LONGEST = timedelta(days=365_000)
-"""A datetime can hold no more than some thousand years."""
+_MAX_AGE = timedelta(days=365_000)
+"""About the range of a datetime."""
 
-_OF_THE_DIRECTORY = frozenset({"conversation_id", "openai_client"})
-"""Arguments of a session that the directory gives."""
+_SET_BY_DIRECTORY = frozenset({"conversation_id", "openai_client"})
+"""Session arguments that the directory provides."""
 
 
 def checked_name(value: object, what: str = "name") -> str:
-    """Return a name, a branch or a prefix of names.
+    """Return a name, a branch or an id that is not empty.
 
     Raises:
         TypeError: It is not a string.
-        ValueError: It is empty, too long, or has a character that databases do not take.
+        ValueError: It is empty, too long, or contains a character that databases do not accept.
     """
-    if not isinstance(value, str):
-        raise TypeError(f"the {what} is a string, not {value!r}")
-    if not value:
-        raise ValueError(f"the {what} is empty: give at least one character")
-    return checked_text(value, what)
+    return checked_column(checked_text(f"the {what}", value, wanted="at least one character"), what)
 
 
-def checked_text(value: object, what: str) -> str:
-    """Return a text that may be empty, such as a tenant.
+def checked_column(value: object, what: str) -> str:
+    """Return a string that fits into a column of names, such as a tenant; it may be empty.
 
     Raises:
         TypeError: It is not a string.
-        ValueError: It is too long, or has a character that databases do not take.
+        ValueError: It is too long, or contains a character that databases do not accept.
     """
     if not isinstance(value, str):
-        raise TypeError(f"the {what} is a string, not {value!r}")
+        raise TypeError(f"the {what} must be a string, not {type(value).__name__}")
     if len(value) > MAX_NAME:
         raise ValueError(
             f"the {what} {value[:40]!r}… has {len(value)} characters, and at most {MAX_NAME} fit"
         )
     if "\0" in value or has_surrogate(value):
-        raise ValueError(f"the {what} {value!r} has a NUL or a lone surrogate, which databases do not take")
+        raise ValueError(
+            f"the {what} {value!r} contains NUL or a lone surrogate, which databases do not accept"
+        )
     return value
 
 
 def checked_strings(value: object) -> dict[str, str] | None:
-    """Return a copy of the metadata of an entry.
+    """Return a copy of the metadata of a name, or None.
 
     Raises:
         TypeError: It is not a mapping of strings to strings.
@@ -163,69 +161,72 @@ def checked_strings(value: object) -> dict[str, str] | None:
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        raise TypeError(f"metadata is a mapping of strings to strings, not {type(value).__name__}")
+        raise TypeError(f"metadata must be a mapping of strings to strings, not {type(value).__name__}")
     for key, text in value.items():
         if not isinstance(key, str) or not isinstance(text, str):
-            raise TypeError(f"metadata[{key!r}] is not a string under a string: give str(…) of both")
+            raise TypeError(f"metadata[{key!r}]: key and value must be strings: give str(…) of both")
     return dict(value)
 
 
 def checked_lifetime(value: object) -> float | None:
-    """Return the seconds of `expires_in`, or None.
+    """Return `expires_in` in seconds, or None.
 
     Raises:
         TypeError: It is neither a timedelta nor a number.
-        ValueError: It is not positive, or over a thousand years.
+        ValueError: It is not positive, or too large.
     """
     if value is None:
         return None
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if not is_number(seconds):
-        raise TypeError(f"expires_in is a timedelta or a number of seconds, not {value!r}")
-    if not 0 < seconds < math.inf or seconds > _LONGEST.total_seconds():
-        raise ValueError(f"expires_in is positive and at most {_LONGEST.days} days, not {value!r}")
+    seconds = _seconds("expires_in", value)
+    if not 0 < seconds < math.inf or seconds > _MAX_AGE.total_seconds():
+        raise ValueError(f"expires_in must be positive and at most {_MAX_AGE.days} days, not {value!r}")
     return float(seconds)
 
 
+def checked_age(value: object) -> timedelta:
+    """Return `older_than` as a timedelta.
+
+    Raises:
+        TypeError: It is neither a timedelta nor a number.
+        ValueError: It is negative, or too large.
+    """
+    seconds = _seconds("older_than", value)
+    if not 0 <= seconds <= _MAX_AGE.total_seconds():
+        raise ValueError(f"older_than must be between 0 and {_MAX_AGE.days} days, not {value!r}")
+    return timedelta(seconds=seconds)
+
+
+def _seconds(name: str, value: object) -> float:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if not is_number(seconds):
+        raise TypeError(f"{name} must be a timedelta or a number of seconds, not {value!r}")
+    return seconds
+
+
 def checked_count(value: object, what: str) -> int:
-    """Return a number of things from 1.
+    """Return a whole number of at least 1.
 
     Raises:
         TypeError: It is not a whole number.
         ValueError: It is less than 1.
     """
     if not is_whole_number(value):
-        raise TypeError(f"{what} is a whole number, not {value!r}")
+        raise TypeError(f"{what} must be a whole number, not {value!r}")
     if value < 1:
-        raise ValueError(f"{what} is a whole number from 1, not {value!r}")
+        raise ValueError(f"{what} must be at least 1, not {value!r}")
     return value
 
 
-def checked_age(value: object) -> timedelta:
-    """Return an age of at least nothing.
-
-    Raises:
-        TypeError: It is neither a timedelta nor a number.
-        ValueError: It is negative, or over a thousand years.
-    """
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if not is_number(seconds):
-        raise TypeError(f"older_than is a timedelta or a number of seconds, not {value!r}")
-    if not 0 <= seconds <= _LONGEST.total_seconds():
-        raise ValueError(f"older_than is from 0 to {_LONGEST.days} days, not {value!r}")
-    return timedelta(seconds=seconds)
-
-
 def checked_options(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arguments for sessions.
+    """Return arguments of `OpenAIConversationsSession`.
 
     Raises:
-        TypeError: One is no argument of a session, or one that the directory gives.
+        TypeError: One is unknown, or set by the directory.
     """
-    known = inspect.signature(OpenAIConversationsSession).parameters.keys() - _OF_THE_DIRECTORY
+    known = inspect.signature(OpenAIConversationsSession).parameters.keys() - _SET_BY_DIRECTORY
     for name in value:
         if name not in known:
             raise TypeError(
-                f"{name!r} is no option of a session in a directory: one is {', '.join(sorted(known))}"
+                f"{name!r} is not a session option of a directory: use one of {', '.join(sorted(known))}"
             )
     return dict(value)

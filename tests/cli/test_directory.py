@@ -262,7 +262,7 @@ def test_sweep_that_leaves_something_says_so(service, directory):
     ("url", "exit_code", "said"),
     [
         ("", 2, "No directory given: set --directory or OPENAI_SESSIONS_DIRECTORY."),
-        ("names", 2, "url is no database URL"),
+        ("names", 2, "url is not a database URL"),
         ("sqlite:///none.db", 2, "The directory sqlite:///none.db does not exist: no such file."),
         ("postgresql://me:secret@127.0.0.1:9/x", 1, "A connection failed: "),
     ],

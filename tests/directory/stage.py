@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from openai_sessions import RequestSettings
-from openai_sessions.directory._database import branches, creations, leftovers, names
+from openai_sessions.directory._database import branches, creations, deletions, names
 from openai_sessions.emulator._server import in_process_client
 from tests.wire import FAST
 
@@ -64,7 +64,7 @@ async def rows(url, table):
 async def in_tables(url):
     """Return how many names, registered conversations, leftovers and creations a database holds."""
     registered = [row for row in await rows(url, branches) if row["conversation_id"]]
-    others = [len(await rows(url, table)) for table in (leftovers, creations)]
+    others = [len(await rows(url, table)) for table in (deletions, creations)]
     return (len(await rows(url, names)), len(registered), *others)
 
 

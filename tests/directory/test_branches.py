@@ -7,7 +7,7 @@ import pytest
 
 from openai_sessions import ConversationNotCreatedError
 from openai_sessions.directory import BranchEntry, NamedSession
-from openai_sessions.directory._database import leftovers
+from openai_sessions.directory._database import deletions
 from openai_sessions.emulator import Fault
 from openai_sessions.errors import ForkPointError, NameNotFoundError, NameTakenError, UnfinishedForkError
 
@@ -149,7 +149,7 @@ async def test_fork_that_cannot_be_deleted_is_swept(directory, session, emulator
     emulator.inject(Fault("error_500_before"), operation="delete_conversation", times=6)
     with caplog.at_level(logging.CRITICAL, "openai_sessions"), pytest.raises(UnfinishedForkError) as caught:
         await directory.fork("user_1", "retry")
-    assert [caught.value.conversation_id] == [row["conversation_id"] for row in await rows(url, leftovers)]
+    assert [caught.value.conversation_id] == [row["conversation_id"] for row in await rows(url, deletions)]
     assert 1 == (await directory.sweep()).deleted
     assert {session.session_id} == held(emulator)
 

@@ -84,14 +84,14 @@ async def test_driver_of_sqlite_may_be_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("no url", "is no database URL"),
-        ("postgresql://user:pa:ss@word@host:port/x", "is no database URL"),
-        ("mysql://user:secret@host/x", "in SQLite or PostgreSQL, not in 'mysql'"),
+        ("no url", "is not a database URL"),
+        ("postgresql://user:pa:ss@word@host:port/x", "is not a database URL"),
+        ("mysql://user:secret@host/x", "requires SQLite or PostgreSQL, not 'mysql'"),
         ("postgresql+psycopg2://user:secret@host/x", r"use 'postgresql\+asyncpg'"),
         ("sqlite+pysqlite:///x.db", r"use 'sqlite\+aiosqlite'"),
-        ("sqlite://", "name a file"),
-        ("sqlite+aiosqlite:///:memory:", "name a file"),
-        ("sqlite+aiosqlite:///file:x?mode=memory&uri=true", "name a file"),
+        ("sqlite://", "use a file"),
+        ("sqlite+aiosqlite:///:memory:", "use a file"),
+        ("sqlite+aiosqlite:///file:x?mode=memory&uri=true", "use a file"),
         ("postgresql+nothing://user:secret@host/x", r"use 'postgresql\+asyncpg'"),
     ],
 )
@@ -104,7 +104,7 @@ def test_url_that_is_not_taken_is_told_without_its_password(url, message):
 
 
 def test_engine_that_is_none_is_told():
-    with pytest.raises(TypeError, match="engine is an AsyncEngine of SQLAlchemy, not str"):
+    with pytest.raises(TypeError, match="engine must be an AsyncEngine of SQLAlchemy, not str"):
         SessionDirectory(engine="sqlite://")
 
 

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from openai_sessions.directory._database import branches, creations, leftovers
+from openai_sessions.directory._database import branches, creations, deletions
 
 from .deeds import assert_whole, batch
 from .stage import held, rows
@@ -19,7 +19,7 @@ DEEDS = {"begin": 7, "lose": 9, "clear": 5, "forget": 4, "sweep": 4}
 async def known(url):
     """Return the conversations that are registered, those to be deleted, and the marks of creations."""
     registered = {row["conversation_id"] for row in await rows(url, branches)} - {None}
-    left = {row["conversation_id"] for row in await rows(url, leftovers)}
+    left = {row["conversation_id"] for row in await rows(url, deletions)}
     marks = {row["creation_id"] for row in await rows(url, creations)}
     return registered, left, marks
 

@@ -215,26 +215,26 @@ async def test_metadata_is_kept_until_it_is_replaced(directory, emulator):
         (lambda d: d.session("a" * 256), "has 256 characters"),
         (lambda d: d.session("a\0"), "NUL"),
         (lambda d: d.session("\ud800"), "surrogate"),
-        (lambda d: d.session(7), "the name is a string, not 7"),
-        (lambda d: d.session("a", expires_in=0), "expires_in is positive"),
-        (lambda d: d.session("a", expires_in=float("nan")), "expires_in is positive"),
+        (lambda d: d.session(7), "the name must be a string, not int"),
+        (lambda d: d.session("a", expires_in=0), "expires_in must be positive"),
+        (lambda d: d.session("a", expires_in=float("nan")), "expires_in must be positive"),
         (lambda d: d.session("a", expires_in="1 h"), "timedelta or a number of seconds, not '1 h'"),
         (lambda d: d.session("a", expires_in=True), "timedelta or a number of seconds, not True"),
         (lambda d: d.session("a", metadata={"a": 1}), "'a'"),
         (lambda d: d.session("a", metadata="a"), "mapping"),
-        (lambda d: d.session("a", conversation_id="conv_1"), "'conversation_id' is no option"),
+        (lambda d: d.session("a", conversation_id="conv_1"), "'conversation_id' is not a session option"),
         (
             lambda d: d.session("a", conversation_metadata={f"{n}": "" for n in range(14)}),
             "14 pairs, and 13 fit",
         ),
         (lambda d: d.session("a", conversation_metadata={"openai_sessions.x": ""}), "reserved"),
-        (lambda d: d.list(limit=0), "limit is a whole number from 1, not 0"),
-        (lambda d: d.list(limit="1"), "limit is a whole number, not '1'"),
-        (lambda d: d.list(None), "the prefix is a string"),
+        (lambda d: d.list(limit=0), "limit must be at least 1, not 0"),
+        (lambda d: d.list(limit="1"), "limit must be a whole number, not '1'"),
+        (lambda d: d.list(None), "the prefix must be a string"),
         (lambda d: d.rename("a", ""), "the name is empty"),
         (lambda d: d.sweep(limit=-1), "limit"),
-        (lambda d: d.lost_creations(older_than=-1), "older_than is from 0"),
-        (lambda d: d.lost_creations(older_than="x"), "older_than is a timedelta"),
+        (lambda d: d.lost_creations(older_than=-1), "older_than must be between 0"),
+        (lambda d: d.lost_creations(older_than="x"), "older_than must be a timedelta"),
     ],
 )
 async def test_bad_argument_is_named(sqlite_url, call, message):
@@ -247,7 +247,7 @@ async def test_bad_argument_is_named(sqlite_url, call, message):
 
 def test_bad_option_of_the_directory_is_named(sqlite_url):
     with pytest.raises(
-        TypeError, match=r"'limit' is no option of a session in a directory: one is .*history,"
+        TypeError, match=r"'limit' is not a session option of a directory: use one of .*history,"
     ):
         SessionDirectory(sqlite_url, session_options={"limit": 3})
     with pytest.raises(ValueError, match="the tenant 'x"):

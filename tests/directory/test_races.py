@@ -46,9 +46,9 @@ async def test_loser_whose_deletion_fails_is_swept(racing, emulator, url, caplog
     emulator.inject(Fault("error_500_before"), operation="delete_conversation", times=6)
     with caplog.at_level(logging.WARNING, "openai_sessions"):
         first, _ = await begin_at_once(racing)
-    from openai_sessions.directory._database import leftovers  # noqa: PLC0415 - read below
+    from openai_sessions.directory._database import deletions  # noqa: PLC0415 - read below
 
-    (left,) = await rows(url, leftovers)
+    (left,) = await rows(url, deletions)
     assert ("user_1", "lost a race") == (left["name"], left["reason"])
     assert {first.session_id, left["conversation_id"]} == held(emulator)
     assert [f"{left['conversation_id']} is left for a sweep: InternalServerError"] == caplog.messages

@@ -41,7 +41,7 @@ async def test_existing_conversation_gets_a_name_without_a_request(directory, ot
 async def test_session_has_the_options_that_are_given(directory, existing):
     session = await directory.register("user_1", existing, history="incremental")
     assert "incremental" == session._options["history"]
-    with pytest.raises(TypeError, match="'histories' is no option"):
+    with pytest.raises(TypeError, match="'histories' is not a session option"):
         await directory.register("user_2", existing, histories="input")
     assert await directory.get("user_2") is None
 
