@@ -1,4 +1,4 @@
-"""Directories on a SQLite file and on a real PostgreSQL, and an emulator in the place of OpenAI."""
+"""Directories on a SQLite file and on a real PostgreSQL, with an emulator of the API."""
 
 import pytest
 from sqlalchemy import text
@@ -37,7 +37,7 @@ def sqlite_url(tmp_path):
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request):
-    """A database without tables: each test that asks for it runs on both kinds."""
+    """A database without tables; each test that requests it runs on both kinds."""
     return request.getfixturevalue("postgres_url" if request.param == "postgresql" else "sqlite_url")
 
 
@@ -54,7 +54,7 @@ async def client(emulator):
 
 @pytest.fixture
 async def open_directory(url, client, clock):
-    """Makes directories on the database, as several processes would; the tables are there."""
+    """Return a factory of directories on the database, like those of several processes; the tables exist."""
     opened = []
 
     def make(**options):
@@ -75,7 +75,7 @@ def directory(open_directory):
 
 @pytest.fixture
 def other(open_directory):
-    """The same directory, as another process has it."""
+    """The same directory, like that of another process."""
     return open_directory()
 
 
@@ -89,7 +89,7 @@ def nursery():
 
 @pytest.fixture
 async def open_on(client):
-    """Makes a directory with its tables on a database, with the time as it is."""
+    """Return a factory of directories with tables on a database, with the real clock."""
     opened = []
 
     async def make(url):

@@ -1,4 +1,4 @@
-"""What tests of a directory are made of."""
+"""Helpers of the directory tests: a clock, requests, rows, a gate."""
 
 import asyncio
 from datetime import datetime, timedelta, timezone
@@ -18,7 +18,7 @@ CREATE = "POST /v1/conversations"
 
 
 class Clock:
-    """A time that stands until it is moved."""
+    """A clock that a test moves."""
 
     def __init__(self):
         self.now = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -35,7 +35,7 @@ def user(text):
 
 
 def made(emulator):
-    """Return the requests that the emulator has had, ids left out."""
+    """Return the requests that the emulator received, without ids."""
     known = {conversation_id for request in emulator.requests if (conversation_id := _id_in(request.path))}
     lines = [f"{request.method} {request.path}" for request in emulator.requests]
     for conversation_id in known:
@@ -48,7 +48,7 @@ def _id_in(path):
 
 
 def held(emulator):
-    """Return the ids of the conversations that the emulator holds."""
+    """Return the ids of the conversations in the emulator."""
     return {conversation.id for conversation in emulator.conversations()}
 
 
@@ -62,14 +62,14 @@ async def rows(url, table):
 
 
 async def in_tables(url):
-    """Return how many names, registered conversations, leftovers and creations a database holds."""
+    """Return the numbers of names, registered conversations, pending deletions and creations."""
     registered = [row for row in await rows(url, branches) if row["conversation_id"]]
     others = [len(await rows(url, table)) for table in (deletions, creations)]
     return (len(await rows(url, names)), len(registered), *others)
 
 
 class Gate:
-    """An emulator behind which requests wait until so many have come."""
+    """An emulator at which requests wait until a number of them has arrived."""
 
     def __init__(self, emulator, *, request=CREATE, waits_for=2):
         self._emulator = emulator

@@ -1,4 +1,4 @@
-"""The session of a name is a session like any other."""
+"""A named session passes the conformance suite."""
 
 import itertools
 
@@ -11,7 +11,7 @@ _numbers = itertools.count()
 
 
 @pytest.mark.parametrize("name", CHECKS)
-async def test_session_of_a_name_conforms(name, client, sqlite_url):
+async def test_named_session_conforms(name, client, sqlite_url):
     async with SessionDirectory(sqlite_url, openai_client=client) as directory:
         await directory.create_tables()
 

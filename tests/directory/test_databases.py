@@ -1,4 +1,4 @@
-"""Which databases a directory takes, and what it says of those that it does not."""
+"""Supported databases, and the errors for others."""
 
 import asyncio
 import logging
@@ -17,7 +17,7 @@ from tests.examples.stand_in import ROOT
 from .stage import rows, user
 
 
-async def test_missing_tables_are_told_with_the_remedy(url, client):
+async def test_missing_tables_raise_an_error_with_the_remedy(url, client):
     async with SessionDirectory(url, openai_client=client) as directory:
         with pytest.raises(DirectorySchemaError, match=r"await directory\.create_tables\(\)") as caught:
             await directory.session("user_1")
@@ -26,7 +26,7 @@ async def test_missing_tables_are_told_with_the_remedy(url, client):
         await directory.session("user_1")
 
 
-async def test_tables_are_created_by_many_at_once(url):
+async def test_tables_are_created_concurrently(url):
     directories = [SessionDirectory(url) for _ in range(5)]
     await asyncio.gather(*(directory.create_tables() for directory in directories))
     await directories[0].session("user_1")
@@ -53,7 +53,7 @@ async def test_newer_tables_are_refused(url):
             assert (2, 1) == (caught.value.found, caught.value.supported)
 
 
-async def test_given_engine_is_used_and_not_disposed_of(url, client):
+async def test_given_engine_is_used_and_not_disposed(url, client):
     engine = create_async_engine(url)
     async with SessionDirectory(engine=engine, openai_client=client) as directory:
         await directory.create_tables()
@@ -67,7 +67,7 @@ async def test_given_engine_is_used_and_not_disposed_of(url, client):
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+asyncpg", "postgresql+psycopg"])
-async def test_driver_may_be_left_out(postgres_url, scheme):
+async def test_driver_is_optional(postgres_url, scheme):
     if scheme.endswith("psycopg"):
         pytest.importorskip("psycopg", reason="the package psycopg is not installed")
     async with SessionDirectory(f"{scheme}:{postgres_url.partition(':')[2]}") as directory:
@@ -76,7 +76,7 @@ async def test_driver_may_be_left_out(postgres_url, scheme):
         assert await directory.get("user_1")
 
 
-async def test_driver_of_sqlite_may_be_left_out(tmp_path):
+async def test_driver_of_sqlite_is_optional(tmp_path):
     async with SessionDirectory(f"sqlite:///{tmp_path}/sessions.db") as directory:
         await directory.create_tables()
 
@@ -95,7 +95,7 @@ async def test_driver_of_sqlite_may_be_left_out(tmp_path):
         ("postgresql+nothing://user:secret@host/x", r"use 'postgresql\+asyncpg'"),
     ],
 )
-def test_url_that_is_not_taken_is_told_without_its_password(url, message):
+def test_unsupported_url_is_refused_without_showing_its_password(url, message):
     with pytest.raises(ValueError, match=message) as caught:
         SessionDirectory(url)
     shown = f"{caught.value!r} {caught.value.__cause__!r}"
@@ -103,13 +103,13 @@ def test_url_that_is_not_taken_is_told_without_its_password(url, message):
     assert "word" not in shown.replace("password", "")
 
 
-def test_engine_that_is_none_is_told():
+def test_engine_of_another_type_is_refused():
     with pytest.raises(TypeError, match="engine must be an AsyncEngine of SQLAlchemy, not str"):
         SessionDirectory(engine="sqlite://")
 
 
-async def test_password_is_shown_nowhere(postgres, caplog):
-    """Not in an error of a server that is not there, not in the log at its most talkative."""
+async def test_password_is_never_shown(postgres, caplog):
+    """Neither in the error of an unreachable server nor in the debug log."""
     with caplog.at_level(logging.DEBUG):
         async with SessionDirectory("postgresql://user:top-secret@127.0.0.1:9/x") as directory:
             with pytest.raises(OSError, match="Connect") as caught:
@@ -117,8 +117,8 @@ async def test_password_is_shown_nowhere(postgres, caplog):
             assert "top-secret" not in f"{caught.value!r} {directory!r} {directory.__dict__!r} {caplog.text}"
 
 
-async def test_values_are_not_shown_in_errors_of_the_database(url):
-    """Names are of customers."""
+async def test_database_errors_do_not_show_values(url):
+    """Names may identify customers."""
     from sqlalchemy.exc import DBAPIError  # noqa: PLC0415 - this test alone
 
     async with SessionDirectory(url) as directory:
@@ -145,7 +145,7 @@ async def test_values_are_not_shown_in_errors_of_the_database(url):
         ),
     ],
 )
-def test_missing_package_is_told_with_its_extra(missing, program, extra):
+def test_missing_package_raises_an_error_with_its_extra(missing, program, extra):
     code = f"import sys; sys.modules[{missing!r}] = None; {program}"
     finished = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
@@ -154,7 +154,7 @@ def test_missing_package_is_told_with_its_extra(missing, program, extra):
     assert "secret" not in finished.stderr.partition("ImportError:")[2]
 
 
-def test_directory_serves_one_event_loop_after_another(url, emulator):
+def test_directory_serves_successive_event_loops(url, emulator):
     """Connections belong to the loop that opened them, and are closed with it."""
     with emulator.serve() as base_url, pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENAI_BASE_URL", base_url)
@@ -172,14 +172,14 @@ def test_directory_serves_one_event_loop_after_another(url, emulator):
         asyncio.run(directory.aclose())
 
 
-async def test_directory_may_be_used_again_after_it_was_closed(directory):
+async def test_closed_directory_can_be_used_again(directory):
     await directory.session("user_1")
     await directory.aclose()
     assert await directory.get("user_1")
 
 
-async def test_write_that_is_cancelled_leaves_no_transaction(directory, other):
-    """It ends, and others need not wait for it."""
+async def test_cancelled_write_leaves_no_open_transaction(directory, other):
+    """The transaction completes, and others need not wait for it."""
     for _ in range(5):
         opening = asyncio.ensure_future(directory.session("user_1"))
         await asyncio.sleep(0)

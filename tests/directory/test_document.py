@@ -1,4 +1,4 @@
-"""What docs/directory.md says is so, and the example runs."""
+"""docs/directory.md matches the code, and the example runs."""
 
 import re
 
@@ -20,7 +20,7 @@ def test_python_blocks_run_and_print_what_they_say():
     assert (0, "") == (finished.returncode, finished.stderr)
 
 
-def test_calls_that_are_named_exist():
+def test_documented_calls_exist():
     names = set(re.findall(r"`(\w+)\(", TEXT)) - {"SessionDirectory"}
     assert [
         name for name in names if not hasattr(SessionDirectory, name) and not hasattr(NamedSession, name)

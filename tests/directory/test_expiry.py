@@ -1,4 +1,4 @@
-"""Names that expire, and the sweep that deletes what is left."""
+"""Expiry of names, and sweeps that delete their conversations."""
 
 import logging
 from datetime import timedelta
@@ -17,8 +17,8 @@ async def written(directory, name, **options):
     return session
 
 
-async def test_expired_name_begins_anew(directory, clock, emulator, url):
-    """The old conversation waits for the sweep."""
+async def test_expired_name_is_reset(directory, clock, emulator, url):
+    """The deletion of the old conversation is pending until the sweep."""
     old = await written(directory, "user_1", expires_in=60, metadata={"plan": "pro"})
     clock.advance(seconds=60)
     session = await directory.session("user_1")
@@ -34,7 +34,7 @@ async def test_expired_name_begins_anew(directory, clock, emulator, url):
 
 
 @pytest.mark.parametrize("use", ["open", "write"])
-async def test_use_renews(directory, clock, use):
+async def test_use_renews_the_expiry(directory, clock, use):
     session = await written(directory, "user_1", expires_in=timedelta(seconds=60))
     clock.advance(seconds=59)
     if use == "open":
@@ -46,7 +46,7 @@ async def test_use_renews(directory, clock, use):
     assert user("user_1") == (await session.get_items())[0]
 
 
-async def test_reading_does_not_renew(directory, clock):
+async def test_reading_does_not_renew_the_expiry(directory, clock):
     session = await written(directory, "user_1", expires_in=60)
     clock.advance(seconds=59)
     assert 1 == len(await session.get_items())
@@ -54,7 +54,7 @@ async def test_reading_does_not_renew(directory, clock):
     assert [] == await session.get_items()
 
 
-async def test_session_reads_on_when_another_process_has_renewed(directory, other, clock):
+async def test_session_keeps_reading_after_another_process_renewed_the_name(directory, other, clock):
     session = await written(directory, "user_1", expires_in=60)
     clock.advance(seconds=30)
     await other.session("user_1")
@@ -62,7 +62,7 @@ async def test_session_reads_on_when_another_process_has_renewed(directory, othe
     assert [user("user_1")] == await session.get_items()
 
 
-async def test_session_that_expires_while_it_is_open_begins_anew_at_its_next_write(
+async def test_open_session_of_an_expired_name_creates_a_conversation_at_its_next_write(
     directory, clock, emulator, url
 ):
     session = await written(directory, "user_1", expires_in=60)
@@ -73,13 +73,13 @@ async def test_session_that_expires_while_it_is_open_begins_anew_at_its_next_wri
     assert 2 == made(emulator).count(CREATE)
 
 
-async def test_lifetime_is_changed_by_the_next_opening(directory, clock):
+async def test_opening_again_changes_the_lifetime(directory, clock):
     await directory.session("user_1", expires_in=60)
     await directory.session("user_1", expires_in=600)
     assert clock.now + timedelta(seconds=600) == (await directory.get("user_1")).expires_at
 
 
-async def test_sweep_deletes_what_has_expired_only(directory, clock, emulator, url):
+async def test_sweep_deletes_only_expired_names(directory, clock, emulator, url):
     gone = [await written(directory, f"gone {number}", expires_in=60) for number in range(3)]
     stays = [await written(directory, "late", expires_in=600), await written(directory, "never")]
     clock.advance(seconds=60)
@@ -98,7 +98,7 @@ async def test_sweep_deletes_what_has_expired_only(directory, clock, emulator, u
     assert (2, 2, 0, 0) == await in_tables(url)
 
 
-async def test_name_that_is_used_before_its_turn_is_not_swept(directory, other, clock, emulator):
+async def test_name_used_before_its_turn_is_not_swept(directory, other, clock, emulator):
     session = await written(directory, "user_1", expires_in=60)
     clock.advance(seconds=59)
     await (await other.session("user_1")).add_items([user("just in time")])
@@ -117,14 +117,14 @@ async def test_sweep_keeps_to_its_limit(directory, clock, emulator):
     assert (3, 3, set()) == (rest.expired, rest.deleted, held(emulator))
 
 
-async def test_sweep_of_what_is_gone_already_succeeds(directory, clock, emulator, client):
+async def test_sweep_of_a_deleted_conversation_succeeds(directory, clock, emulator, client):
     session = await written(directory, "user_1", expires_in=60)
     await client.conversations.delete(session.session_id)
     clock.advance(hours=1)
     assert 1 == (await directory.sweep()).deleted
 
 
-async def test_sweep_that_purges_deletes_the_items_first(directory, clock, emulator):
+async def test_purging_sweep_deletes_the_items_first(directory, clock, emulator):
     session = await written(directory, "user_1", expires_in=60)
     await session.add_items([user("2")])
     clock.advance(hours=1)
@@ -134,7 +134,7 @@ async def test_sweep_that_purges_deletes_the_items_first(directory, clock, emula
     assert ["items" in line for line in deletions] == [True, True, False]
 
 
-async def test_deletion_that_fails_is_left_for_the_next_sweep(directory, clock, emulator, caplog):
+async def test_failed_deletion_is_left_for_the_next_sweep(directory, clock, emulator, caplog):
     sessions = [await written(directory, f"{number}", expires_in=60) for number in range(3)]
     clock.advance(hours=1)
     unlucky = sessions[1].session_id
@@ -150,7 +150,7 @@ async def test_deletion_that_fails_is_left_for_the_next_sweep(directory, clock, 
     assert (0, 1, 0, 0) == (report.expired, report.deleted, report.failed, report.remaining)
 
 
-async def test_deletion_that_keeps_failing_does_not_hold_up_the_others(directory, clock, emulator):
+async def test_repeatedly_failing_deletion_does_not_block_others(directory, clock, emulator):
     sessions = [await written(directory, name, expires_in=60 + number) for number, name in enumerate("ab")]
     clock.advance(hours=1)
     emulator.inject(
@@ -182,7 +182,7 @@ async def test_refused_key_ends_the_sweep(open_directory, clock, url):
             assert 20 == (await directory.sweep()).deleted
 
 
-async def test_sweeps_at_once_do_not_fail_each_other(directory, other, clock, emulator, url):
+async def test_concurrent_sweeps_succeed(directory, other, clock, emulator, url):
     import asyncio  # noqa: PLC0415 - this test alone
 
     for number in range(10):
@@ -193,8 +193,8 @@ async def test_sweeps_at_once_do_not_fail_each_other(directory, other, clock, em
     assert (set(), (0, 0, 0, 0)) == (held(emulator), await in_tables(url))
 
 
-async def test_lost_reply_of_a_creation_is_told(directory, emulator, clock, url):
-    """The mark in the metadata of the conversation that nobody knows is that of the lost creation."""
+async def test_creation_whose_response_is_lost_is_reported(directory, emulator, clock, url):
+    """The metadata of the unknown conversation contains the id of the lost creation."""
     told = []
     emulator.inject(Fault("cut_after_commit"), operation="create_conversation")
     session = await directory.session("user_1", conversation_metadata={"plan": "pro"}, on_orphan=told.append)
@@ -223,7 +223,7 @@ async def test_refused_creation_is_not_lost(directory, emulator, url):
     assert (1, 0, 0, 0) == await in_tables(url)
 
 
-async def test_creation_under_way_is_lost_only_after_a_while(directory, clock):
+async def test_pending_creation_counts_as_lost_only_after_a_while(directory, clock):
     session = await directory.session("user_1")
     await session._registration.note_creation({})
     assert () == await directory.lost_creations()
@@ -231,8 +231,8 @@ async def test_creation_under_way_is_lost_only_after_a_while(directory, clock):
     assert 1 == len(await directory.lost_creations())
 
 
-async def test_write_goes_to_no_conversation_that_waits_for_its_deletion(directory, other, clock, emulator):
-    """The sweep has removed the name, and could not delete the conversation yet."""
+async def test_write_never_uses_a_conversation_whose_deletion_is_pending(directory, other, clock, emulator):
+    """The sweep removed the name, and could not delete the conversation yet."""
     session = await written(directory, "user_1", expires_in=60)
     doomed = session.session_id
     clock.advance(hours=1)

@@ -1,4 +1,4 @@
-"""A process is killed at every step in turn, and nothing is forgotten."""
+"""A process is killed at each step, and no conversation is forgotten."""
 
 import itertools
 import signal
@@ -13,11 +13,11 @@ from .stage import held, rows
 pytestmark = pytest.mark.slow
 
 DEEDS = {"begin": 7, "lose": 9, "clear": 5, "forget": 4, "sweep": 4}
-"""What is done, and how many steps it has at least."""
+"""The operations, with their minimum number of steps."""
 
 
 async def known(url):
-    """Return the conversations that are registered, those to be deleted, and the marks of creations."""
+    """Return registered conversations, pending deletions, and the ids of creations."""
     registered = {row["conversation_id"] for row in await rows(url, branches)} - {None}
     left = {row["conversation_id"] for row in await rows(url, deletions)}
     marks = {row["creation_id"] for row in await rows(url, creations)}
@@ -25,7 +25,7 @@ async def known(url):
 
 
 async def assert_nothing_is_forgotten(url, emulator):
-    """What the server holds is registered, to be deleted, or marked as a lost creation; all names work."""
+    """Each conversation of the server is registered, to be deleted, or a recorded creation; all are whole."""
     registered, left, marks = await known(url)
     assert not registered & left
     assert registered <= held(emulator)
@@ -37,7 +37,7 @@ async def assert_nothing_is_forgotten(url, emulator):
 
 
 async def assert_a_sweep_cleans_up(directory, url, emulator):
-    """All whose ids are known are gone; the report tells of the others."""
+    """A sweep deletes all unregistered conversations with known ids, and reports the others."""
     report = await directory.sweep()
     assert (0, 0) == (report.failed, report.remaining)
     registered, left, marks = await known(url)
@@ -53,7 +53,7 @@ async def assert_a_sweep_cleans_up(directory, url, emulator):
 async def test_process_killed_at_each_step_leaves_nothing_forgotten(
     emulator, sqlite_url, open_on, nursery, deed
 ):
-    """Whatever step it dies at, the next process goes on."""
+    """After each, the next process continues."""
     directory = await open_on(sqlite_url)
     with emulator.serve() as base_url:
         for step in itertools.count():

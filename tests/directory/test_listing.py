@@ -1,4 +1,4 @@
-"""Looking into a directory, and changing what it says of names."""
+"""Listing, renaming and forgetting names, and checks of arguments."""
 
 from datetime import timedelta
 
@@ -21,7 +21,7 @@ async def open_all(directory, names):
         await directory.session(name)
 
 
-async def test_entry_says_all(directory, clock):
+async def test_entry_has_all_fields(directory, clock):
     created = clock.now
     session = await directory.session("user_1", expires_in=timedelta(hours=1), metadata={"plan": "pro"})
     clock.advance(minutes=10)
@@ -40,11 +40,11 @@ async def test_entry_says_all(directory, clock):
     assert hash(expected)
 
 
-async def test_get_of_an_unknown_name_is_none(directory):
+async def test_get_returns_none_for_an_unknown_name(directory):
     assert await directory.get("nobody") is None
 
 
-async def test_pages_are_in_order_and_end(directory):
+async def test_pages_are_ordered_and_complete(directory):
     await open_all(directory, ["c", "a", "e", "b", "d"])
     first = await directory.list(limit=2)
     second = await directory.list(limit=2, after=first.next_after)
@@ -56,7 +56,7 @@ async def test_pages_are_in_order_and_end(directory):
     assert (await directory.list(limit=5)).next_after is None
 
 
-async def test_name_removed_between_pages_moves_no_other(directory):
+async def test_removing_names_between_pages_skips_no_other(directory):
     await open_all(directory, ["a", "b", "c", "d"])
     first = await directory.list(limit=2)
     await directory.forget("a")
@@ -64,14 +64,14 @@ async def test_name_removed_between_pages_moves_no_other(directory):
     assert ["c", "d"] == await names_in(directory, limit=2, after=first.next_after)
 
 
-async def test_prefix_takes_no_character_for_special(directory):
+async def test_no_character_of_a_prefix_is_special(directory):
     await open_all(directory, ["a_1", "ab1", "a%1", "A_1", "a\\1", "b_1"])
     assert ["a_1"] == await names_in(directory, "a_")
     assert ["a%1"] == await names_in(directory, "a%")
     assert ["a\\1"] == await names_in(directory, "a\\")
 
 
-async def test_upper_and_lower_case_differ(directory):
+async def test_names_are_case_sensitive(directory):
     await open_all(directory, ["user", "User", "USER"])
     assert ["USER", "User", "user"] == await names_in(directory)
     assert ["User"] == await names_in(directory, "Us")
@@ -80,8 +80,8 @@ async def test_upper_and_lower_case_differ(directory):
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-async def test_names_by_prefix_are_those_that_begin_with_it(directory, data):
-    """In the order of code points, whatever they are, on both databases."""
+async def test_prefix_selects_exactly_the_names_that_start_with_it(directory, data):
+    """Ordered by code points, on both databases."""
     texts = st.text(
         st.characters(exclude_categories=["Cs"], exclude_characters="\0")
         | st.sampled_from("ab_%\ud7ff\ue000\U0010ffff"),
@@ -97,7 +97,7 @@ async def test_names_by_prefix_are_those_that_begin_with_it(directory, data):
     )
 
 
-async def test_tenants_see_nothing_of_each_other(open_directory, emulator, clock):
+async def test_tenants_are_isolated(open_directory, emulator, clock):
     ours, theirs = open_directory(tenant="ours"), open_directory(tenant="theirs")
     session = await ours.session("user_1", metadata={"whose": "ours"}, expires_in=60)
     await session.add_items([user("ours")])
@@ -122,7 +122,7 @@ async def test_tenants_see_nothing_of_each_other(open_directory, emulator, clock
     assert {"whose": "ours"} == (await ours.get("user_1")).metadata
 
 
-async def test_lost_creations_and_leftovers_are_of_their_tenant(open_directory, emulator):
+async def test_lost_creations_and_pending_deletions_belong_to_their_tenant(open_directory, emulator):
     from openai_sessions.emulator import Fault  # noqa: PLC0415 - this test alone
 
     ours, theirs = open_directory(tenant="ours"), open_directory(tenant="theirs")
@@ -139,7 +139,7 @@ async def test_lost_creations_and_leftovers_are_of_their_tenant(open_directory, 
     assert 1 == (await ours.sweep()).deleted
 
 
-async def test_renamed_name_keeps_everything(directory, other):
+async def test_rename_keeps_conversation_metadata_and_open_sessions(directory, other):
     session = await directory.session("user_1", metadata={"plan": "pro"})
     await session.add_items([user("Hello")])
     await other.rename("user_1", "user_2")
@@ -158,7 +158,7 @@ async def test_unused_session_of_a_renamed_name_registers_under_the_new_one(dire
     assert (1, 1, 0, 0) == await in_tables(url)
 
 
-async def test_rename_refuses_a_name_that_is_there(directory):
+async def test_rename_to_an_existing_name_is_refused(directory):
     await open_all(directory, ["a", "b"])
     with pytest.raises(NameTakenError, match="'b'") as caught:
         await directory.rename("a", "b")
@@ -167,13 +167,13 @@ async def test_rename_refuses_a_name_that_is_there(directory):
     await directory.rename("a", "a")
 
 
-async def test_rename_of_an_unknown_name(directory):
+async def test_rename_of_an_unknown_name_is_refused(directory):
     with pytest.raises(NameNotFoundError, match="'a'"):
         await directory.rename("a", "b")
 
 
-async def test_forgotten_name_leaves_the_conversation(directory, emulator, url):
-    """A session that is open goes on with it, and a new one begins anew."""
+async def test_forgetting_a_name_keeps_the_conversation(directory, emulator, url):
+    """An open session continues with it, and a new session starts a new one."""
     session = await directory.session("user_1")
     await session.add_items([user("Hello")])
     assert await directory.forget("user_1") is True
@@ -185,7 +185,7 @@ async def test_forgotten_name_leaves_the_conversation(directory, emulator, url):
     assert {session.session_id} == held(emulator)
 
 
-async def test_forgotten_name_is_deleted_when_asked_for(directory, other, emulator, url):
+async def test_forgetting_a_name_deletes_on_request(directory, other, emulator, url):
     session = await directory.session("user_1")
     await session.add_items([user("Hello")])
     assert await other.forget("user_1", delete=True) is True
@@ -237,7 +237,7 @@ async def test_metadata_is_kept_until_it_is_replaced(directory, emulator):
         (lambda d: d.lost_creations(older_than="x"), "older_than must be a timedelta"),
     ],
 )
-async def test_bad_argument_is_named(sqlite_url, call, message):
+async def test_invalid_argument_is_refused(sqlite_url, call, message):
     async with SessionDirectory(sqlite_url) as directory:
         await directory.create_tables()
         with pytest.raises((TypeError, ValueError), match=message):
@@ -245,7 +245,7 @@ async def test_bad_argument_is_named(sqlite_url, call, message):
         assert () == (await directory.list()).entries
 
 
-def test_bad_option_of_the_directory_is_named(sqlite_url):
+def test_invalid_option_of_the_directory_is_refused(sqlite_url):
     with pytest.raises(
         TypeError, match=r"'limit' is not a session option of a directory: use one of .*history,"
     ):

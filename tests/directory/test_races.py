@@ -1,4 +1,4 @@
-"""Several processes begin one name at once."""
+"""Several processes create one name at once."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ async def begin_at_once(directories, **options):
 
 
 async def test_race_ends_on_one_conversation(racing, emulator, url):
-    """The loser deletes its own, which is empty, before it writes."""
+    """The loser deletes its own empty conversation before it writes."""
     first, second = await begin_at_once(racing)
     assert first.session_id == second.session_id
     assert 2 == len(await first.get_items())
@@ -35,14 +35,14 @@ async def test_race_ends_on_one_conversation(racing, emulator, url):
     assert (1, 1, 0, 0) == await in_tables(url)
 
 
-async def test_loser_of_a_race_does_not_tell_its_callback(racing):
-    """What it would save is being deleted."""
+async def test_loser_of_a_race_does_not_call_its_callback(racing):
+    """Its conversation is being deleted."""
     told = []
     first, _ = await begin_at_once(racing, on_conversation_created=told.append)
     assert [first.session_id] == told
 
 
-async def test_loser_whose_deletion_fails_is_swept(racing, emulator, url, caplog):
+async def test_conversation_that_the_loser_cannot_delete_is_swept(racing, emulator, url, caplog):
     emulator.inject(Fault("error_500_before"), operation="delete_conversation", times=6)
     with caplog.at_level(logging.WARNING, "openai_sessions"):
         first, _ = await begin_at_once(racing)
@@ -58,7 +58,7 @@ async def test_loser_whose_deletion_fails_is_swept(racing, emulator, url, caplog
     assert (1, 1, 0, 0) == await in_tables(url)
 
 
-async def test_many_sessions_of_one_process_end_on_one_conversation(directory, emulator, url):
+async def test_sessions_of_one_process_share_one_conversation(directory, emulator, url):
     sessions = [await directory.session("user_1") for _ in range(8)]
     await asyncio.gather(*(session.add_items([user("Hello")]) for session in sessions))
     assert 1 == len({session.session_id for session in sessions})
@@ -67,19 +67,19 @@ async def test_many_sessions_of_one_process_end_on_one_conversation(directory, e
     assert (1, 1, 0, 0) == await in_tables(url)
 
 
-async def test_many_tasks_of_one_session_create_once(directory, emulator):
+async def test_tasks_of_one_session_create_once(directory, emulator):
     session = await directory.session("user_1")
     await asyncio.gather(*(session.add_items([user("Hello")]) for _ in range(8)))
     assert 1 == made(emulator).count(CREATE)
 
 
-async def test_name_opened_by_many_at_once_is_one(directory, other, url):
+async def test_concurrent_opening_creates_one_name(directory, other, url):
     await asyncio.gather(*(each.session("user_1") for each in [directory, other] * 5))
     assert (1, 0, 0, 0) == await in_tables(url)
 
 
-async def test_clear_and_write_at_once_lose_no_acknowledged_name(directory, other, emulator, url):
-    """Whatever comes first, what stands in the directory is what the server holds."""
+async def test_concurrent_clear_and_write_agree_with_the_server(directory, other, emulator, url):
+    """Whichever comes first, the directory contains exactly the conversations of the server."""
     session, elsewhere = await directory.session("user_1"), await other.session("user_1")
     await session.add_items([user("old")])
     await asyncio.gather(elsewhere.clear_session(), session.add_items([user("new")]))
@@ -88,10 +88,10 @@ async def test_clear_and_write_at_once_lose_no_acknowledged_name(directory, othe
     assert 0 == (await in_tables(url))[2]
 
 
-async def test_write_whose_reply_is_lost_while_another_process_clears_goes_on(
+async def test_write_with_a_lost_response_continues_after_another_process_cleared(
     open_directory, other, emulator, client, url
 ):
-    """What became of it went with the conversation: it is written to the next one."""
+    """The old conversation is gone, so the items are written to the next one."""
     cleared = []
 
     async def clear_elsewhere(request):

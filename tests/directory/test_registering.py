@@ -1,4 +1,4 @@
-"""Conversations that exist already are put under names."""
+"""Registering existing conversations."""
 
 import asyncio
 
@@ -21,7 +21,7 @@ async def existing(client, emulator):
     return session.session_id
 
 
-async def test_existing_conversation_gets_a_name_without_a_request(directory, other, existing, emulator, url):
+async def test_registering_makes_no_request(directory, other, existing, emulator, url):
     session = await directory.register("user_1", existing, expires_in=60, metadata={"plan": "pro"})
     assert () == emulator.requests
     assert ("user_1", "main", existing, NamedSession) == (
@@ -38,7 +38,7 @@ async def test_existing_conversation_gets_a_name_without_a_request(directory, ot
     assert (1, 1, 0, 0) == await in_tables(url)
 
 
-async def test_session_has_the_options_that_are_given(directory, existing):
+async def test_session_has_the_given_options(directory, existing):
     session = await directory.register("user_1", existing, history="incremental")
     assert "incremental" == session._options["history"]
     with pytest.raises(TypeError, match="'histories' is not a session option"):
@@ -47,7 +47,7 @@ async def test_session_has_the_options_that_are_given(directory, existing):
 
 
 async def test_name_without_a_conversation_takes_it(directory, other, existing, emulator, url):
-    """Also the sessions of it that are open, and unused."""
+    """So do its open, unused sessions."""
     early = await other.session("user_1", metadata={"plan": "pro"})
     await directory.register("user_1", existing)
     await early.add_items([user("again")])
@@ -57,7 +57,7 @@ async def test_name_without_a_conversation_takes_it(directory, other, existing, 
     assert (1, 1, 0, 0) == await in_tables(url)
 
 
-async def test_what_has_the_conversation_already_is_opened(directory, other, existing, url, clock):
+async def test_name_that_has_the_conversation_is_opened(directory, other, existing, url, clock):
     await directory.register("user_1", existing)
     clock.advance(seconds=5)
     assert existing == (await other.register("user_1", existing, metadata={"plan": "pro"})).session_id
@@ -66,7 +66,7 @@ async def test_what_has_the_conversation_already_is_opened(directory, other, exi
     assert (1, 1, 0, 0) == await in_tables(url)
 
 
-async def test_name_with_another_conversation_is_taken(directory, existing, url):
+async def test_name_with_another_conversation_is_refused(directory, existing, url):
     session = await directory.session("user_1", metadata={"plan": "pro"})
     await session.ensure_conversation()
     before = await directory.get("user_1")
@@ -96,7 +96,7 @@ async def test_conversation_of_another_branch_is_refused(directory, existing):
         await directory.register("user_1", fork.session_id)
 
 
-async def test_name_that_has_expired_takes_another_conversation(directory, existing, clock, emulator):
+async def test_expired_name_takes_another_conversation(directory, existing, clock, emulator):
     old = await directory.session("user_1", expires_in=60)
     await old.ensure_conversation()
     clock.advance(hours=1)
@@ -107,7 +107,7 @@ async def test_name_that_has_expired_takes_another_conversation(directory, exist
 
 @pytest.mark.parametrize("name", ["user_1", "user_2"])
 async def test_conversation_of_an_expired_name_is_refused(directory, existing, clock, name, url):
-    """To open its name would begin it anew, and leave the conversation to the sweep."""
+    """Opening its name would reset it, and schedule the deletion of the conversation."""
     await directory.register("user_1", existing, expires_in=60)
     clock.advance(hours=1)
     error = DeletionPendingError if name == "user_1" else ConversationRegisteredError
@@ -120,8 +120,8 @@ async def test_conversation_of_an_expired_name_is_refused(directory, existing, c
     assert (0, 0, 0) == (report.expired, report.deleted, report.remaining)
 
 
-async def test_conversation_that_waits_to_be_deleted_is_refused(directory, existing, emulator, client, url):
-    """A sweep may be at it already: it could be deleted although it was registered."""
+async def test_conversation_with_a_pending_deletion_is_refused(directory, existing, emulator, client, url):
+    """A running sweep could delete it after it was registered."""
     await directory.register("user_1", existing)
     emulator.inject(Fault("error_500_before"), operation="delete_conversation", times=6)
     with pytest.raises(Exception, match="500"):
@@ -136,8 +136,8 @@ async def test_conversation_that_waits_to_be_deleted_is_refused(directory, exist
     assert {copy.session_id} == held(emulator)
 
 
-async def test_conversation_that_is_being_swept_is_refused(open_directory, other, existing, emulator, clock):
-    """From before its deletion until it is gone."""
+async def test_conversation_is_refused_while_it_is_swept(open_directory, other, existing, emulator, clock):
+    """It is refused from before its deletion until it is gone."""
     refused = []
 
     async def register(request):
@@ -153,7 +153,7 @@ async def test_conversation_that_is_being_swept_is_refused(open_directory, other
     assert [existing] == refused
 
 
-async def test_conversation_that_is_not_at_openai_is_told_by_the_first_request(directory):
+async def test_first_request_raises_for_a_missing_conversation(directory):
     session = await directory.register("user_1", "conv_nowhere")
     with pytest.raises(ConversationNotFoundError, match="conv_nowhere"):
         await session.get_items()
@@ -162,13 +162,13 @@ async def test_conversation_that_is_not_at_openai_is_told_by_the_first_request(d
     assert [user("Hello")] == await session.get_items()
 
 
-async def test_another_tenant_does_not_see_it(directory, open_directory, existing):
+async def test_another_tenant_can_register_the_same_conversation(directory, open_directory, existing):
     await directory.register("user_1", existing)
     assert existing == (await open_directory(tenant="other").register("user_1", existing)).session_id
 
 
 @pytest.mark.parametrize("conversation_id", ["user_1", "conv_", "conv_a/b", None, "conv_" + "a" * 251])
-async def test_what_is_no_id_is_refused(directory, conversation_id, url):
+async def test_malformed_id_is_refused(directory, conversation_id, url):
     with pytest.raises(ValueError, match="conversation id"):
         await directory.register("user_1", conversation_id)
     with pytest.raises(ValueError, match="name is empty"):
@@ -176,7 +176,7 @@ async def test_what_is_no_id_is_refused(directory, conversation_id, url):
     assert (0, 0, 0, 0) == await in_tables(url)
 
 
-async def test_one_conversation_under_many_names_at_once_has_one(directory, other, existing, url):
+async def test_one_conversation_registered_concurrently_gets_one_name(directory, other, existing, url):
     names = [f"user_{number}" for number in range(8)]
     results = await asyncio.gather(
         *(each.register(name, existing) for each, name in zip([directory, other] * 4, names, strict=True)),
@@ -188,7 +188,7 @@ async def test_one_conversation_under_many_names_at_once_has_one(directory, othe
     assert (1, 1, 0, 0) == await in_tables(url)
 
 
-async def test_many_conversations_under_one_name_at_once_are_one(directory, other, url):
+async def test_one_name_registered_concurrently_gets_one_conversation(directory, other, url):
     ids = [f"conv_{number}" for number in range(8)]
     results = await asyncio.gather(
         *(each.register("user_1", one) for each, one in zip([directory, other] * 4, ids, strict=True)),
@@ -200,10 +200,10 @@ async def test_many_conversations_under_one_name_at_once_are_one(directory, othe
     assert (1, 1, 0, 0) == await in_tables(url)
 
 
-async def test_session_that_begins_a_name_goes_on_with_what_is_registered_meanwhile(
+async def test_first_write_uses_a_conversation_registered_meanwhile(
     open_directory, other, existing, emulator, url
 ):
-    """Its own conversation, which is empty, is deleted."""
+    """Its own empty conversation is deleted."""
 
     async def register(request):
         if request.method == "POST" and request.url.path.endswith("/conversations"):
@@ -217,8 +217,8 @@ async def test_session_that_begins_a_name_goes_on_with_what_is_registered_meanwh
     assert (1, 1, 0, 0) == await in_tables(url)
 
 
-async def test_claim_that_is_repeated_leaves_what_was_registered_since(directory, other, existing, url):
-    """As when the answer of the database was lost, and the name was forgotten before the second try."""
+async def test_repeated_claim_keeps_a_later_registration(directory, other, existing, url):
+    """The commit was not confirmed, and the name was forgotten before the second attempt."""
     registration = (await directory.session("user_1"))._registration
     creation_id = await registration.note_creation({})
     await registration.claim(existing, creation_id)

@@ -1,4 +1,4 @@
-"""The session of a name: begun, resumed, cleared."""
+"""Named sessions: creating, resuming, clearing."""
 
 import pytest
 
@@ -29,7 +29,7 @@ async def test_first_write_creates_and_registers_in_two_requests(directory, emul
 
 
 async def test_name_is_registered_before_the_first_item(directory, other, emulator):
-    """What another process sees when the items are refused."""
+    """Another process finds the conversation although the items were refused."""
     emulator.inject(Fault("quota"), operation="create_items")
     session = await directory.session("user_1")
     with pytest.raises(Exception, match="quota"):
@@ -37,7 +37,7 @@ async def test_name_is_registered_before_the_first_item(directory, other, emulat
     assert session.session_id == (await other.get("user_1")).conversation_id
 
 
-async def test_name_is_resumed_without_another_creation(directory, other, emulator):
+async def test_resuming_a_name_creates_nothing(directory, other, emulator):
     session = await directory.session("user_1")
     await session.add_items([user("Hello")])
     emulator.forget_requests()
@@ -48,7 +48,7 @@ async def test_name_is_resumed_without_another_creation(directory, other, emulat
     assert [user("Hello"), user("again")] == await session.get_items()
 
 
-async def test_unused_session_sees_what_another_has_begun(directory, other):
+async def test_unused_session_reads_the_conversation_of_another(directory, other):
     early = await directory.session("user_1")
     late = await other.session("user_1")
     await late.add_items([user("Hello")])
@@ -56,7 +56,7 @@ async def test_unused_session_sees_what_another_has_begun(directory, other):
     assert late.session_id == early.session_id
 
 
-async def test_unused_session_writes_to_what_another_has_begun(directory, other, emulator):
+async def test_unused_session_writes_to_the_conversation_of_another(directory, other, emulator):
     early = await directory.session("user_1")
     late = await other.session("user_1")
     await late.add_items([user("1")])
@@ -65,7 +65,7 @@ async def test_unused_session_writes_to_what_another_has_begun(directory, other,
     assert 1 == made(emulator).count(CREATE)
 
 
-async def test_names_have_conversations_of_their_own(directory):
+async def test_names_have_separate_conversations(directory):
     first, second = await directory.session("user_1"), await directory.session("user_2")
     await first.add_items([user("1")])
     await second.add_items([user("2")])
@@ -79,7 +79,7 @@ async def test_ensure_conversation_registers(directory, other):
     assert conversation_id == (await other.get("user_1")).conversation_id
 
 
-async def test_cleared_name_begins_anew(directory, other, emulator, url):
+async def test_cleared_name_gets_a_new_conversation(directory, other, emulator, url):
     session = await directory.session("user_1")
     await session.add_items([user("old")])
     before = session.session_id
@@ -95,8 +95,8 @@ async def test_cleared_name_begins_anew(directory, other, emulator, url):
 
 
 @pytest.mark.parametrize("operation", ["get", "add", "pop"])
-async def test_session_follows_when_another_process_has_cleared(directory, other, operation):
-    """The conversation that it held is gone, and the directory says that this was meant."""
+async def test_session_follows_after_another_process_cleared(directory, other, operation):
+    """Its conversation is gone, and the directory has registered another."""
     session, elsewhere = await directory.session("user_1"), await other.session("user_1")
     await session.add_items([user("old")])
     await elsewhere.clear_session()
@@ -111,15 +111,15 @@ async def test_session_follows_when_another_process_has_cleared(directory, other
     assert elsewhere.session_id == session.session_id
 
 
-async def test_session_is_unused_again_when_another_process_has_cleared(directory, other):
+async def test_session_is_unused_after_another_process_cleared(directory, other):
     session, elsewhere = await directory.session("user_1"), await other.session("user_1")
     await session.add_items([user("old")])
     await elsewhere.clear_session()
     assert ([], None) == (await session.get_items(), session.conversation_id)
 
 
-async def test_conversation_deleted_behind_the_directory_raises(directory, client):
-    """It is never silently replaced: only the directory may say that a name begins anew."""
+async def test_conversation_deleted_without_the_directory_raises(directory, client):
+    """It is never silently replaced: only the directory may reset a name."""
     session = await directory.session("user_1")
     await session.add_items([user("old")])
     await OpenAIConversationsSession(conversation_id=session.session_id, openai_client=client).clear_session()
@@ -132,7 +132,7 @@ async def test_conversation_deleted_behind_the_directory_raises(directory, clien
     assert [user("new")] == await session.get_items()
 
 
-async def test_clearing_that_fails_leaves_a_free_name_and_a_leftover(directory, emulator, url):
+async def test_failed_clear_leaves_a_free_name_and_a_pending_deletion(directory, emulator, url):
     session = await directory.session("user_1")
     await session.add_items([user("old")])
     emulator.inject(Fault("error_500_before"), operation="delete_conversation", times=6)
@@ -147,7 +147,7 @@ async def test_clearing_that_fails_leaves_a_free_name_and_a_leftover(directory, 
     assert {session.session_id} == held(emulator)
 
 
-async def test_clear_that_keeps_the_conversation_keeps_the_name(directory):
+async def test_clear_that_keeps_the_conversation_keeps_its_registration(directory):
     session = await directory.session("user_1")
     await session.add_items([user("old")])
     before = session.session_id
@@ -156,7 +156,7 @@ async def test_clear_that_keeps_the_conversation_keeps_the_name(directory):
     assert [] == await session.get_items()
 
 
-async def test_session_id_that_is_set_leaves_the_directory_until_cleared(directory, client):
+async def test_setting_session_id_leaves_the_directory_until_cleared(directory, client):
     elsewhere = OpenAIConversationsSession(openai_client=client)
     await elsewhere.add_items([user("elsewhere")])
     session = await directory.session("user_1")
@@ -170,7 +170,7 @@ async def test_session_id_that_is_set_leaves_the_directory_until_cleared(directo
     assert [user("here")] == await session.get_items()
 
 
-async def test_own_callback_is_told_after_the_registration(directory):
+async def test_creation_callback_is_called_after_the_registration(directory):
     told = []
 
     async def callback(conversation_id):
@@ -181,7 +181,7 @@ async def test_own_callback_is_told_after_the_registration(directory):
     assert [(session.session_id, session.session_id)] == told
 
 
-async def test_own_callback_that_raises_is_called_again(directory, emulator):
+async def test_creation_callback_that_raises_is_called_again(directory, emulator):
     failures = [RuntimeError("not now")]
     told = []
 
@@ -198,7 +198,7 @@ async def test_own_callback_that_raises_is_called_again(directory, emulator):
     assert 1 == made(emulator).count(CREATE)
 
 
-async def test_conversation_carries_its_mark_and_the_pairs_of_its_options(open_directory, emulator):
+async def test_conversation_has_its_creation_id_and_the_metadata_of_the_options(open_directory, emulator):
     directory = open_directory(session_options={"metadata": {"application": "support"}})
     await (await directory.session("a")).ensure_conversation()
     await (await directory.session("b", conversation_metadata={"plan": "pro"})).ensure_conversation()
@@ -208,7 +208,7 @@ async def test_conversation_carries_its_mark_and_the_pairs_of_its_options(open_d
     assert ({"application": "support"}, {"plan": "pro"}) == (first, second)
 
 
-async def test_repr_says_name_and_branch(directory):
+async def test_repr_shows_name_and_branch(directory):
     session = await directory.session("user_1")
     assert "<NamedSession name='user_1' branch='main' conversation_id=None>" == repr(session)
     assert "<SessionDirectory tenant=''>" == repr(directory)

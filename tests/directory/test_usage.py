@@ -1,4 +1,4 @@
-"""What the turns of a name have used."""
+"""Usage of named sessions by turn."""
 
 import asyncio
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from .stage import hooked_client, user
 
 
 class Counter:
-    """What a run of the Agents SDK counts in."""
+    """The usage object of an Agents SDK run."""
 
     def __init__(self, tokens):
         self.requests, self.input_tokens, self.output_tokens, self.total_tokens = 1, tokens, 1, tokens + 1
@@ -36,12 +36,12 @@ async def session(directory):
 
 
 async def mirrored(client, session):
-    """Return the totals as a session that knows the id alone reads them."""
+    """Return the totals as read by a session that knows only the id."""
     resumed = OpenAIConversationsSession(conversation_id=session.session_id, openai_client=client)
     return await resumed.get_session_usage()
 
 
-async def test_usage_is_kept_by_turn_and_mirrored(directory, session, client):
+async def test_usage_is_stored_by_turn_and_mirrored_in_the_metadata(directory, session, client):
     await session.store_run_usage(run_of(10))
     await session.add_items([user("2")])
     await session.store_run_usage(run_of(20))
@@ -67,7 +67,7 @@ async def test_each_run_is_counted_once(session, emulator):
     )
 
 
-async def test_nothing_is_counted_of_nothing(directory, session):
+async def test_runs_without_usage_store_nothing(directory, session):
     unused = await directory.session("user_2")
     assert (None, {}) == (await unused.get_session_usage(), await unused.get_turn_usage())
     with pytest.raises(ConversationNotCreatedError):
@@ -78,8 +78,8 @@ async def test_nothing_is_counted_of_nothing(directory, session):
     assert await session.get_session_usage() is None
 
 
-async def test_counts_of_many_at_once_are_all_there(directory, other, client):
-    """Each has its own read and write of the metadata; the last one that writes has the newest sum."""
+async def test_concurrent_usage_is_complete(directory, other, client):
+    """Each session reads and writes the metadata; the last writer has the newest sum."""
     session = await directory.session("user_1")
     await session.add_items([user("1")])
     sessions = [await (directory, other)[number % 2].session("user_1") for number in range(6)]
@@ -88,7 +88,7 @@ async def test_counts_of_many_at_once_are_all_there(directory, other, client):
     assert used(60, times=6) == await mirrored(client, session)
 
 
-async def test_metadata_that_cannot_be_written_is_written_by_the_next_call(session, emulator, client):
+async def test_next_call_writes_the_metadata_that_failed(session, emulator, client):
     run = run_of(10)
     emulator.inject(Fault("quota"), operation="update_conversation")
     with pytest.raises(Exception, match="quota"):
@@ -100,7 +100,7 @@ async def test_metadata_that_cannot_be_written_is_written_by_the_next_call(sessi
     assert used(10) == await mirrored(client, session)
 
 
-async def test_run_that_could_not_be_stored_is_stored_by_the_next_call(session, emulator):
+async def test_next_call_stores_the_run_that_failed(session, emulator):
     run = run_of(10)
     emulator.inject(Fault("quota"), operation="list_items")
     with pytest.raises(Exception, match="quota"):
@@ -110,7 +110,7 @@ async def test_run_that_could_not_be_stored_is_stored_by_the_next_call(session, 
     assert used(10) == await session.get_session_usage()
 
 
-async def test_cleared_name_has_used_nothing(directory, session):
+async def test_cleared_name_has_no_usage(directory, session):
     await session.store_run_usage(run_of(10))
     await session.clear_session()
     assert await session.get_session_usage() is None
@@ -118,7 +118,7 @@ async def test_cleared_name_has_used_nothing(directory, session):
         await session.store_run_usage(run_of(20))
 
 
-async def test_branches_count_for_themselves(directory, session):
+async def test_branches_have_separate_usage(directory, session):
     await session.store_run_usage(run_of(10))
     fork = await directory.fork("user_1", "retry")
     await fork.store_run_usage(run_of(20))
@@ -126,7 +126,7 @@ async def test_branches_count_for_themselves(directory, session):
     assert used(20) == await fork.get_session_usage()
 
 
-async def test_total_that_is_set_replaces_the_turns(session, client):
+async def test_set_total_replaces_the_turns(session, client):
     await session.store_run_usage(run_of(10))
     await session.set_session_usage(used(5))
     assert {0: used(5)} == await session.get_turn_usage()
@@ -135,8 +135,8 @@ async def test_total_that_is_set_replaces_the_turns(session, client):
         await session.set_session_usage(5)
 
 
-async def test_sum_that_has_grown_meanwhile_is_written_again(open_directory, other, emulator, client):
-    """What another process adds between reading the sum and writing it is in the metadata at the end."""
+async def test_sum_increased_meanwhile_is_written_again(open_directory, other, emulator, client):
+    """Usage added by another process between reading and writing the sum reaches the metadata."""
     waiting = [run_of(20)]
 
     async def add_elsewhere(request):

@@ -1,4 +1,4 @@
-"""What the service keeps: nothing readable in the emulator's database file, nor in its log."""
+"""The service stores nothing readable: neither in the emulator's database file nor in its log."""
 
 import json
 
@@ -36,7 +36,7 @@ WORDS = (
 
 
 def found_in_files_of(folder):
-    """Return the words that stand in any file of a folder."""
+    """Return the words found in any file of a folder."""
     written = [path.read_bytes() for path in folder.iterdir()]
     assert written
     return [word for word in WORDS if any(word.encode() in content for content in written)]
@@ -44,12 +44,12 @@ def found_in_files_of(folder):
 
 @pytest.fixture
 def emulator(tmp_path):
-    """An emulator whose database is a file, beside which it has its log."""
+    """An emulator with a database file, and its log next to it."""
     with Emulator(tmp_path / "emulator.db") as emulator:
         yield emulator
 
 
-async def test_database_file_shows_nothing(encrypted, tmp_path):
+async def test_database_file_contains_no_plain_text(encrypted, tmp_path):
     session = encrypted()
     await session.add_items(SECRETS)
     await session.add_items([HELLO])
@@ -60,14 +60,14 @@ async def test_database_file_shows_nothing(encrypted, tmp_path):
     assert len(SECRETS) == len(await session.get_items())
 
 
-async def test_database_file_shows_what_is_not_encrypted(hosted, tmp_path):
-    """The control: the same search finds the same items where they are readable."""
+async def test_database_file_contains_unencrypted_items(hosted, tmp_path):
+    """The control: the same search finds the items without encryption."""
     await hosted.add_items(SECRETS)
 
     assert set(WORDS) - {"first user", KEY} == set(found_in_files_of(tmp_path))
 
 
-async def test_requests_show_nothing(encrypted, emulator):
+async def test_requests_contain_no_plain_text(encrypted, emulator):
     session = encrypted()
     await session.add_items(SECRETS)
     await session.get_items()
@@ -76,7 +76,7 @@ async def test_requests_show_nothing(encrypted, emulator):
     assert [] == [word for word in WORDS if word in sent]
 
 
-async def test_each_item_is_a_message_of_one_text(encrypted, emulator, hosted):
+async def test_each_item_is_stored_as_a_message_with_one_text(encrypted, emulator, hosted):
     await encrypted().add_items(SECRETS)
 
     stored = emulator.items(hosted.session_id)
@@ -86,7 +86,7 @@ async def test_each_item_is_a_message_of_one_text(encrypted, emulator, hosted):
     assert {"openai-sessions:encrypted:v1:gAAAAA"} == {text[:35] for text in texts}
 
 
-async def test_equal_items_are_different_tokens(encrypted, emulator, hosted):
+async def test_equal_items_have_different_tokens(encrypted, emulator, hosted):
     await encrypted().add_items([HELLO, HELLO])
     first, second = emulator.items(hosted.session_id)
     assert first["content"] != second["content"]
@@ -106,14 +106,14 @@ async def test_largest_item_fits(encrypted, emulator, hosted):
     assert MAX_TEXT - 32 < len(stored["content"][0]["text"]) <= MAX_TEXT
 
 
-async def test_item_that_is_too_large_is_refused_before_any_request(encrypted, emulator):
+async def test_too_large_item_is_refused_before_any_request(encrypted, emulator):
     with pytest.raises(InvalidItemError, match=r"items\[1\] .* and the API accepts 10,485,760") as raised:
         await encrypted().add_items([HELLO, message_of(LARGEST + 1)])
     assert 1 == raised.value.index
     assert () == emulator.requests
 
 
-def test_largest_text_is_that_of_the_public_schema():
+def test_text_limit_equals_the_public_schema():
     path = ROOT.parent / "shared/openapi/conversations.openapi.json"
     if not path.is_file():
         pytest.skip("the public schema is not beside this checkout")
@@ -130,7 +130,7 @@ def test_largest_text_is_that_of_the_public_schema():
         ({"type": "web_search_call", "status": "completed"}, "needs the id that the API gave it"),
     ],
 )
-async def test_item_that_is_none_is_refused_before_any_request(encrypted, emulator, item, reason):
+async def test_malformed_item_is_refused_before_any_request(encrypted, emulator, item, reason):
     with pytest.raises(InvalidItemError, match=reason):
         await encrypted().add_items([HELLO, item])
     assert () == emulator.requests

@@ -1,4 +1,4 @@
-"""Every check of the conformance suite, over sessions of this library and of the Agents SDK."""
+"""The conformance suite, over sessions of this library and of the Agents SDK."""
 
 import itertools
 from contextlib import asynccontextmanager
@@ -18,7 +18,7 @@ numbers = itertools.count(1)
 
 @asynccontextmanager
 async def over_hosted(tmp_path):
-    """Sessions over conversations: another object on the same one knows its id."""
+    """Hosted sessions: another object on the same conversation knows its id."""
     with Emulator() as emulator:
         async with emulator.client() as client:
             yield (
@@ -53,7 +53,7 @@ async def over_encrypted(tmp_path):
 
 
 SKIPPED = {"unused_session_creates_nothing"}
-"""The session has its id from the beginning."""
+"""The session always has an id."""
 
 
 @pytest.mark.filterwarnings(

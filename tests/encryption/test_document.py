@@ -1,4 +1,4 @@
-"""The programs of the document run, and print what they say."""
+"""docs/encryption.md: its programs run, and it lists all reasons."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which keys are taken, what becomes of them, and where they do not show."""
+"""Checks of keys, their derivation, and where they must not appear."""
 
 import copy
 import logging
@@ -21,7 +21,7 @@ SECRET = "correct horse battery staple"
 
 
 @pytest.mark.parametrize("key", [KEY, KEY.encode(), SECRET, b"\x00\x01\x02\x03\x04" * 4])
-async def test_keys_that_are_taken(encrypted, key):
+async def test_valid_key_is_accepted(encrypted, key):
     underlying = ListSession()
     await encrypted(underlying, key=key).add_items([HELLO])
 
@@ -51,13 +51,13 @@ def test_key_of_another_type_is_refused_without_showing_it(encrypted, key):
     assert "42" not in str(raised.value)
 
 
-def test_fernet_key_is_the_bytes_that_it_stands_for():
+def test_fernet_key_is_decoded():
     assert checked_keys(Fernet.generate_key()) != checked_keys(KEY)
     assert [32] == [len(key) for key in checked_keys(KEY)]
     assert [SECRET.encode()] == checked_keys(SECRET)
 
 
-def test_cipher_is_of_one_session_and_one_key():
+def test_cipher_depends_on_session_and_key():
     ciphers = [
         session_cipher(name, checked_keys(key)) for name in ("first", "second") for key in (KEY, OTHER_KEY)
     ]
@@ -75,7 +75,7 @@ def opens(cipher, token):
         return False
 
 
-async def test_key_shows_nowhere(encrypted, hosted, caplog):
+async def test_key_is_never_shown(encrypted, hosted, caplog):
     caplog.set_level(logging.DEBUG)
     session = encrypted(key=[KEY, SECRET])
     await session.add_items([HELLO])
@@ -89,8 +89,8 @@ async def test_key_shows_nowhere(encrypted, hosted, caplog):
 
 
 @pytest.mark.parametrize("key", ["\udcffPYoP8Q2wWW0nFM3mRJjB5Cvs4", ["\ud800PYoP8Q2wWW0nFM3mRJjB5Cvs4"]])
-def test_key_that_is_no_text_is_refused_without_being_shown(encrypted, key):
-    """As an environment gives one that is not UTF-8; Python's own error would hold all of it."""
+def test_key_with_a_surrogate_is_refused_without_showing_it(encrypted, key):
+    """A value of os.environ that is not UTF-8; Python's own error would contain all of it."""
     with pytest.raises(ValueError, match="contains a lone surrogate: pass it as bytes") as raised:
         encrypted(key=key)
     assert "PYoP8" not in "".join(traceback.format_exception(raised.value))
@@ -98,12 +98,12 @@ def test_key_that_is_no_text_is_refused_without_being_shown(encrypted, key):
 
 
 @pytest.mark.parametrize("make_copy", [pickle.dumps, copy.copy, copy.deepcopy])
-def test_session_is_not_copied(encrypted, make_copy):
+def test_session_cannot_be_copied(encrypted, make_copy):
     with pytest.raises(TypeError, match="cannot be pickled or copied, because that would expose its keys"):
         make_copy(encrypted())
 
 
-def test_name_is_needed():
+def test_session_id_is_required():
     with pytest.raises(ValueError, match="session_id is empty"):
         EncryptedSession("", ListSession(), KEY)
     with pytest.raises(TypeError, match="session_id must be a string, not NoneType"):
@@ -113,14 +113,14 @@ def test_name_is_needed():
 
 
 @pytest.mark.parametrize("ttl", [0, -1, True, "600", float("inf"), float("nan")])
-def test_ttl_is_a_positive_number_or_none(encrypted, ttl):
+def test_ttl_must_be_a_positive_number_or_none(encrypted, ttl):
     with pytest.raises(ValueError, match="ttl must be a positive number of seconds, or None"):
         encrypted(ttl=ttl)
 
 
 @pytest.mark.slow
 def test_extra_is_named_where_cryptography_is_missing():
-    """And the class can be imported without it."""
+    """The class can be imported without it."""
     code = (
         "import sys; sys.modules['cryptography'] = None\n"
         "from openai_sessions.encryption import EncryptedSession\n"

@@ -1,4 +1,4 @@
-"""The newest readable item is taken, and nothing that cannot be read is lost."""
+"""A pop removes the newest readable item, and loses no unreadable one."""
 
 import asyncio
 
@@ -22,7 +22,7 @@ async def test_another_key_pops_nothing_and_deletes_nothing(encrypted, emulator,
     assert SkippedItems(undecryptable=2) == other.skipped
 
 
-async def test_items_above_that_cannot_be_read_stay_in_their_order(encrypted, hosted):
+async def test_unreadable_items_above_keep_their_order(encrypted, hosted):
     session, other = encrypted(), encrypted(key=OTHER_KEY)
     await session.add_items(said("1", "2"))
     await other.add_items(said("3"))
@@ -39,7 +39,7 @@ async def test_items_above_that_cannot_be_read_stay_in_their_order(encrypted, ho
     assert 3 == len(await hosted.get_items())
 
 
-async def test_expired_items_above_may_go(encrypted, clock, hosted):
+async def test_expired_items_above_are_deleted(encrypted, clock, hosted):
     short, long = encrypted(ttl=10), encrypted(ttl=None)
     await short.add_items(said("old"))
     clock.now += 11
@@ -52,7 +52,7 @@ async def test_expired_items_above_may_go(encrypted, clock, hosted):
     assert "new" == (await short.pop_item())["content"]
 
 
-async def test_expired_items_under_the_newest_stay(encrypted, clock):
+async def test_expired_items_below_the_newest_are_kept(encrypted, clock):
     session = encrypted(ttl=10)
     await session.add_items(said("1"))
     clock.now += 11
@@ -62,7 +62,7 @@ async def test_expired_items_under_the_newest_stay(encrypted, clock):
 
 
 async def stored_of_two_keys(encrypted):
-    """Return a store with an item of our key under two of another, a session on it, and its contents."""
+    """Return a store with two items of our key below two of another, a session on it, and its contents."""
     underlying = ListSession()
     session, other = encrypted(underlying), encrypted(underlying, key=OTHER_KEY)
     await session.add_items(said("1", "2"))
@@ -71,8 +71,8 @@ async def stored_of_two_keys(encrypted):
 
 
 @pytest.mark.parametrize("failing", [["pop_item"], ["add_items"]])
-async def test_pop_that_fails_removes_nothing(encrypted, failing):
-    """At the latest when the session is used next, everything is back in its place."""
+async def test_failed_pop_removes_nothing(encrypted, failing):
+    """The next use of the session restores everything, if the pop did not."""
     underlying, session, before = await stored_of_two_keys(encrypted)
     underlying.failing = list(failing)
 
@@ -84,7 +84,7 @@ async def test_pop_that_fails_removes_nothing(encrypted, failing):
     assert "2" == (await session.pop_item())["content"]
 
 
-async def test_pop_that_fails_half_way_is_made_good_by_a_write(encrypted):
+async def test_next_write_restores_a_partial_pop(encrypted):
     underlying, session, before = await stored_of_two_keys(encrypted)
     underlying.failing = ["add_items"]
     with pytest.raises(ConnectionError):
@@ -96,7 +96,7 @@ async def test_pop_that_fails_half_way_is_made_good_by_a_write(encrypted):
     assert before == underlying.items[:-1]
 
 
-async def test_clear_after_a_pop_that_failed_half_way_clears(encrypted):
+async def test_clear_after_a_partial_pop_deletes_everything(encrypted):
     underlying, session, _ = await stored_of_two_keys(encrypted)
     underlying.failing = ["add_items"]
     with pytest.raises(ConnectionError):
@@ -108,7 +108,7 @@ async def test_clear_after_a_pop_that_failed_half_way_clears(encrypted):
 
 
 class GatedSession(ListSession):
-    """A store whose calls of one method wait until a test opens the gate."""
+    """A store in which calls of one method wait until a test opens the gate."""
 
     def __init__(self, method):
         super().__init__()
@@ -131,7 +131,7 @@ class GatedSession(ListSession):
 
 
 @pytest.mark.parametrize("method", ["pop_item", "add_items"])
-async def test_pop_that_is_cancelled_removes_nothing(encrypted, method):
+async def test_cancelled_pop_removes_nothing(encrypted, method):
     stored, _, before = await stored_of_two_keys(encrypted)
     underlying = GatedSession(method)
     underlying.items = stored.items
@@ -148,7 +148,7 @@ async def test_pop_that_is_cancelled_removes_nothing(encrypted, method):
     assert ["1", "2"] == texts(await encrypted(underlying).get_items())
 
 
-async def test_pops_at_once_share_no_item(encrypted):
+async def test_concurrent_pops_return_distinct_items(encrypted):
     underlying = ListSession()
     session, other = encrypted(underlying), encrypted(underlying, key=OTHER_KEY)
     for number in range(5):
@@ -161,7 +161,7 @@ async def test_pops_at_once_share_no_item(encrypted):
     assert [f"theirs {n}" for n in range(5)] == texts(await other.get_items())
 
 
-async def test_closing_puts_back_what_a_failed_pop_has_left(encrypted):
+async def test_closing_restores_the_items_of_a_failed_pop(encrypted):
     underlying, session, before = await stored_of_two_keys(encrypted)
     underlying.failing = ["add_items"]
     async with session:
@@ -171,8 +171,8 @@ async def test_closing_puts_back_what_a_failed_pop_has_left(encrypted):
     assert before == underlying.items
 
 
-async def test_closing_says_what_it_cannot_put_back(encrypted, caplog):
-    """It still closes; and the same object may be used again, and puts it back then."""
+async def test_closing_logs_items_that_it_cannot_restore(encrypted, caplog):
+    """It still closes; the next use of the same object restores them."""
     underlying, session, before = await stored_of_two_keys(encrypted)
     underlying.failing = ["add_items"]
     with pytest.raises(ConnectionError):

@@ -1,4 +1,4 @@
-"""What is left out of reads: expired, undecryptable and unencrypted items; counted, and never raised."""
+"""Reads leave out expired, undecryptable and unencrypted items, and count them without an error."""
 
 import logging
 
@@ -42,7 +42,7 @@ async def test_items_of_one_call_expire_together(encrypted, clock):
     assert {0, 3} == readable
 
 
-async def test_items_without_ttl_stay(encrypted, clock):
+async def test_items_without_ttl_never_expire(encrypted, clock):
     session = encrypted(ttl=None)
     await session.add_items([HELLO])
     clock.now += 100 * 365 * 86400
@@ -50,11 +50,11 @@ async def test_items_without_ttl_stay(encrypted, clock):
     assert session.ttl is None
 
 
-async def test_ttl_is_the_sdks_by_default(encrypted):
+async def test_default_ttl_is_that_of_the_agents_sdk(encrypted):
     assert 600 == encrypted().ttl
 
 
-async def test_item_of_a_clock_ahead_is_read(encrypted, clock):
+async def test_item_from_a_clock_ahead_is_read(encrypted, clock):
     session = encrypted()
     await session.add_items([HELLO])
     clock.now -= 3600
@@ -90,7 +90,7 @@ async def test_token_of_another_session_is_not_read(encrypted):
     ],
     ids=["cut", "changed", "later version", "not base64", "no character", "no token", "no version"],
 )
-async def test_token_that_was_tampered_with_is_not_read(encrypted, tamper):
+async def test_tampered_token_is_not_read(encrypted, tamper):
     underlying = ListSession()
     session = encrypted(underlying)
     await session.add_items([HELLO, HI])
@@ -140,7 +140,7 @@ async def test_limit_counts_readable_items(encrypted, hosted, clock):
 
 
 @pytest.mark.parametrize("count", [1, 5, 45])
-async def test_limit_needs_one_read_where_all_is_readable(encrypted, emulator, count):
+async def test_limit_needs_one_read_if_all_items_are_readable(encrypted, emulator, count):
     session = encrypted()
     await session.add_items(said(*map(str, range(count))))
     emulator.forget_requests()
@@ -158,7 +158,7 @@ async def test_limit_of_settings_counts_readable_items(encrypted, hosted):
 
 
 @pytest.mark.parametrize("limit", [0, -1])
-async def test_limit_of_nothing_reads_nothing(encrypted, limit):
+async def test_limit_of_zero_or_less_reads_nothing(encrypted, limit):
     underlying = ListSession()
     assert [] == await encrypted(underlying).get_items(limit)
     assert [] == underlying.calls
@@ -174,7 +174,7 @@ async def test_rotated_keys_read_everything(encrypted):
     assert [HELLO] == await encrypted(key=OTHER_KEY).get_items()
 
 
-async def test_skipped_items_are_logged_once_with_their_numbers(encrypted, hosted, clock, caplog):
+async def test_skipped_items_are_logged_once(encrypted, hosted, clock, caplog):
     caplog.set_level(logging.INFO, logger="openai_sessions")
     session = encrypted(ttl=600)
     await session.add_items([HELLO])
@@ -188,7 +188,7 @@ async def test_skipped_items_are_logged_once_with_their_numbers(encrypted, hoste
     ]
 
 
-async def test_expired_items_alone_are_no_warning(encrypted, clock, caplog):
+async def test_expired_items_alone_are_logged_as_info(encrypted, clock, caplog):
     caplog.set_level(logging.INFO, logger="openai_sessions")
     session = encrypted()
     await session.add_items([HELLO])

@@ -1,4 +1,4 @@
-"""Whatever is put in comes back in the form in which the hosted session gives it."""
+"""Items come back in the replay form of the hosted session."""
 
 import asyncio
 
@@ -21,7 +21,7 @@ async def come_back(items):
 
 @given(st.lists(written_items(), max_size=4))
 def test_items_come_back_in_replay_form(items):
-    """Ids that reasoning and its calls need are those that were given."""
+    """Reasoning and its calls keep the given ids."""
     expected = to_replay([checked_item(index, item) for index, item in enumerate(items)])
 
     assert expected == asyncio.run(come_back(items))
@@ -29,7 +29,7 @@ def test_items_come_back_in_replay_form(items):
 
 @given(st.lists(written_items(), max_size=4))
 def test_items_come_back_as_from_the_hosted_session(items):
-    """But for the ids, which the API gives anew."""
+    """Except for ids, which the API assigns."""
     expected = to_replay(to_stored(items))
 
     assert [without_id(item) for item in expected] == [
@@ -42,7 +42,7 @@ def without_id(item):
 
 
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), json_values()))
-def test_envelope_gives_any_json_back_exactly(item):
+def test_envelope_returns_any_json_exactly(item):
     cipher = session_cipher("first user", checked_keys(KEY))
     sealer = Sealer(cipher, ttl=600, clock=lambda: 1_760_000_000.0)
     assert [item, item] == [sealer.open(envelope) for envelope in sealer.seal([item, item])]

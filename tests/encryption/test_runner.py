@@ -1,4 +1,4 @@
-"""The Runner of the Agents SDK shows a model the same as with the SDK's own session over SQLite."""
+"""With the Runner, a model receives the same input as with the Agents SDK's SQLiteSession."""
 
 import contextlib
 
@@ -50,7 +50,7 @@ async def a_talk(stage):
     await stage.run(agent, [{"role": "user", "content": [{"type": "input_text", "text": "And 4?"}]}])
 
 
-async def test_model_is_shown_the_same(runner, underlying, clock):
+async def test_model_receives_the_same_input(runner, underlying, clock):
     sqlite = SQLiteSession("alike")
     expected = await play(a_talk, runner, sqlite)
     sqlite.close()
@@ -65,7 +65,7 @@ async def test_model_is_shown_the_same(runner, underlying, clock):
     assert SkippedItems() == session.skipped_in_total
 
 
-async def test_model_is_shown_no_id_of_an_answer(underlying, clock):
+async def test_model_receives_no_ids_of_answers(underlying, clock):
     session = EncryptedSession("first user", underlying, KEY, clock=clock)
     model = ScriptedModel([[says("Yes?")], [says("Here.")]])
     agent = Agent(name="Guide", model=model)
@@ -77,7 +77,7 @@ async def test_model_is_shown_no_id_of_an_answer(underlying, clock):
     assert [] == [item for item in shown if "id" in item]
 
 
-async def test_run_is_resumed_after_an_approval(runner, underlying, clock):
+async def test_run_resumes_after_an_approval(runner, underlying, clock):
     session = EncryptedSession("first user", underlying, KEY, clock=clock)
     agent = deleting_agent(ScriptedModel([[asks_to_delete("a.txt")], [says("Gone.")]]))
     interrupted = await runner(agent, "Delete a.txt.", session=session)
@@ -93,7 +93,7 @@ async def test_run_is_resumed_after_an_approval(runner, underlying, clock):
     assert expected == roles_and_types(await later.get_items())
 
 
-async def test_expired_items_are_not_shown_and_end_no_run(clock, hosted):
+async def test_expired_items_are_omitted_and_do_not_end_a_run(clock, hosted):
     session = EncryptedSession("first user", hosted, KEY, clock=clock)
     model = ScriptedModel([[says("Yes?")], [says("Here.")]])
     agent = Agent(name="Guide", model=model)
@@ -106,7 +106,7 @@ async def test_expired_items_are_not_shown_and_end_no_run(clock, hosted):
 
 
 async def test_compaction_by_the_runner(runner, underlying, clock):
-    """Both the model and the compacting service are shown the same as with SQLiteSession."""
+    """The model and the compaction service receive the same input as with SQLiteSession."""
     expected_service, service = CompactingService(), CompactingService()
     sqlite = SQLiteSession("compacting")
     expected = await play(turns_with_tools, runner, compacting(sqlite, expected_service))
@@ -130,7 +130,7 @@ async def compact(session):
 
 
 @in_place
-async def test_compaction_keeps_what_cannot_be_read(encrypted, hosted):
+async def test_compaction_keeps_unreadable_items(encrypted, hosted):
     session, other = encrypted(), encrypted(key=OTHER_KEY)
     await session.add_items([HELLO, HI])
     await other.add_items(said("theirs"))
@@ -145,8 +145,8 @@ async def test_compaction_keeps_what_cannot_be_read(encrypted, hosted):
 
 
 @in_place
-async def test_compaction_that_would_lose_what_cannot_be_read_is_refused(encrypted, tmp_path):
-    """SQLiteSession cannot replace a history at once: it is cleared by the Agents SDK."""
+async def test_compaction_that_would_lose_unreadable_items_is_refused(encrypted, tmp_path):
+    """SQLiteSession cannot replace a history at once: the Agents SDK clears it."""
     with contextlib.closing(SQLiteSession("first user", tmp_path / "sessions.db")) as sqlite:
         session, other = encrypted(sqlite), encrypted(sqlite, key=OTHER_KEY)
         await session.add_items([HELLO, HI])
@@ -158,7 +158,7 @@ async def test_compaction_that_would_lose_what_cannot_be_read_is_refused(encrypt
 
 
 @in_place
-async def test_compaction_by_the_runner_leaves_a_history_that_it_cannot_read_alone(encrypted, client):
+async def test_compaction_by_the_runner_keeps_an_unreadable_history(encrypted, client):
     hosted = OpenAIConversationsSession(openai_client=client)
     session, other = encrypted(hosted), encrypted(hosted, key=OTHER_KEY)
     await other.add_items(said("theirs"))
@@ -171,7 +171,7 @@ async def test_compaction_by_the_runner_leaves_a_history_that_it_cannot_read_alo
 
 
 @by_clearing
-async def test_compaction_by_clearing_encrypts_what_it_adds(encrypted, hosted):
+async def test_compaction_by_clearing_encrypts_the_added_items(encrypted, hosted):
     session = encrypted()
     await session.add_items([HELLO, HI])
     await compact(session)

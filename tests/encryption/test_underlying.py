@@ -1,4 +1,4 @@
-"""What shows through of the underlying session, and which sessions can be one."""
+"""Delegation to the underlying session, and which sessions can be one."""
 
 import agents
 import pytest
@@ -17,14 +17,14 @@ from openai_sessions.encryption import EncryptedSession, SkippedItems
 from .stores import HELLO, HI, KEY, OTHER_KEY, ListSession, said, texts
 
 
-def test_it_is_a_session_for_the_sdk(encrypted):
+def test_it_follows_the_session_protocol(encrypted):
     session = encrypted()
     assert isinstance(session, agents.Session)
     assert "first user" == session.session_id
     assert session._ignore_ids_for_matching is True
 
 
-async def test_attributes_of_the_underlying_session_show(encrypted, hosted):
+async def test_attributes_of_the_underlying_session_are_available(encrypted, hosted):
     session = encrypted()
     assert session.conversation_id is None
     assert await session.ensure_conversation() == hosted.session_id == session.conversation_id
@@ -54,7 +54,7 @@ def test_error_of_an_attribute_is_that_of_the_underlying_session(encrypted, host
         "get_conversation_turns",
     ],
 )
-def test_what_would_see_tokens_does_not_show(encrypted, name):
+def test_methods_that_would_see_tokens_are_not_delegated(encrypted, name):
     underlying = ListSession()
     session = encrypted(underlying)
     setattr(underlying, name, lambda: "tokens")
@@ -86,7 +86,7 @@ async def test_leaving_the_block_closes_the_underlying_session(encrypted, emulat
         assert not underlying._clients.unclosed
 
 
-async def test_close_that_is_not_async_is_called(encrypted, tmp_path):
+async def test_synchronous_close_is_called(encrypted, tmp_path):
     closed = []
     underlying = SQLiteSession("first user", tmp_path / "sessions.db")
     close = underlying.close
@@ -96,8 +96,8 @@ async def test_close_that_is_not_async_is_called(encrypted, tmp_path):
     assert [None] == closed
 
 
-async def test_advanced_session_shows_nothing_that_reads_the_texts(encrypted, tmp_path):
-    """It has methods of turns, to which each token would be one."""
+async def test_turn_methods_of_the_advanced_session_are_not_delegated(encrypted, tmp_path):
+    """They would treat each token as a user message that starts a turn."""
     underlying = AdvancedSQLiteSession(
         session_id="first user", db_path=tmp_path / "sessions.db", create_tables=True
     )
@@ -110,12 +110,12 @@ async def test_advanced_session_shows_nothing_that_reads_the_texts(encrypted, tm
         assert [HELLO] == await session.get_items()
 
 
-async def test_session_that_cannot_be_closed_is_left(encrypted):
+async def test_session_without_close_is_supported(encrypted):
     async with encrypted(ListSession()) as session:
         assert [] == await session.get_items()
 
 
-def test_no_session_is_refused(encrypted):
+def test_object_without_session_methods_is_refused(encrypted):
     with pytest.raises(TypeError, match="dict has no get_items, add_items, pop_item, clear_session"):
         EncryptedSession("first user", {}, KEY)
 
@@ -133,7 +133,7 @@ def test_session_that_counts_tokens_is_refused(encrypted, client, limit):
 
 
 async def test_envelope_is_read_in_the_stored_form(encrypted, client):
-    """The SDK's own class gives messages as the API lists them: with an id, and parts for a string."""
+    """The Agents SDK's class returns messages in the stored form: with an id and parts."""
     underlying = agents.OpenAIConversationsSession(openai_client=client)
     session = encrypted(underlying)
     await session.add_items([HELLO, HI])
@@ -144,7 +144,7 @@ async def test_envelope_is_read_in_the_stored_form(encrypted, client):
 
 @pytest.mark.parametrize("count", [0, 1, 250])
 @pytest.mark.parametrize("kind", ["hosted", "list"])
-async def test_items_one_by_one(encrypted, hosted, kind, count):
+async def test_iteration_yields_readable_items(encrypted, hosted, kind, count):
     session = encrypted(hosted if kind == "hosted" else ListSession())
     await session.add_items(said(*map(str, range(count))))
     await encrypted(session.underlying_session, key=OTHER_KEY).add_items(said("other"))
@@ -153,7 +153,7 @@ async def test_items_one_by_one(encrypted, hosted, kind, count):
     assert SkippedItems(undecryptable=1) == session.skipped
 
 
-async def test_items_one_by_one_after_an_item(encrypted, hosted, emulator):
+async def test_iteration_starts_after_an_item(encrypted, hosted, emulator):
     session = encrypted()
     await session.add_items(said("1", "2", "3"))
     first, *_ = emulator.items(hosted.session_id)
@@ -162,7 +162,7 @@ async def test_items_one_by_one_after_an_item(encrypted, hosted, emulator):
         _ = [item async for item in encrypted(ListSession()).iterate_items(after="msg_1")]
 
 
-async def test_wrapper_of_the_sdk_is_refused_with_the_name_of_this_one(hosted, emulator):
+async def test_item_of_the_sdks_wrapper_is_refused_with_the_name_of_this_class(hosted, emulator):
     session = SdkEncryptedSession("first user", hosted, KEY)
     with pytest.raises(InvalidItemError, match=r"items\[0\] .*use openai_sessions\.EncryptedSession"):
         await session.add_items([HELLO])

@@ -1,4 +1,4 @@
-"""The class without async passes the conformance suite, behind an adapter that makes it async again."""
+"""The sync session passes the conformance suite through an async adapter."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from tests.servers import client_of
 
 
 class InThreads:
-    """Call the methods of a session without async in threads."""
+    """Call the methods of a sync session in threads."""
 
     def __init__(self, **options):
         self.session = OpenAIConversationsSession(**options)
@@ -43,7 +43,7 @@ class InThreads:
 
 
 async def test_session_passes_every_check(base_url):
-    """Over one client, which lives on the background loop."""
+    """All sessions share one client on the background loop."""
     client = client_of(base_url)
 
     report = await check_session(

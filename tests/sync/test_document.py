@@ -1,4 +1,4 @@
-"""The program of the document runs, and prints what it says."""
+"""The program of docs/sync.md runs, and prints its documented output."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The class without async has what the async class has, in the same form."""
+"""The sync class has the methods, properties and signatures of the async class."""
 
 import inspect
 import re
@@ -26,7 +26,7 @@ PROPERTIES = sorted(public(ASYNC) - set(METHODS))
 
 
 def without_async(signature):
-    """Return a signature as text, with the type that a plain function gives in place of an async one."""
+    """Return a signature as text, with Iterator in place of AsyncGenerator."""
     return re.sub(r"AsyncGenerator\[(.*), None\]", r"Iterator[\1]", str(signature))
 
 
@@ -37,7 +37,7 @@ def test_signature_is_the_same(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_method_is_not_async_and_documented(name):
+def test_method_is_sync_and_documented(name):
     method = getattr(SYNC, RENAMED.get(name, name))
     assert not inspect.iscoroutinefunction(method)
     assert not inspect.isasyncgenfunction(method)
@@ -45,11 +45,11 @@ def test_method_is_not_async_and_documented(name):
 
 
 @pytest.mark.parametrize("name", PROPERTIES)
-def test_property_can_be_set_where_that_of_the_async_class_can(name):
+def test_property_is_settable_like_that_of_the_async_class(name):
     expected, actual = getattr(ASYNC, name), getattr(SYNC, name)
     assert (expected.fset is None) == (actual.fset is None)
     assert actual.__doc__
 
 
-def test_module_exports_the_class_alone():
+def test_module_exports_only_the_class():
     assert ["OpenAIConversationsSession"] == sync.__all__

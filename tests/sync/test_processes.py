@@ -1,4 +1,4 @@
-"""Interrupts, the end of the program, and forks, each in a process of its own."""
+"""Interrupts, the end of the program, and forks, each in a separate process."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from tests.examples.stand_in import ROOT
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="signals and forks are those of POSIX"),
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="requires POSIX signals and forks"),
 ]
 
 SECONDS = 30
@@ -38,12 +38,12 @@ def running(name, conversation_id):
 
 
 def await_items(emulator, conversation_id, count):
-    """Return once so many items are stored."""
+    """Return once a number of items is stored."""
     await_that(lambda: len(emulator.items(conversation_id)) >= count)
 
 
 def await_requests(emulator, count):
-    """Return once so many requests to create items have come."""
+    """Return once a number of requests to create items has arrived."""
     await_that(
         lambda: (
             sum(each.method == "POST" and each.path.endswith("/items") for each in emulator.requests) >= count
@@ -59,7 +59,7 @@ def await_that(condition):
 
 
 def ended(process, told=None):
-    """Return what is left of the output of a program that ends by itself without a complaint."""
+    """Return the remaining output of a program that ends by itself without errors."""
     output, errors = process.communicate(told, timeout=SECONDS)
     assert (0, "") == (process.returncode, errors)
     return output.splitlines()
@@ -67,7 +67,7 @@ def ended(process, told=None):
 
 @pytest.fixture
 def stalled(emulator, conversation_id):
-    """Let the request of a write be done, and never answered."""
+    """Let a write be applied without a response."""
     emulator.inject(Fault("stall_after_commit"), operation="create_items")
     return emulator
 
@@ -82,8 +82,8 @@ def test_interrupt_undoes_the_write(emulator, conversation_id):
 
 
 @pytest.mark.usefixtures("stalled")
-def test_second_interrupt_does_not_wait_and_the_write_is_undone_all_the_same(emulator, conversation_id):
-    """It is undone while the program ends. Until it may be, another writer holds the conversation."""
+def test_second_interrupt_does_not_wait_for_the_undo(emulator, conversation_id):
+    """The write is undone while the program ends. Another writer locks the conversation until then."""
     with running("interrupted", conversation_id) as process:
         await_items(emulator, conversation_id, 3)
         with emulator.locked(conversation_id):
@@ -104,20 +104,20 @@ def test_write_of_a_daemon_thread_is_undone_when_the_program_ends(emulator, conv
     assert () == emulator.items(conversation_id)
 
 
-def test_program_ends_although_nothing_was_closed(conversation_id):
+def test_program_ends_without_closing_sessions(conversation_id):
     with running("ends_without_closing", conversation_id) as process:
         assert ["items: 0"] == ended(process)
 
 
-def test_child_process_begins_anew(emulator, conversation_id):
-    """It waits for no lock of the parent, and both sessions go on."""
+def test_session_continues_in_a_forked_process(emulator, conversation_id):
+    """It does not wait for locks of the parent, and both sessions continue."""
     emulator.inject(Fault("stall"), operation="create_items", after=1)
     with running("forks", conversation_id) as process:
         await_requests(emulator, 2)
         assert ["child: 2", "status: 0", "parent: 3"] == ended(process, "fork\n")
 
 
-def test_given_client_is_refused_in_a_child_process(conversation_id):
-    """Its connections are the parent's."""
+def test_given_client_is_refused_in_a_forked_process(conversation_id):
+    """Its connections belong to the parent."""
     with running("forks_with_a_client_of_its_own", conversation_id) as process:
         assert ["child: ClientLoopError"] == ended(process)

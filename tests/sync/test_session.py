@@ -1,4 +1,4 @@
-"""Every operation, over a socket, with no event loop in sight."""
+"""Every operation over a socket, without an event loop of the caller."""
 
 import copy
 import gc
@@ -50,27 +50,27 @@ def test_unused_session_makes_no_request(session, emulator):
     assert () == emulator.requests
 
 
-def test_conversation_is_created_early(session):
+def test_ensure_conversation_creates_it(session):
     assert session.ensure_conversation() == session.session_id == session.conversation_id
     assert repr(session) == (
         f"<openai_sessions.sync._session.OpenAIConversationsSession conversation_id={session.session_id!r}>"
     )
 
 
-def test_settings_and_id_are_set(session):
+def test_settings_and_id_can_be_set(session):
     session.session_settings = {"limit": 3}
     session.session_id = "conv_1"
     assert (3, "conv_1") == (session.session_settings.limit, session.conversation_id)
 
 
 @pytest.mark.parametrize("count", [0, 1, 50, 51, 100, 250])
-def test_items_one_by_one(session, count):
+def test_iteration_yields_all_items(session, count):
     items = [{"role": "user", "content": str(n)} for n in range(count)]
     session.add_items(items)
     assert items == list(session.iterate_items())
 
 
-def test_iteration_may_be_left(session):
+def test_iteration_can_be_abandoned(session):
     session.add_items([{"role": "user", "content": str(n)} for n in range(120)])
     for number, item in enumerate(session.iterate_items()):
         assert str(number) == item["content"]
@@ -80,7 +80,7 @@ def test_iteration_may_be_left(session):
     assert 120 == len(session.get_items())
 
 
-def test_iteration_gives_what_came_before_an_error(session, emulator):
+def test_iteration_yields_the_items_before_an_error(session, emulator):
     session.add_items([{"role": "user", "content": str(n)} for n in range(120)])
     emulator.inject(Fault("quota"), operation="list_items", after=1)
     items = []
@@ -102,7 +102,7 @@ def test_turns_are_read_found_and_forked(session):
     assert session.parent() is None
 
 
-def test_metadata_and_usage_are_kept(session):
+def test_metadata_and_usage_are_stored(session):
     session.ensure_conversation()
     session.update_metadata({"topic": "greeting"})
     assert {"topic": "greeting"} == session.get_metadata()
@@ -121,36 +121,36 @@ def test_receipt_is_settled(session):
         session.settle({})
 
 
-def test_errors_pass_through(session):
+def test_errors_propagate(session):
     with pytest.raises(InvalidItemError, match="neither 'type' nor 'role'"):
         session.add_items([{"content": "Hello"}])
 
 
-def test_given_client_is_async(emulator):
+def test_given_async_client_is_used(emulator):
     session = OpenAIConversationsSession(openai_client=emulator.client())
     session.add_items([HELLO])
     assert [HELLO] == session.get_items()
 
 
-def test_client_without_async_is_refused():
+def test_sync_client_is_refused():
     refused = pytest.raises(TypeError, match=r"openai_client is an AsyncOpenAI, also here.*AsyncOpenAI\(")
     with openai.OpenAI(api_key="sk-none") as client, refused:
         OpenAIConversationsSession(openai_client=client)
 
 
 @pytest.mark.parametrize("make_copy", [pickle.dumps, copy.copy, copy.deepcopy])
-def test_session_is_not_copied(session, make_copy):
+def test_session_cannot_be_copied(session, make_copy):
     with pytest.raises(TypeError, match="cannot be pickled or copied"):
         make_copy(session)
 
 
-def test_closed_session_may_be_used_again(session):
+def test_closed_session_can_be_used_again(session):
     session.add_items([HELLO])
     session.close()
     assert [HELLO] == session.get_items()
 
 
-def test_session_that_was_not_closed_is_warned_of(base_url):
+def test_unclosed_session_warns(base_url):
     session = OpenAIConversationsSession()
     session.add_items([HELLO])
     with pytest.warns(ResourceWarning, match=r"was not closed: call `session.close\(\)`, or use `with`"):
@@ -158,8 +158,8 @@ def test_session_that_was_not_closed_is_warned_of(base_url):
     session.close()
 
 
-def test_callbacks_run_where_they_are_said_to(base_url, emulator):
-    """The id is told in a thread of its own, where the session may be used; retries on the loop."""
+def test_callbacks_run_in_their_documented_threads(base_url, emulator):
+    """on_conversation_created runs in its own thread and may use the session; on_retry runs on the loop."""
     threads = {}
 
     def created(conversation_id):
@@ -179,7 +179,7 @@ def test_callbacks_run_where_they_are_said_to(base_url, emulator):
     assert threads["created"] not in ("openai-sessions", threading.current_thread().name)
 
 
-def test_callback_that_is_a_coroutine_function_runs_on_the_loop(base_url):
+def test_coroutine_callback_runs_on_the_loop(base_url):
     threads = []
 
     async def created(conversation_id):
@@ -190,7 +190,7 @@ def test_callback_that_is_a_coroutine_function_runs_on_the_loop(base_url):
     assert ["openai-sessions"] == threads
 
 
-def test_error_of_a_callback_comes_out_of_the_write(base_url):
+def test_write_raises_the_error_of_a_callback(base_url):
     def created(conversation_id):
         raise KeyError(conversation_id)
 
@@ -199,7 +199,7 @@ def test_error_of_a_callback_comes_out_of_the_write(base_url):
         session.add_items([HELLO])
 
 
-def test_use_on_the_background_loop_is_an_error_and_no_deadlock(base_url, emulator):
+def test_use_on_the_background_loop_raises_instead_of_deadlocking(base_url, emulator):
     errors = []
 
     def retried(event):

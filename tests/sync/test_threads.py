@@ -1,4 +1,4 @@
-"""One background loop for any number of threads, and for threads that have a loop of their own."""
+"""One background loop serves all threads, including threads that run an event loop."""
 
 import asyncio
 import threading
@@ -27,7 +27,7 @@ def test_threads_share_a_session(session, emulator):
     assert 1 == sum(request.path == "/v1/conversations" for request in emulator.requests)
 
 
-def test_threads_share_no_item(session):
+def test_threads_pop_distinct_items(session):
     session.add_items([message(str(n)) for n in range(20)])
     with ThreadPoolExecutor(8) as threads:
         popped = list(threads.map(lambda _: session.pop_item()["content"], range(20)))
@@ -44,13 +44,13 @@ def test_sessions_share_one_loop(session, base_url):
     assert all(thread.daemon for thread in threading.enumerate() if thread.name == "openai-sessions")
 
 
-async def test_session_is_used_under_a_running_loop(session):
-    """As in a notebook."""
+async def test_session_works_while_a_loop_is_running(session):
+    """A notebook runs such a loop."""
     session.add_items([HELLO])
     assert [HELLO] == session.get_items()
 
 
-async def test_async_session_on_the_same_conversation_takes_turns_with_it(session):
+async def test_async_session_on_the_same_conversation_alternates_with_it(session):
     session.add_items([HELLO])
     async with openai_sessions.OpenAIConversationsSession(conversation_id=session.session_id) as other:
         async_adds = [other.add_items([message("a"), message("b")]) for _ in range(5)]

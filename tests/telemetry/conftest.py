@@ -1,4 +1,4 @@
-"""An emulator on a socket, sessions on it, and what is recorded of them."""
+"""An emulator on a socket, and sessions on it."""
 
 from contextlib import asynccontextmanager
 
@@ -12,7 +12,7 @@ from tests.wire import FAST, arguments
 
 @pytest.fixture(scope="module")
 def server():
-    """An emulator and its base URL; its faults are used up by each test."""
+    """An emulator and its base URL; each test must use up its faults."""
     with Emulator() as emulator, emulator.serve() as base_url:
         yield emulator, base_url
         assert emulator.unmet_faults == ()
@@ -20,7 +20,7 @@ def server():
 
 @pytest.fixture
 def open_session(server):
-    """Return an async context manager that gives a session on the emulator."""
+    """Return an async context manager that opens a session on the emulator."""
 
     @asynccontextmanager
     async def opened(**options):

@@ -1,4 +1,4 @@
-"""What the SDK of OpenTelemetry has recorded, as plain values that can be compared."""
+"""Spans and metrics recorded by the OpenTelemetry SDK, as plain values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REQUEST_ID = "http.response.header.x-request-id"
 
 
 class Recording:
-    """Providers whose spans and metrics stay in memory."""
+    """Providers that keep spans and metrics in memory."""
 
     def __init__(self):
         self._exporter = InMemorySpanExporter()
@@ -36,7 +36,7 @@ class Recording:
 
     @property
     def spans(self):
-        """The spans that have ended, in the order of their ends."""
+        """The ended spans, in the order in which they ended."""
         return self._exporter.get_finished_spans()
 
     def span(self, operation):
@@ -45,7 +45,7 @@ class Recording:
         return span
 
     def forget(self):
-        """Let the spans so far go."""
+        """Discard the spans recorded so far."""
         self._exporter.clear()
 
     def metrics(self):
@@ -66,7 +66,7 @@ class Recording:
         return sums
 
     def everything(self):
-        """Return all that was recorded, as text: spans and metrics."""
+        """Return all recorded spans and metrics as text."""
         data = self._reader.get_metrics_data()
         return "\n".join([*(span.to_json() for span in self.spans), data.to_json() if data else ""])
 
@@ -77,7 +77,7 @@ def attributes_of(span):
 
 
 def events_of(span):
-    """Return the events of a span without what differs each time: a duration is a float, an id a string."""
+    """Return the events of a span without durations and request ids, whose types are asserted."""
     told = []
     for event in span.events:
         attributes = dict(event.attributes)
@@ -91,7 +91,7 @@ def events_of(span):
 
 
 def request(name, method, path, status=None, **more):
-    """Return the event of a request, as `events_of` has it."""
+    """Return the event of a request in the form of `events_of`."""
     attributes = {
         "openai_sessions.request.name": name,
         "http.request.method": method,
@@ -103,13 +103,13 @@ def request(name, method, path, status=None, **more):
 
 
 def reconciliation(result, items):
-    """Return the event of a step of a reconciliation, as `events_of` has it."""
+    """Return the event of a reconciliation step in the form of `events_of`."""
     prefix = "openai_sessions.reconciliation."
     return "reconciliation", {f"{prefix}result": result, f"{prefix}items": items}
 
 
 def retry(name, outcome, attempt, wait):
-    """Return the event of a retry, as `events_of` has it."""
+    """Return the event of a retry in the form of `events_of`."""
     prefix = "openai_sessions.retry."
     return "retry", {
         f"{prefix}request": name,

@@ -1,4 +1,4 @@
-"""What is recorded of items, keys and errors: nothing, unless contents are asked for."""
+"""Contents of items, keys and errors are not recorded unless capture is enabled."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ async def test_no_content_is_recorded(emulator, open_session):
     assert "earer" not in recorded
 
 
-async def test_no_message_of_an_error_is_recorded():
-    """The API quotes what it refuses; so may the code of an error of a server between."""
+async def test_no_error_message_is_recorded():
+    """The API quotes refused values; error codes of a proxy may do so too."""
     wire = Wire(lambda call: error(400, SECRET, f"Invalid value: {SECRET}"))
     with Recording() as recording:
         session = OpenAIConversationsSession(
@@ -57,7 +57,7 @@ async def test_no_message_of_an_error_is_recorded():
     assert SECRET not in recorded
 
 
-async def test_contents_are_recorded_where_they_are_asked_for(open_session, monkeypatch):
+async def test_contents_are_recorded_if_capture_is_enabled(open_session, monkeypatch):
     monkeypatch.setenv(CAPTURE, "true")
     with Recording() as recording:
         async with open_session() as session:
@@ -86,9 +86,9 @@ async def test_contents_are_recorded_where_they_are_asked_for(open_session, monk
         ("", False),
     ],
 )
-def test_the_variable_that_asks_for_contents(value, expected):
+def test_values_of_the_capture_variable(value, expected):
     assert is_content_captured({CAPTURE: value}) is expected
 
 
-def test_what_is_no_item_is_recorded_as_none():
+def test_malformed_item_is_recorded_as_null():
     assert as_records([{"a": object()}]) == '[{"content": null}]'

@@ -1,4 +1,4 @@
-"""Whose events are whose: nested, concurrent and shielded work, callbacks, and observers that fail."""
+"""Attribution of events in nested, concurrent and shielded work, in callbacks, and failing observers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def requests_of(span):
     return [told["openai_sessions.request.name"] for name, told in events_of(span) if name == "request"]
 
 
-async def test_a_span_is_below_the_callers_and_is_the_current_one_of_its_requests(open_session):
+async def test_span_is_a_child_of_the_callers_span_and_current_during_requests(open_session):
     seen = []
 
     async def look(_):
@@ -47,7 +47,7 @@ async def test_a_span_is_below_the_callers_and_is_the_current_one_of_its_request
         assert len(seen) == 2
 
 
-async def test_concurrent_operations_have_each_their_own_events(emulator, open_session):
+async def test_concurrent_operations_have_separate_events(emulator, open_session):
     with Recording() as recording:
         async with open_session() as one, open_session() as other:
             await asyncio.gather(one.ensure_conversation(), other.ensure_conversation())
@@ -63,7 +63,7 @@ async def test_concurrent_operations_have_each_their_own_events(emulator, open_s
     assert sorted(requests[other.session_id]) == [*[["create items"]] * 4, ["create items"] * 2]
 
 
-async def test_what_an_operation_calls_on_its_own_session_is_a_part_of_it(open_session):
+async def test_calls_of_an_operation_on_its_own_session_are_part_of_it(open_session):
     with Recording() as recording:
         async with open_session() as session:
             await session.add_items([SAID])
@@ -79,7 +79,7 @@ async def test_what_an_operation_calls_on_its_own_session_is_a_part_of_it(open_s
     assert requests_of(span) == ["list items"]
 
 
-async def test_what_a_callback_does_stands_for_itself_below_the_operation(open_session):
+async def test_operation_of_a_callback_is_a_child_span(open_session):
     async def greet(_):
         await sessions[0].add_items([SAID])
 
@@ -96,7 +96,7 @@ async def test_what_a_callback_does_stands_for_itself_below_the_operation(open_s
     assert greeting.parent.span_id == creation.context.span_id
 
 
-async def test_an_operation_on_another_session_is_a_span_below_that_of_a_fork(open_session):
+async def test_operation_on_another_session_is_a_child_of_the_fork(open_session):
     with Recording() as recording:
         async with open_session() as session:
             await session.add_items([SAID])
@@ -109,7 +109,7 @@ async def test_an_operation_on_another_session_is_a_span_below_that_of_a_fork(op
     assert all(s.parent.span_id == forked.context.span_id for s in recording.spans if s is not forked)
 
 
-async def test_items_that_are_left_early_end_the_span_there(open_session):
+async def test_abandoned_iteration_ends_its_span(open_session):
     with Recording() as recording:
         async with open_session() as session:
             await session.add_items([SAID] * 3)
@@ -127,7 +127,7 @@ async def test_items_that_are_left_early_end_the_span_there(open_session):
     assert iteration.status.is_unset
 
 
-async def test_an_observer_that_fails_is_logged_and_fails_nothing(open_session, caplog):
+async def test_failing_observer_is_logged_and_fails_no_operation(open_session, caplog):
     class Broken(SpanProcessor):
         def on_start(self, span, parent_context=None):
             raise LookupError
@@ -146,8 +146,8 @@ async def test_an_observer_that_fails_is_logged_and_fails_nothing(open_session, 
         caplog.clear()
 
 
-async def test_work_that_outlives_its_operation_is_no_part_of_it(emulator, open_session, caplog):
-    """A task that is started inside has the context of the operation, also when that is over."""
+async def test_work_after_the_end_of_its_operation_is_not_part_of_it(emulator, open_session, caplog):
+    """A task started inside an operation keeps its context after the operation has ended."""
     over, going_on = asyncio.Event(), []
 
     async def go_on():
@@ -171,8 +171,8 @@ async def test_work_that_outlives_its_operation_is_no_part_of_it(emulator, open_
     assert caplog.messages == []
 
 
-def test_work_on_a_loop_of_another_thread_is_below_the_span_of_the_thread_that_asked(server, open_session):
-    """As in `openai_sessions.sync`, whose sessions live on one background loop."""
+def test_work_on_another_threads_loop_is_a_child_of_the_callers_span(server, open_session):
+    """`openai_sessions.sync` works like this."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -193,11 +193,11 @@ def test_work_on_a_loop_of_another_thread_is_below_the_span_of_the_thread_that_a
 
 
 NO_OPERATIONS = {"aclose"}
-"""Closing settles what is unsettled, which is an operation of its own, or makes no request."""
+"""Closing settles failed writes, which is a separate operation, or makes no request."""
 
 
 @pytest.mark.parametrize("kind", [OpenAIConversationsSession, NamedSession])
-def test_every_public_coroutine_method_of_a_session_is_an_operation(kind):
+def test_every_public_coroutine_method_is_an_operation(kind):
     def is_observed(method):
         return method.__code__.co_filename.endswith("_instrumentation.py")
 
@@ -213,7 +213,7 @@ def test_every_public_coroutine_method_of_a_session_is_an_operation(kind):
     assert is_observed(methods["_atomic_replace_items"])
 
 
-def test_a_session_without_async_has_its_spans_below_those_of_its_thread(server, monkeypatch):
+def test_spans_of_a_sync_session_are_children_of_its_threads_span(server, monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", server[1])
     monkeypatch.setenv("OPENAI_API_KEY", "sk-stand-in")
     with Recording() as recording:

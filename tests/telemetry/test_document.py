@@ -1,4 +1,4 @@
-"""docs/telemetry.md says what is so: its programs run, and it names what is recorded."""
+"""docs/telemetry.md: its programs run, and it names everything that is recorded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_python_blocks_run_and_print_what_they_say():
     assert (0, "") == (finished.returncode, finished.stderr)
 
 
-def test_operations_are_called_what_the_table_says():
+def test_table_of_operations_is_correct():
     documented = {
         method: name for methods, name in TABLE for method in re.findall(r"`(\w+)`", methods) if method
     }
@@ -31,8 +31,8 @@ def test_operations_are_called_what_the_table_says():
     assert _names.operation_name("store_run_usage", {}) == "store_run_usage"
 
 
-def test_every_name_that_is_recorded_is_documented():
-    """Those that share their beginning with the name before are documented by their ends."""
+def test_every_recorded_name_is_documented():
+    """Names that share the prefix of the previous one are documented by their suffix."""
     public = {name: value for name, value in vars(_names).items() if name.isupper() and name[0] != "_"}
     names = {value for value in public.values() if isinstance(value, str)}
     names -= {_names.INSTRUMENTATION, _names.LIST_ITEMS}

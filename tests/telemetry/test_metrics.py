@@ -1,4 +1,4 @@
-"""What is counted and measured, and by which attributes."""
+"""Counters, the histogram, and their attributes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .recording import Recording
 SAID = {"role": "user", "content": "Hello"}
 
 
-async def test_what_is_counted(emulator, open_session):
+async def test_counters(emulator, open_session):
     with Recording() as recording:
         async with open_session() as session:
             await session.add_items([SAID] * 3)
@@ -58,7 +58,7 @@ async def test_what_is_counted(emulator, open_session):
     assert steps == {("found",): 1}
 
 
-async def test_the_duration_is_as_the_convention_has_it(server, open_session):
+async def test_duration_follows_the_convention(server, open_session):
     with Recording() as recording:
         async with open_session() as session:
             await session.ensure_conversation()

@@ -1,4 +1,4 @@
-"""One span for each operation, with its requests, retries and reconciliations as events."""
+"""Each operation is a span, with its requests, retries and reconciliations as events."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def common(operation, name, session, base_url):
     }
 
 
-async def test_a_cold_read_of_250_items(server, open_session):
+async def test_cold_read_of_250_items(server, open_session):
     base_url = server[1]
     with Recording() as recording:
         async with open_session() as writer:
@@ -83,7 +83,7 @@ async def test_a_cold_read_of_250_items(server, open_session):
     assert events_of(newest) == [LISTED]
 
 
-async def test_the_first_write_creates_the_conversation_in_the_same_span(server, open_session):
+async def test_first_write_creates_the_conversation_in_the_same_span(server, open_session):
     with Recording() as recording:
         async with open_session() as session:
             await session.add_items(messages(21))
@@ -98,7 +98,7 @@ async def test_the_first_write_creates_the_conversation_in_the_same_span(server,
     assert events_of(span) == [CREATED, APPENDED, APPENDED]
 
 
-async def test_a_write_whose_reply_is_lost_is_found(emulator, open_session):
+async def test_write_with_a_lost_response_is_found(emulator, open_session):
     with Recording() as recording:
         async with open_session() as session:
             await session.ensure_conversation()
@@ -115,7 +115,7 @@ async def test_a_write_whose_reply_is_lost_is_found(emulator, open_session):
     assert span.attributes["openai_sessions.reconciliations"] == 1
 
 
-async def test_a_write_that_was_never_applied_is_sent_again(emulator, open_session):
+async def test_write_that_was_not_applied_is_sent_again(emulator, open_session):
     with Recording() as recording:
         async with open_session() as session:
             await session.ensure_conversation()
@@ -134,7 +134,7 @@ async def test_a_write_that_was_never_applied_is_sent_again(emulator, open_sessi
     ]
 
 
-async def test_a_throttled_read_waits_as_long_as_it_was_asked_to(emulator, open_session):
+async def test_throttled_read_waits_as_long_as_requested(emulator, open_session):
     with Recording() as recording:
         async with open_session() as session:
             await session.add_items(messages(1))
@@ -152,7 +152,7 @@ async def test_a_throttled_read_waits_as_long_as_it_was_asked_to(emulator, open_
     assert span.attributes["openai_sessions.pages"] == 1
 
 
-async def test_a_write_that_is_refused_midway_is_rolled_back(emulator, open_session):
+async def test_write_refused_midway_is_rolled_back(emulator, open_session):
     with Recording() as recording:
         async with open_session() as session:
             await session.ensure_conversation()
@@ -174,8 +174,8 @@ async def test_a_write_that_is_refused_midway_is_rolled_back(emulator, open_sess
     assert span.attributes["openai_sessions.items.deleted"] == 20
 
 
-async def test_a_cancelled_write_says_so_and_its_undoing_is_a_part_of_it(emulator, server):
-    """The caller is cancelled while the server has stored the items and holds its answer back."""
+async def test_cancelled_write_includes_its_undo(emulator, server):
+    """The caller is cancelled after the server has stored the items, before the response."""
     sent = asyncio.Event()
 
     async def tell(request):
@@ -211,7 +211,7 @@ async def test_a_cancelled_write_says_so_and_its_undoing_is_a_part_of_it(emulato
     ]
 
 
-async def test_a_key_that_is_not_accepted():
+async def test_refused_key():
     with Recording() as recording, Emulator(api_keys={"sk-another"}) as emulator, emulator.serve() as url:
         async with (
             client_of(url) as client,
@@ -230,7 +230,7 @@ async def test_a_key_that_is_not_accepted():
     assert "sk-" not in recording.everything()
 
 
-async def test_a_conversation_that_is_gone(open_session):
+async def test_missing_conversation(open_session):
     with Recording() as recording:
         async with open_session(conversation_id="conv_gone") as session:
             with pytest.raises(ConversationNotFoundError):
@@ -244,7 +244,7 @@ async def test_a_conversation_that_is_gone(open_session):
     assert asked[1]["http.response.status_code"] == 404
 
 
-async def test_an_error_while_items_are_read_one_by_one_is_recorded_by_its_name_alone(open_session):
+async def test_error_of_an_iteration_is_recorded_by_its_name_only(open_session):
     with Recording() as recording:
         async with open_session(conversation_id="conv_gone") as session:
             with pytest.raises(ConversationNotFoundError):
@@ -278,7 +278,7 @@ async def test_popping_and_clearing(server, open_session):
     assert none.attributes["gen_ai.memory.record.count"] == 0
 
 
-async def test_deleting_the_items_alone_is_no_deletion_of_the_store(open_session):
+async def test_clearing_only_items_is_not_a_deletion_of_the_store(open_session):
     with Recording() as recording:
         async with open_session() as session:
             await session.add_items(messages(1))
@@ -286,7 +286,7 @@ async def test_deleting_the_items_alone_is_no_deletion_of_the_store(open_session
     assert recording.span("clear_session").name == "delete_memory"
 
 
-async def test_a_write_that_nobody_can_look_for_is_left_unsettled_and_settled_later(emulator, open_session):
+async def test_unconfirmed_write_is_left_unsettled_and_settled_later(emulator, open_session):
     with Recording() as recording:
         async with open_session(retry_policy=replace(FAST, attempts=1)) as session:
             await session.ensure_conversation()
@@ -310,7 +310,7 @@ async def test_a_write_that_nobody_can_look_for_is_left_unsettled_and_settled_la
     assert settled.attributes["gen_ai.memory.record.count"] == 2
 
 
-async def test_closing_a_session_with_something_to_settle_is_an_operation(emulator, open_session):
+async def test_closing_a_session_with_a_failed_write_is_an_operation(emulator, open_session):
     with Recording() as recording:
         async with open_session(retry_policy=replace(FAST, attempts=1)) as session:
             await session.ensure_conversation()
@@ -322,7 +322,7 @@ async def test_closing_a_session_with_something_to_settle_is_an_operation(emulat
     assert events_of(recording.span("settle")) == [LISTED, DELETED, reconciliation("settled", 1)]
 
 
-async def test_a_copy_that_appears_late_is_deleted_by_the_operation_that_sees_it(emulator, open_session):
+async def test_late_copy_is_deleted_by_the_operation_that_finds_it(emulator, open_session):
     with Recording() as recording:
         async with open_session() as session:
             await session.ensure_conversation()
@@ -334,7 +334,7 @@ async def test_a_copy_that_appears_late_is_deleted_by_the_operation_that_sees_it
     assert events_of(recording.span("get_items")) == [LISTED, DELETED, reconciliation("deleted copy", 1)]
 
 
-async def test_items_that_are_read_one_by_one(server, open_session):
+async def test_iteration_is_one_span(server, open_session):
     with Recording() as recording:
         async with open_session() as session:
             await session.add_items(messages(120))
@@ -351,7 +351,7 @@ async def test_items_that_are_read_one_by_one(server, open_session):
     }
 
 
-async def test_each_request_of_a_copy_is_in_a_span(emulator, open_session):
+async def test_each_request_of_a_copy_belongs_to_a_span(emulator, open_session):
     async with open_session() as source:
         await source.add_items(messages(150))
         emulator.forget_requests()

@@ -1,4 +1,4 @@
-"""The emulator with faults, and a stage on which single requests are held up."""
+"""The emulator with faults, and a stage that delays single requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["quiet_loop", "stage", "world"]
 
 @pytest.fixture
 def local():
-    """Return a maker of SQLite sessions, which are closed after the test."""
+    """Return a factory of SQLite sessions, which are closed after the test."""
     with contextlib.ExitStack() as opened:
 
         def make(name, *, cls=agents.SQLiteSession, **options):

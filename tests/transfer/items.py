@@ -1,4 +1,4 @@
-"""Items to move."""
+"""Items to copy."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from openai_sessions._items.forms import to_replay
 from tests.fixtures.samples import SAMPLE_NAMES, sample
 
 _LISTED_ONLY = "message_listed_only_parts"
-"""A sample of what no request may bring."""
+"""A sample with parts that no request may contain."""
 
 
 def users(number, name="item"):
-    """Return messages that tell their numbers."""
+    """Return numbered messages."""
     return [{"role": "user", "content": f"{name} {index}"} for index in range(number)]
 
 
 def turn(number):
-    """Return a turn with a call: what a run of an agent leaves in its session."""
+    """Return a turn with a call, as a run of an agent stores it."""
     call_id = f"call_{number}"
     return [
         {"role": "user", "content": f"question {number}"},
@@ -35,7 +35,7 @@ def turns(number):
 
 
 def every_kind():
-    """Return one item of each sample, in the form in which they are read; reasoning with what it led to."""
+    """Return the items of all samples in replay form; reasoning with the item that follows it."""
     items = []
     for name in SAMPLE_NAMES:
         if name != _LISTED_ONLY:

@@ -1,4 +1,4 @@
-"""Copies whose caller is cancelled, in every way, leave nothing behind."""
+"""Cancelled copies leave nothing behind, in whichever way they are cancelled."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def target_on(stage, **options):
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: "-".join(map(str, place)))
-async def test_a_cancelled_copy_leaves_nothing(world, stage, source, way, place):
+async def test_cancelled_copy_leaves_nothing(world, stage, source, way, place):
     operation, number, moment = place
     target, gate = target_on(stage), Gate()
     stage.at(operation, number, getattr(gate, moment))
@@ -47,7 +47,7 @@ async def test_a_cancelled_copy_leaves_nothing(world, stage, source, way, place)
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-async def test_a_cancelled_copy_leaves_what_was_there_before(world, stage, source, way):
+async def test_cancelled_copy_keeps_earlier_items(world, stage, source, way):
     target, gate = target_on(stage), Gate()
     await target.add_items(users(3, "before"))
     stage.at("create_items", 5, gate.after)
@@ -55,7 +55,7 @@ async def test_a_cancelled_copy_leaves_what_was_there_before(world, stage, sourc
     assert texts(users(3, "before")) == world.stored(target.session_id)
 
 
-async def test_a_copy_cancelled_while_it_is_undone_is_undone_all_the_same(world, stage, source):
+async def test_copy_cancelled_again_during_the_undo_is_undone(world, stage, source):
     target, gate = target_on(stage), Gate()
 
     async def refuse(_):

@@ -25,7 +25,7 @@ def operations(emulator):
     return [request.operation for request in emulator.requests]
 
 
-async def test_a_history_of_every_kind_of_item_is_copied(hosted):
+async def test_every_kind_of_item_is_copied(hosted):
     source, target = hosted(), hosted()
     await source.add_items(every_kind())
     report = await copy_session(source, target)
@@ -33,14 +33,14 @@ async def test_a_history_of_every_kind_of_item_is_copied(hosted):
     assert TransferReport(copied=len(await source.get_items())) == report
 
 
-async def test_an_empty_history_creates_nothing(emulator, hosted):
+async def test_empty_history_creates_nothing(emulator, hosted):
     target = hosted()
     assert TransferReport() == await copy_session(hosted(), target)
     assert target.conversation_id is None
     assert () == emulator.requests
 
 
-async def test_a_copy_writes_in_requests_of_20_and_reads_both_once_more(emulator, hosted):
+async def test_copy_writes_20_items_per_request_and_reads_both_sessions_again(emulator, hosted):
     source, target = hosted(), hosted()
     await source.add_items(users(90))
     emulator.forget_requests()
@@ -50,7 +50,7 @@ async def test_a_copy_writes_in_requests_of_20_and_reads_both_once_more(emulator
     )
 
 
-async def test_a_finished_copy_is_found_to_be_there(emulator, hosted):
+async def test_repeated_copy_writes_nothing(emulator, hosted):
     source, target = hosted(), hosted()
     await source.add_items(turns(40))
     await copy_session(source, target)
@@ -60,7 +60,7 @@ async def test_a_finished_copy_is_found_to_be_there(emulator, hosted):
 
 
 @pytest.mark.parametrize("there", [1, 20, 99, 100, 101, 159])
-async def test_a_copy_goes_on_behind_what_is_there(hosted, there):
+async def test_copy_continues_after_existing_items(hosted, there):
     source, target = hosted(), hosted()
     await source.add_items(turns(40))
     await target.add_items(turns(40)[:there])
@@ -76,7 +76,7 @@ async def test_a_copy_goes_on_behind_what_is_there(hosted, there):
         pytest.param(users(4), 3, id="more"),
     ],
 )
-async def test_a_target_that_holds_something_else_is_refused(emulator, hosted, held, position):
+async def test_target_with_other_items_is_refused(emulator, hosted, held, position):
     source, target = hosted(), hosted()
     await source.add_items(users(3))
     await target.add_items(held)
@@ -88,7 +88,7 @@ async def test_a_target_that_holds_something_else_is_refused(emulator, hosted, h
     assert {"list_items"} == set(operations(emulator))
 
 
-async def test_append_writes_behind_whatever_is_there(hosted):
+async def test_append_writes_after_existing_items(hosted):
     source, target = hosted(), hosted()
     await source.add_items(users(130))
     await target.add_items(users(110, "other"))
@@ -96,7 +96,7 @@ async def test_append_writes_behind_whatever_is_there(hosted):
     assert [*users(110, "other"), *users(130)] == await target.get_items()
 
 
-async def test_source_and_target_that_are_the_same_are_refused(hosted):
+async def test_identical_source_and_target_are_refused(hosted):
     session = hosted()
     with pytest.raises(ValueError, match="the same session"):
         await copy_session(session, session)
@@ -107,8 +107,8 @@ async def test_source_and_target_that_are_the_same_are_refused(hosted):
 
 
 @pytest.mark.parametrize("append", [True, False])
-async def test_a_session_and_one_around_it_are_the_same(emulator, hosted, append):
-    """What is written to the one is read from the other: the copy would never end."""
+async def test_session_and_its_wrapper_are_refused(emulator, hosted, append):
+    """The copy would read its own writes, and never end."""
     session = hosted()
     await session.add_items(users(130))
     around = EncryptedSession("user_123", session, Fernet.generate_key())
@@ -121,7 +121,7 @@ async def test_a_session_and_one_around_it_are_the_same(emulator, hosted, append
 
 
 class Unready:
-    """A session without async, whose methods give what they would give when awaited."""
+    """A synchronous session."""
 
     def __init__(self, *items):
         self.items = list(items)
@@ -133,7 +133,7 @@ class Unready:
 
 
 @pytest.mark.parametrize("given", [None, "conv_1", OpenAIConversationsSession])
-async def test_what_is_no_session_is_refused_before_any_request(emulator, hosted, given):
+async def test_object_that_is_not_a_session_is_refused_before_any_request(emulator, hosted, given):
     session = hosted()
     await session.add_items(users(1))
     emulator.forget_requests()
@@ -144,7 +144,7 @@ async def test_what_is_no_session_is_refused_before_any_request(emulator, hosted
     assert () == emulator.requests
 
 
-async def test_a_session_without_async_is_refused(emulator, hosted):
+async def test_synchronous_session_is_refused(emulator, hosted):
     session = hosted()
     await session.add_items(users(1))
     conversations = [Unready(*users(2)), openai_sessions.sync.OpenAIConversationsSession()]
@@ -155,7 +155,7 @@ async def test_a_session_without_async_is_refused(emulator, hosted):
     assert 1 == operations(emulator).count("create_conversation")
 
 
-async def test_progress_is_told_as_items_are_done(hosted, local):
+async def test_progress_is_reported_per_batch(hosted, local):
     source, target = local("progress"), hosted()
     await source.add_items(users(250))
     told = []
@@ -166,7 +166,7 @@ async def test_progress_is_told_as_items_are_done(hosted, local):
     assert [(100, None), (200, None), (250, None)] == told
 
 
-async def test_progress_that_raises_ends_the_copy_and_leaves_nothing(emulator, hosted, local):
+async def test_progress_callback_that_raises_ends_the_copy_and_leaves_nothing(emulator, hosted, local):
     source, target = local("progress"), hosted()
     await source.add_items(users(150))
 
@@ -179,7 +179,7 @@ async def test_progress_that_raises_ends_the_copy_and_leaves_nothing(emulator, h
     assert () == emulator.conversations()
 
 
-async def test_reasoning_that_cannot_be_stored_is_left_out_and_counted(hosted, local):
+async def test_unstorable_reasoning_is_skipped_and_counted(hosted, local):
     source, target = local("reasoning"), hosted()
     bare = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]}
     await source.add_items([*users(1), bare, *users(1, "then")])
@@ -188,8 +188,8 @@ async def test_reasoning_that_cannot_be_stored_is_left_out_and_counted(hosted, l
     assert [*users(1), *users(1, "then")] == await target.get_items()
 
 
-async def test_reasoning_without_what_it_led_to_is_left_out_and_counted(hosted, local):
-    """It could be stored, and would never be shown again."""
+async def test_reasoning_without_a_following_item_is_skipped_and_counted(hosted, local):
+    """It could be stored, but would never be returned."""
     source, target = local("alone"), hosted()
     alone = {"id": "rs_" + 48 * "1", "type": "reasoning", "summary": []}
     await source.add_items([*users(1), alone])
@@ -197,7 +197,7 @@ async def test_reasoning_without_what_it_led_to_is_left_out_and_counted(hosted, 
     assert TransferReport(already_there=1, skipped=1) == await copy_session(source, target)
 
 
-async def test_an_item_that_can_never_be_stored_is_named_by_its_place(emulator, hosted, local):
+async def test_invalid_item_is_named_by_its_index(emulator, hosted, local):
     source = local("invalid")
     await source.add_items([*users(130), {"type": "message", "role": "user", "content": 7}])
     with pytest.raises(InvalidItemError) as caught:
@@ -207,7 +207,7 @@ async def test_an_item_that_can_never_be_stored_is_named_by_its_place(emulator, 
 
 
 class Changing(OpenAIConversationsSession):
-    """A session that something else happens to each time it was read to its end."""
+    """A session in which something happens after each complete read."""
 
     happenings = ()
 
@@ -219,7 +219,7 @@ class Changing(OpenAIConversationsSession):
             await happening()
 
 
-async def test_items_added_to_the_source_meanwhile_are_copied_too(emulator, hosted):
+async def test_items_added_to_the_source_meanwhile_are_copied(emulator, hosted):
     source, target = Changing(openai_client=emulator.client()), hosted()
     await source.add_items(users(30))
     source.happenings = [
@@ -230,7 +230,7 @@ async def test_items_added_to_the_source_meanwhile_are_copied_too(emulator, host
     assert [*users(30), *users(2, "late"), *users(1, "later")] == await target.get_items()
 
 
-async def test_a_source_that_never_stops_growing_is_an_error_and_nothing_is_left(emulator, hosted):
+async def test_endlessly_growing_source_raises_and_leaves_nothing(emulator, hosted):
     source, target = Changing(openai_client=emulator.client()), hosted()
     await source.add_items(users(3))
     source.happenings = [lambda: source.add_items(users(1))] * 20
@@ -239,7 +239,7 @@ async def test_a_source_that_never_stops_growing_is_an_error_and_nothing_is_left
     assert [source.session_id] == [conversation.id for conversation in emulator.conversations()]
 
 
-async def test_an_item_popped_from_the_source_meanwhile_is_noticed(emulator, hosted):
+async def test_item_popped_from_the_source_meanwhile_is_detected(emulator, hosted):
     source, target = Changing(openai_client=emulator.client()), hosted()
     await source.add_items(users(30))
     source.happenings = [source.pop_item]
@@ -249,8 +249,8 @@ async def test_an_item_popped_from_the_source_meanwhile_is_noticed(emulator, hos
     assert target.conversation_id is None
 
 
-async def test_an_item_that_another_writes_to_the_target_meanwhile_is_noticed_and_stays(emulator, hosted):
-    """What the copy wrote is removed, and the conversation, which has become someone's, is not."""
+async def test_item_written_to_the_target_meanwhile_is_detected_and_kept(emulator, hosted):
+    """The copied items are removed, and the conversation, which others use now, is kept."""
     ids = []
     source = Changing(openai_client=emulator.client())
     target = hosted(on_conversation_created=ids.append)
@@ -262,13 +262,13 @@ async def test_an_item_that_another_writes_to_the_target_meanwhile_is_noticed_an
 
 
 class Forgetful(agents.SQLiteSession):
-    """A session that does not keep what it is given."""
+    """A session that changes the items it stores."""
 
     async def add_items(self, items):
         await super().add_items([{**item, "content": item["content"][:6]} for item in items])
 
 
-async def test_a_target_that_does_not_keep_items_is_found_out_and_emptied(hosted, local):
+async def test_target_that_changes_items_is_detected_and_emptied(hosted, local):
     source, target = hosted(), local("forgetful", cls=Forgetful)
     await source.add_items(users(30))
     with pytest.raises(TransferVerificationError, match="at item 10 "):
@@ -276,7 +276,7 @@ async def test_a_target_that_does_not_keep_items_is_found_out_and_emptied(hosted
     assert [] == await target.get_items()
 
 
-async def test_the_id_is_known_before_the_first_item_is_written(emulator, hosted):
+async def test_id_is_reported_before_the_first_item_is_written(emulator, hosted):
     known = []
     source = hosted()
     await source.add_items(users(3))
@@ -285,7 +285,7 @@ async def test_the_id_is_known_before_the_first_item_is_written(emulator, hosted
     assert [(target.session_id, 0)] == known
 
 
-async def test_a_limit_in_the_settings_of_either_session_does_not_hold(hosted, local):
+async def test_limits_in_session_settings_are_ignored(hosted, local):
     limited = {"limit": 2}
     source = local("limited", session_settings=agents.SessionSettings(limit=2))
     await source.add_items(users(30))

@@ -1,4 +1,4 @@
-"""The example of a session on the Django ORM: it conforms, and histories move to it and from it."""
+"""The example of a session on the Django ORM conforms, and histories are copied to and from it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_it_passes_the_conformance_suite(example, make):
     assert len(CHECKS) - len(SKIPPED) == len(report.passed)
 
 
-async def test_a_history_of_every_kind_of_item_goes_there_and_back(make, hosted):
+async def test_every_kind_of_item_is_copied_there_and_back(make, hosted):
     here, there, back = hosted(), make(), hosted()
     await here.add_items(every_kind())
     items = await here.get_items()
@@ -66,7 +66,7 @@ async def test_a_history_of_every_kind_of_item_goes_there_and_back(make, hosted)
     assert items == await back.get_items()
 
 
-async def test_a_copy_goes_on_is_refused_and_is_popped_off_again(make, hosted):
+async def test_copy_continues_is_refused_and_is_popped_again(make, hosted):
     here, there = hosted(), make()
     await here.add_items(turns(60))
     await there.add_items(turns(60)[:33])

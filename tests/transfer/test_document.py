@@ -1,4 +1,4 @@
-"""The document about moving histories runs, and names what there is."""
+"""docs/moving.md: its programs run, and it names every session class and function."""
 
 import pytest
 
@@ -10,7 +10,7 @@ PATH = ROOT / "docs" / "moving.md"
 
 
 @pytest.mark.slow
-def test_document_prints_what_it_says():
+def test_python_blocks_run_and_print_what_they_say():
     with stand_in() as (base_url, _):
         finished = run_python("-m", "tests.docs.run_blocks", str(PATH), base_url=base_url)
     assert (finished.returncode, finished.stderr) == (0, "")

@@ -1,4 +1,4 @@
-"""A process is killed in the middle of a copy or an import, and the same call in another one goes on."""
+"""A copy or an import is killed, and the same call in another process completes it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def copier(*arguments):
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value)),
 )
-async def test_a_killed_copy_is_completed_by_the_same_call(emulator, tmp_path, move, death):
+async def test_killed_copy_is_completed_by_the_same_call(emulator, tmp_path, move, death):
     request_number, fault, there = death
     source = agents.SQLiteSession("source", tmp_path / "source.db")
     await source.add_items(turns(60))

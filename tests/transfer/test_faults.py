@@ -1,4 +1,4 @@
-"""Copies whose requests fail: all of it is there, or nothing, and the next call completes it."""
+"""Copies with failing requests: everything is copied or nothing, and the next call completes it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ UNDOING = [
     for fault in (*spots("delete_item", after=(50,)), *spots("delete_conversation"))
     if fault.kind != "quota"
 ]
-"""All that a deletion is repeated after."""
+"""All faults after which a deletion is retried."""
 
 
 def patient(world, **options):
@@ -44,12 +44,12 @@ def patient(world, **options):
 
 
 def held(world):
-    """Return the texts that the database holds of all conversations that are not deleted."""
+    """Return the stored texts of all conversations that are not deleted."""
     return [world.stored(conversation_id) for conversation_id in world.conversations()]
 
 
 async def copy_or_nothing(world, source, target, *faults):
-    """Copy under faults, and see that all or nothing of it is there. Tell whether it is."""
+    """Copy under faults, assert that everything or nothing was copied, and return whether it was."""
     world.inject(*faults)
     try:
         await copy_session(source, target)
@@ -66,8 +66,8 @@ async def copy_or_nothing(world, source, target, *faults):
 
 
 @pytest.mark.parametrize("fault", ONCE, ids=str)
-async def test_a_copy_with_a_fault_is_there_or_leaves_nothing(world, source, fault):
-    """Most single faults it survives; when it does not, the next call writes it."""
+async def test_copy_with_a_fault_is_complete_or_leaves_nothing(world, source, fault):
+    """It survives most single faults; otherwise the next call copies everything."""
     target = patient(world)
     if not await copy_or_nothing(world, source, target, fault):
         assert TransferReport(copied=130) == await copy_session(source, target)
@@ -75,14 +75,14 @@ async def test_a_copy_with_a_fault_is_there_or_leaves_nothing(world, source, fau
 
 
 @pytest.mark.parametrize("fault", FOR_GOOD, ids=str)
-async def test_a_copy_with_a_lasting_fault_leaves_nothing(world, source, fault):
+async def test_copy_with_a_lasting_fault_leaves_nothing(world, source, fault):
     assert not await copy_or_nothing(world, source, patient(world), fault)
     assert TransferReport(copied=130) == await copy_session(source, patient(world))
 
 
 @pytest.mark.parametrize("kind", ["cut_before", "quota", "truncated_body"])
 @pytest.mark.parametrize("place", [0, 1])
-async def test_a_copy_that_cannot_be_read_back_leaves_no_item(world, source, kind, place):
+async def test_copy_that_cannot_be_read_back_leaves_no_item(world, source, kind, place):
     """Whether others have written to the new conversation is not known then: it stays, as is said."""
     target = patient(world)
     world.inject(Spot(kind, "list_items", place, ALWAYS))
@@ -94,14 +94,14 @@ async def test_a_copy_that_cannot_be_read_back_leaves_no_item(world, source, kin
 
 
 @pytest.mark.parametrize("fault", UNDOING, ids=str)
-async def test_a_fault_while_it_is_undone_is_survived(world, source, fault):
+async def test_undo_survives_a_fault(world, source, fault):
     target = patient(world)
     await copy_or_nothing(world, source, target, Spot("quota", "create_items", after=6), fault)
 
 
 @pytest.mark.parametrize("kind", ["cut_before", "quota", "locked"])
 @pytest.mark.parametrize("after", [0, 60])
-async def test_what_cannot_be_undone_is_said_and_the_next_call_goes_on(world, source, kind, after):
+async def test_failed_undo_is_reported_and_the_next_call_continues(world, source, kind, after):
     target = patient(world)
     world.inject(Spot("quota", "create_items", after=6), Spot(kind, "delete_item", after, ALWAYS))
     with pytest.raises(UnsettledTransferError, match=r"could not be undone .* Call it again") as caught:
@@ -115,8 +115,8 @@ async def test_what_cannot_be_undone_is_said_and_the_next_call_goes_on(world, so
     assert (130, EXPECTED) == (report.copied + report.already_there, world.stored(target.conversation_id))
 
 
-async def test_what_cannot_be_undone_of_an_appended_copy_is_not_to_be_gone_on_with(world, source):
-    """Called again, it would write all of it once more."""
+async def test_failed_undo_of_an_appending_copy_cannot_be_continued(world, source):
+    """A second call would write all items again."""
     target = await world.session_with(*BEFORE, openai_client=world.patient, retry_policy=POLICY)
     world.inject(Spot("quota", "create_items", after=6), Spot("quota", "delete_item", 0, ALWAYS))
     with pytest.raises(UnsettledTransferError, match=r"up to \d+ of its items remain") as caught:
@@ -128,7 +128,7 @@ async def test_what_cannot_be_undone_of_an_appended_copy_is_not_to_be_gone_on_wi
 
 
 @pytest.mark.parametrize("place", POSTS)
-async def test_items_before_an_appended_copy_that_fails_stay(world, source, place):
+async def test_failed_appending_copy_keeps_earlier_items(world, source, place):
     target = await world.session_with(*BEFORE, openai_client=world.patient, retry_policy=POLICY)
     world.inject(Spot("quota", "create_items", after=place))
     with pytest.raises(FAILURES):
@@ -140,7 +140,7 @@ async def test_items_before_an_appended_copy_that_fails_stay(world, source, plac
 
 
 @pytest.mark.parametrize("place", POSTS)
-async def test_what_was_there_of_an_earlier_copy_stays_when_a_later_one_fails(world, source, place):
+async def test_failed_copy_keeps_items_of_an_earlier_one(world, source, place):
     there = 55
     target = await world.session_with(*users(there), openai_client=world.patient, retry_policy=POLICY)
     world.inject(Spot("quota", "create_items", after=place))
@@ -154,7 +154,7 @@ async def test_what_was_there_of_an_earlier_copy_stays_when_a_later_one_fails(wo
 
 
 @pytest.mark.parametrize("place", POSTS)
-async def test_keep_partial_leaves_what_was_written_for_the_next_call(world, source, place):
+async def test_keep_partial_keeps_written_items_for_the_next_call(world, source, place):
     target = patient(world)
     world.inject(Spot("quota", "create_items", after=place))
     with pytest.raises(FAILURES):
@@ -164,7 +164,7 @@ async def test_keep_partial_leaves_what_was_written_for_the_next_call(world, sou
     assert TransferReport(copied=130 - there, already_there=there) == await copy_session(source, target)
 
 
-async def test_a_callback_that_refuses_the_new_conversation_leaves_nothing(world, source):
+async def test_callback_that_refuses_the_new_conversation_leaves_nothing(world, source):
     def refuse(_):
         raise LookupError
 

@@ -1,4 +1,4 @@
-"""JSON Lines files: exactly reversible, whole or not there, and looked through before anything is written."""
+"""JSON Lines files: exact, atomic, and checked before anything is imported."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ JSON = st.recursive(
 
 
 class InMemory:
-    """A session that gives back the very objects that it was given."""
+    """A session that returns the same objects that it was given."""
 
     def __init__(self, *items):
         self.items = list(items)
@@ -62,7 +62,7 @@ def hosted(emulator):
 
 @pytest.fixture
 async def exported(tmp_path):
-    """A file of three messages, which a test may damage."""
+    """A file with three messages, which a test may damage."""
     path = tmp_path / "history.jsonl"
     await export_session(InMemory(*users(3)), path)
     return path
@@ -70,7 +70,7 @@ async def exported(tmp_path):
 
 @some(100)
 @given(value=JSON)
-def test_every_json_value_is_one_line_and_comes_back(value):
+def test_every_json_value_is_one_line_and_is_restored(value):
     line = to_line(value)
     assert line.endswith(b"\n")
     assert 1 == len(line.decode().splitlines())
@@ -80,7 +80,7 @@ def test_every_json_value_is_one_line_and_comes_back(value):
 @pytest.mark.parametrize(
     "text", ["\u2028\u2029\x85\x1c\x0b\r\n", "\ud800 alone", "\udcff", "\U0001f600", "\x00", '"\\']
 )
-async def test_text_that_files_are_damaged_by_comes_back(tmp_path, text):
+async def test_difficult_text_is_restored(tmp_path, text):
     item = {"role": "user", "content": text, text: 2**70, "order": {"b": 1.0, "a": 1}}
     target = InMemory()
     await export_session(InMemory(item), tmp_path / "file.jsonl")
@@ -90,7 +90,7 @@ async def test_text_that_files_are_damaged_by_comes_back(tmp_path, text):
     assert 2 == len((tmp_path / "file.jsonl").read_text(encoding="utf-8").splitlines())
 
 
-async def test_every_kind_of_item_comes_back(tmp_path, hosted):
+async def test_every_kind_of_item_is_restored(tmp_path, hosted):
     source, target = hosted(), hosted()
     await source.add_items(every_kind())
     await export_session(source, tmp_path / "file.jsonl")
@@ -99,7 +99,7 @@ async def test_every_kind_of_item_comes_back(tmp_path, hosted):
     assert TransferReport(copied=len(await source.get_items())) == report
 
 
-async def test_a_file_is_a_header_and_an_item_a_line(tmp_path, hosted):
+async def test_file_contains_a_header_and_one_item_per_line(tmp_path, hosted):
     source = hosted(metadata={"user": "first", "openai_sessions.parent": "conv_1"})  # which is not told
     await source.add_items(turns(30))
     assert TransferReport(copied=120) == await export_session(source, tmp_path / "file.jsonl")
@@ -118,7 +118,7 @@ async def test_a_file_is_a_header_and_an_item_a_line(tmp_path, hosted):
     assert (120, {"user": "first"}, exported_at) == (told.items, told.metadata, told.exported_at)
 
 
-async def test_an_id_that_is_no_string_is_written_as_one():
+async def test_id_of_another_type_is_written_as_a_string():
     session, file = InMemory(), io.StringIO()
     session.session_id = uuid.UUID(int=7)
     await export_session(session, file)
@@ -126,7 +126,7 @@ async def test_an_id_that_is_no_string_is_written_as_one():
     assert "00000000-0000-0000-0000-000000000007" == read_header(file).session_id
 
 
-async def test_an_unused_session_is_an_empty_file_without_a_request(emulator, hosted):
+async def test_unused_session_exports_an_empty_file_without_a_request(emulator, hosted):
     file = io.StringIO()
     assert TransferReport() == await export_session(hosted(), file)
     assert (
@@ -146,7 +146,7 @@ async def test_open_files_are_written_and_read_and_stay_open(opened):
     assert not file.closed
 
 
-async def test_a_pipe_is_read_to_its_end():
+async def test_pipe_is_read_to_its_end():
     reading, writing = os.pipe()
     with os.fdopen(writing, "wb") as out:
         await export_session(InMemory(*users(10)), out)
@@ -161,7 +161,7 @@ class Failing(InMemory):
         raise LookupError
 
 
-async def test_an_export_that_fails_leaves_the_old_file_and_nothing_else(exported):
+async def test_failed_export_keeps_the_old_file_and_leaves_no_other(exported):
     old = exported.read_bytes()
     with pytest.raises(LookupError):
         await export_session(Failing(), exported)
@@ -172,14 +172,14 @@ async def test_an_export_that_fails_leaves_the_old_file_and_nothing_else(exporte
     assert [exported] == list(exported.parent.iterdir())
 
 
-async def test_an_export_that_fails_writes_nothing_to_an_open_file():
+async def test_failed_export_writes_nothing_to_an_open_file():
     file = io.StringIO()
     with pytest.raises(InvalidItemError, match=r"items\[0\]"):
         await export_session(InMemory({"n": float("inf")}), file)
     assert "" == file.getvalue()
 
 
-async def test_a_file_replaces_another_and_is_its_owners_alone(exported):
+async def test_new_file_replaces_the_old_one_and_is_private(exported):
     await export_session(InMemory(*users(1)), exported)
     assert 1 == read_header(exported).items
     assert 0o600 == stat.S_IMODE(exported.stat().st_mode)
@@ -187,7 +187,7 @@ async def test_a_file_replaces_another_and_is_its_owners_alone(exported):
 
 
 @pytest.mark.parametrize("is_there", [True, False])
-async def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path, is_there):
+async def test_symbolic_link_is_kept_and_its_target_replaced(tmp_path, is_there):
     target, link = tmp_path / "folder" / "file", tmp_path / "link"
     target.parent.mkdir()
     if is_there:
@@ -199,8 +199,8 @@ async def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path, is_there)
     assert [target] == list(target.parent.iterdir())
 
 
-async def test_a_pipe_under_a_path_is_written_to_and_stays(tmp_path):
-    """So is `/dev/stdout`, which must not be replaced by a file."""
+async def test_named_pipe_is_written_to_and_kept(tmp_path):
+    """The same applies to `/dev/stdout`, which must not be replaced by a file."""
     os.mkfifo(pipe := tmp_path / "pipe")
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     try:
@@ -213,14 +213,14 @@ async def test_a_pipe_under_a_path_is_written_to_and_stays(tmp_path):
 
 
 @pytest.mark.parametrize("given", [None, "conv_1", 7])
-async def test_what_is_no_session_cannot_be_exported(tmp_path, given):
+async def test_object_that_is_not_a_session_cannot_be_exported(tmp_path, given):
     with pytest.raises(TypeError, match=rf"session must be a session, .* not {given!r}"):
         await export_session(given, tmp_path / "file")
     assert [] == list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("given", [None, "conv_1"])
-async def test_what_is_no_session_cannot_be_imported_into(exported, given):
+async def test_object_that_is_not_a_session_cannot_be_imported_into(exported, given):
     with pytest.raises(TypeError, match=rf"session must be a session, .* not {given!r}"):
         await import_session(exported, given)
 
@@ -313,7 +313,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-async def test_a_file_that_cannot_be_imported_is_refused_by_its_line(emulator, hosted, exported, name):
+async def test_invalid_file_is_refused_with_the_line(emulator, hosted, exported, name):
     damage, line, reason = DAMAGES[name]
     damage(exported)
     with pytest.raises(
@@ -324,8 +324,8 @@ async def test_a_file_that_cannot_be_imported_is_refused_by_its_line(emulator, h
     assert () == emulator.requests
 
 
-async def test_a_file_edited_by_hand_is_imported(hosted, exported):
-    """Without a count, with the ends of lines of another system, and with fields that are not known."""
+async def test_edited_file_is_imported(hosted, exported):
+    """It has no count, CRLF line ends, and unknown fields."""
     lines = exported.read_text().splitlines()[1:]
     exported.write_bytes("\r\n".join(['{"openai_sessions": 1, "comment": "by hand"}', *lines]).encode())
     target = hosted()
@@ -333,14 +333,14 @@ async def test_a_file_edited_by_hand_is_imported(hosted, exported):
     assert users(3) == await target.get_items()
 
 
-async def test_a_file_that_an_editor_has_put_a_byte_order_mark_before_is_imported(exported):
+async def test_file_with_a_byte_order_mark_is_imported(exported):
     exported.write_bytes(b"\xef\xbb\xbf" + exported.read_bytes())
     target = InMemory()
     assert 3 == (await import_session(exported, target)).copied
     assert users(3) == target.items
 
 
-async def test_an_import_goes_on_and_refuses_what_is_something_else(exported):
+async def test_import_continues_and_refuses_other_items(exported):
     target = InMemory(*users(2))
     assert TransferReport(copied=1, already_there=2) == await import_session(exported, target)
     assert TransferReport(already_there=3) == await import_session(exported, target)
@@ -350,7 +350,7 @@ async def test_an_import_goes_on_and_refuses_what_is_something_else(exported):
     assert TransferReport(copied=3) == await import_session(exported, other, append=True)
 
 
-async def test_progress_is_told(tmp_path):
+async def test_progress_is_reported(tmp_path):
     told = []
     await export_session(
         InMemory(*users(250)), tmp_path / "file", on_progress=lambda *done: told.append(done)
@@ -375,14 +375,14 @@ async def test_pydantic_objects_are_exported_as_json(tmp_path, local):
     target.close()
 
 
-async def test_a_file_that_is_not_there_is_an_os_error(tmp_path):
+async def test_missing_file_raises_os_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         await import_session(tmp_path / "none", InMemory())
     with pytest.raises(FileNotFoundError):
         await export_session(InMemory(), tmp_path / "none" / "file")
 
 
-def test_a_journal_is_read_from_both_ends():
+def test_journal_is_read_from_both_ends():
     journal = Journal()
     lists = [[f"{number} {'x' * 4000}", "\ud800"] for number in range(600)]  # more than it keeps in memory
     for values in lists:
@@ -392,6 +392,6 @@ def test_a_journal_is_read_from_both_ends():
     journal.close()
 
 
-def test_public_names_are_there():
+def test_public_names_exist():
     assert set(public.__all__) <= set(dir(public))
     assert all(getattr(public, name).__doc__ for name in public.__all__)

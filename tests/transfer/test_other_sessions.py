@@ -1,4 +1,4 @@
-"""Copies to and from every session class of the Agents SDK that starts here, and back to hosted storage."""
+"""Copies to and from every testable session class of the Agents SDK, and back to hosted storage."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ pytestmark = [
         "ignore:Exception ignored in.*sqlite3.Connection:pytest.PytestUnraisableExceptionWarning"
     ),
 ]
-"""The SDK's classes over SQLite leave connections of threads open, and Python 3.13 says so."""
+"""The SDK's SQLite classes leave connections of threads open; Python 3.13 warns of them."""
 
 OF_THE_SDK = [name for name in SESSIONS if name not in ("this library", "OpenAIConversationsSession")]
 
 
 @pytest.fixture(scope="module", params=OF_THE_SDK)
 def makers(request):
-    """Return what makes sessions of one class on its storage, as an async context manager."""
+    """Return an async context manager that makes sessions of one class on its storage."""
     storage, makers = SESSIONS[request.param]
 
     @asynccontextmanager
@@ -67,7 +67,7 @@ def hosted(emulator):
     return lambda: OpenAIConversationsSession(openai_client=client)
 
 
-async def test_every_kind_of_item_goes_there_and_back(makers, hosted):
+async def test_every_kind_of_item_is_copied_there_and_back(makers, hosted):
     here, back = hosted(), hosted()
     await here.add_items(every_kind())
     items = await here.get_items()
@@ -79,7 +79,7 @@ async def test_every_kind_of_item_goes_there_and_back(makers, hosted):
     assert items == await back.get_items()
 
 
-async def test_a_copy_goes_on_in_both_directions(makers, hosted):
+async def test_copy_continues_in_both_directions(makers, hosted):
     async with makers() as new:
         here, there = hosted(), await new()
         await here.add_items(turns(60))
@@ -91,7 +91,7 @@ async def test_a_copy_goes_on_in_both_directions(makers, hosted):
         assert turns(60) == await back.get_items()
 
 
-async def test_a_target_of_others_with_something_else_is_refused(makers, hosted):
+async def test_target_with_other_items_is_refused(makers, hosted):
     async with makers() as new:
         here, there = hosted(), await new()
         await here.add_items(users(3))
@@ -102,7 +102,7 @@ async def test_a_target_of_others_with_something_else_is_refused(makers, hosted)
         assert [*users(2, "other"), *users(3)] == await there.get_items()
 
 
-async def test_an_export_of_one_is_imported_into_another(makers, tmp_path):
+async def test_export_of_one_is_imported_into_another(makers, tmp_path):
     async with makers() as new:
         here, there = await new(), await new()
         await here.add_items(turns(60))
@@ -111,8 +111,8 @@ async def test_an_export_of_one_is_imported_into_another(makers, tmp_path):
         assert await here.get_items() == await there.get_items()
 
 
-async def test_a_copy_that_fails_is_popped_off_again(makers, hosted):
-    """Behind what was there before."""
+async def test_failed_copy_is_popped_again(makers, hosted):
+    """Earlier items are kept."""
     async with makers() as new:
         here, there = hosted(), await new()
         await here.add_items(users(250))
@@ -130,8 +130,8 @@ async def test_a_copy_that_fails_is_popped_off_again(makers, hosted):
         assert [*users(7, "before"), *users(200)] == await there.get_items()
 
 
-def test_the_hosted_session_of_the_sdk_is_a_source_and_a_target():
-    """What it gives back has ids and a status, which make no difference."""
+def test_hosted_session_of_the_sdk_is_a_source_and_a_target():
+    """The ids and statuses that it returns make no difference."""
     storage, makers = SESSIONS["OpenAIConversationsSession"]
 
     async def there_and_back(base_url):
@@ -148,8 +148,8 @@ def test_the_hosted_session_of_the_sdk_is_a_source_and_a_target():
         asyncio.run(there_and_back(base_url))
 
 
-async def test_to_another_server_and_back(hosted):
-    """smg restarts at page one for a cursor that is gone, and says that more follow each full page."""
+async def test_copy_to_another_server_and_back(hosted):
+    """smg returns page one for a missing cursor, and announces more after each full page."""
     with smg_server() as base_url:
         async with client_of(base_url) as client:
             here, back = hosted(), hosted()
@@ -161,8 +161,8 @@ async def test_to_another_server_and_back(hosted):
             assert turns(75) == await back.get_items()
 
 
-async def test_the_encrypted_session_of_this_library_is_a_source_and_a_target(emulator, hosted):
-    """The wrapper has no ids to delete by: what it wrote is popped, and the conversation deleted."""
+async def test_encrypted_session_of_this_library_is_a_source_and_a_target(emulator, hosted):
+    """The wrapper has no ids to delete by: its items are popped, and the conversation deleted."""
     encryption = pytest.importorskip("openai_sessions.encryption")
     pytest.importorskip("cryptography")
 
@@ -187,8 +187,8 @@ async def test_the_encrypted_session_of_this_library_is_a_source_and_a_target(em
     assert before == emulator.conversations()
 
 
-async def test_the_sdks_encrypted_session_is_read_decrypted(hosted, tmp_path):
-    """It passes on to the session beneath it what it does not have itself, such as `iterate_items`."""
+async def test_encrypted_session_of_the_sdk_is_read_decrypted(hosted, tmp_path):
+    """It delegates missing attributes, such as `iterate_items`, to its underlying session."""
     pytest.importorskip("cryptography")
     memory = pytest.importorskip("agents.extensions.memory")
     with Emulator() as emulator:
