@@ -1,4 +1,4 @@
-"""The session for programs without async: scripts, notebooks, threads.
+"""A synchronous session, for scripts, notebooks and threads.
 
 ```python
 from openai_sessions.sync import OpenAIConversationsSession

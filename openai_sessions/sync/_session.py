@@ -1,4 +1,4 @@
-"""The async session behind one without async."""
+"""The synchronous session, and the async session that does its work."""
 
 from __future__ import annotations
 
@@ -34,211 +34,47 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from typing_extensions import Self
 
-
-class SessionBehind(session.OpenAIConversationsSession):
-    """The session that does the work, on the background loop."""
-
-    @property
-    def is_unclosed(self) -> bool:
-        """Whether it has opened a client and not been closed since."""
-        return self._clients.unclosed
-
-    def in_child(self) -> SessionBehind:
-        """Return a session on the same conversation for a process that was forked."""
-        return self._sibling(cast("str", self.conversation_id))  # None where there is none yet
-
-    def __del__(self) -> None:
-        """Leave it to the session in front to warn."""
-
-
-def off_the_loop(callback: ConversationCallback | None) -> ConversationCallback | None:
-    """Return a callback that runs in a thread, where it may block; a coroutine function as it is."""
-    if callback is None or inspect.iscoroutinefunction(callback):
-        return callback
-
-    async def call(conversation_id: str) -> None:
-        answer = await asyncio.to_thread(callback, conversation_id)
-        if inspect.isawaitable(answer):
-            await answer
-
-    return call
-
-
 T = TypeVar("T")
 
-_AT_A_TIME = 50
-"""How many items an iteration fetches from the background loop at once."""
+_ITERATION_BATCH = 50
+"""The number of items that an iteration fetches from the background loop at once."""
 
-_fronts: WeakSet[Front] = WeakSet()
-"""The registry of the process: sessions without async, which begin anew in a child process."""
-
-
-class Front:
-    """The part of a session without async that is in front of an async one."""
-
-    def __init__(self, behind: SessionBehind) -> None:
-        self._behind = behind
-        _fronts.add(self)
-
-    def _begin_anew(self) -> None:
-        """Use another session behind, for a process that was forked."""
-        self._behind = self._behind.in_child()
-
-    def _in_front_of(self, behind: SessionBehind) -> Self:
-        """Return a session of this class in front of another one."""
-        front = type(self).__new__(type(self))
-        Front.__init__(front, behind)
-        return front
-
-    def _run(self, call: Callable[[SessionBehind], Coroutine[Any, Any, T]]) -> T:
-        behind = self._behind
-        return background_loop().run(lambda: call(behind))
-
-    def _iterate(self, begin: Callable[[SessionBehind], AsyncGenerator[T, None]]) -> Iterator[T]:
-        items = begin(self._behind)
-        while True:
-            some, error = background_loop().run(lambda: _next_of(items))
-            yield from some
-            if error is not None:
-                raise error
-            if len(some) < _AT_A_TIME:
-                return
-
-    if TYPE_CHECKING:
-        session_id: str
-        session_settings: SessionSettings | None
-    else:
-
-        @property
-        def session_id(self) -> str:
-            """The id of the conversation. Setting it resumes another conversation.
-
-            Raises:
-                ConversationNotCreatedError: The session is unused; a ValueError and AttributeError.
-                ValueError: The id that is set is malformed.
-            """
-            return self._behind.session_id
-
-        @session_id.setter
-        def session_id(self, value: str) -> None:
-            self._behind.session_id = value
-
-        @property
-        def session_settings(self) -> SessionSettings:
-            """The settings, of which `limit` holds for reads without one."""
-            return self._behind.session_settings
-
-        @session_settings.setter
-        def session_settings(self, value: SessionSettings | Mapping[str, Any] | None) -> None:
-            self._behind.session_settings = value
-
-    @property
-    def conversation_id(self) -> str | None:
-        """The id of the conversation, or None while there is none."""
-        return self._behind.conversation_id
-
-    @property
-    def unsettled(self) -> tuple[dict[str, Any], ...]:
-        """The receipts of writes that failed and are not undone yet."""
-        return self._behind.unsettled
-
-    def ensure_conversation(self) -> str:
-        """Create the conversation now if there is none yet, and return its id."""
-        return self._run(lambda session: session.ensure_conversation())
-
-    def close(self) -> None:
-        """Settle what is unsettled, or warn of it, and close what the session opened.
-
-        A later operation opens it anew.
-        """
-        self._run(lambda session: session.aclose())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__module__}.{type(self).__name__} conversation_id={self.conversation_id!r}>"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            f"{type(self).__name__} cannot be pickled or copied. Keep `session.conversation_id` and make "
-            "a new session with conversation_id= where it is needed."
-        )
-
-    def __del__(self) -> None:
-        behind = getattr(self, "_behind", None)
-        if behind is not None and behind.is_unclosed:
-            warnings.warn(
-                f"{self!r} was not closed: call `session.close()`, or use `with`",
-                ResourceWarning,
-                source=self,
-                stacklevel=2,
-            )
+_sessions: WeakSet[OpenAIConversationsSession] = WeakSet()
+"""The registry of the process: its sync sessions, which continue in a forked child."""
 
 
-async def _next_of(items: AsyncGenerator[T, None]) -> tuple[list[T], Exception | None]:
-    """Return some items, and the error that came after them."""
-    some: list[T] = []
-    try:
-        async for item in items:
-            some.append(item)
-            if len(some) == _AT_A_TIME:
-                break
-    except Exception as error:  # noqa: BLE001 -- raised by the caller, after the items
-        return some, error
-    return some, None
-
-
-def _begin_anew() -> None:
-    """Have the sessions of a child process use the loop of that process."""
-    for front in list(_fronts):
-        front._begin_anew()  # noqa: SLF001 -- of this module
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
-
-
-class OpenAIConversationsSession(Front):
+class OpenAIConversationsSession:
     """Keep an agent's memory in a conversation hosted by OpenAI, without async.
 
-    Has the arguments, methods and properties of `openai_sessions.OpenAIConversationsSession`, whose
-    documentation says what each does; the methods return when it is done, and raise what it raises.
-    `close()` stands for `aclose()`, and a `with` block for `async with`.
+    Has the arguments, methods and properties of `openai_sessions.OpenAIConversationsSession`, where they are
+    documented; methods return when they are done, and raise the same errors. `close()` replaces `aclose()`,
+    and a `with` block replaces `async with`.
 
-    The work is done on one event loop of the process, in a daemon thread that the first use starts. Any
-    number of threads may use one session or many. It may be used where an event loop runs, as in a notebook,
-    and blocks that loop meanwhile.
+    Operations run on one event loop per process, in a daemon thread that the first use starts. Any number of
+    threads may use one session or many. A session may be used while an event loop is running, as in a
+    notebook, and blocks that loop meanwhile.
 
-    KeyboardInterrupt, or another exception that comes from outside, cancels the operation, and goes on when
-    it is undone, as in async; a second one does not wait for that. So it is when the program ends while a
-    daemon thread waits. After `os.fork()` a session begins anew in the child, on a loop and with clients of
-    the child's own; a client that was given serves the parent only.
+    KeyboardInterrupt or another external exception cancels the operation, and propagates once that is undone,
+    as in async code; a second one does not wait. The same applies to a daemon thread that waits when the
+    program ends. After `os.fork()` a session continues in the child, on the child's own loop and clients; a
+    given client serves the parent only.
 
     Args:
-        conversation_id: See the async class, as for all that follow.
-        openai_client: An `AsyncOpenAI`, which is used on the background loop, and by nobody elsewhere.
-        session_settings: See there.
-        metadata: See there.
-        include: See there.
-        history: See there.
-        history_limits: See there. `count_tokens` is called on the background loop.
-        requests: See there. `on_retry` is called on the background loop.
-        on_conversation_created: Called in a thread of its own, where it may block, and use the session; a
+        conversation_id: See the async class, as for all arguments without a description here.
+        openai_client: An `AsyncOpenAI`, which is used on the background loop and must not be used elsewhere.
+        session_settings: See the async class.
+        metadata: See the async class.
+        include: See the async class.
+        history: See the async class.
+        history_limits: See the async class. `count_tokens` is called on the background loop.
+        requests: See the async class. `on_retry` is called on the background loop.
+        on_conversation_created: Called in its own thread, where it may block, and use the session; a
             coroutine function runs on the background loop.
-        on_orphan: Called on the background loop: it should return soon, and use no session without async.
-        lock: Gives an async context manager, which is entered on the background loop.
+        on_orphan: Called on the background loop: it should return quickly, and not use a sync session.
+        lock: Its async context manager is entered on the background loop.
 
     Raises:
-        TypeError: An argument is of the wrong type, as a client without async is.
+        TypeError: An argument is of the wrong type, such as a synchronous client.
         ValueError: As for the async class.
     """
 
@@ -259,11 +95,11 @@ class OpenAIConversationsSession(Front):
     ) -> None:
         if isinstance(openai_client, OpenAI):
             raise TypeError(
-                "openai_client is an AsyncOpenAI, also here: it is used on an event loop in the background. "
-                "Give openai.AsyncOpenAI(…) with the same arguments, or leave it out."
+                "openai_client must be an AsyncOpenAI for a sync session too, because it is used on a "
+                "background event loop: pass openai.AsyncOpenAI(…) with the same arguments, or omit it."
             )
-        super().__init__(
-            SessionBehind(
+        self._attach(
+            _Async(
                 conversation_id=conversation_id,
                 openai_client=openai_client,
                 session_settings=session_settings,
@@ -272,11 +108,54 @@ class OpenAIConversationsSession(Front):
                 history=history,
                 history_limits=history_limits,
                 requests=requests,
-                on_conversation_created=off_the_loop(on_conversation_created),
+                on_conversation_created=_in_thread(on_conversation_created),
                 on_orphan=on_orphan,
                 lock=lock,
             )
         )
+
+    def _attach(self, async_session: _Async) -> None:
+        self._async = async_session
+        _sessions.add(self)
+
+    if TYPE_CHECKING:
+        # Attributes for type checkers, as in the async class; properties below.
+        session_id: str
+        session_settings: SessionSettings | None
+    else:
+
+        @property
+        def session_id(self) -> str:
+            """The id of the conversation. Setting it resumes another conversation.
+
+            Raises:
+                ConversationNotCreatedError: The session is unused; a ValueError and AttributeError.
+                ValueError: The new id is malformed.
+            """
+            return self._async.session_id
+
+        @session_id.setter
+        def session_id(self, value: str) -> None:
+            self._async.session_id = value
+
+        @property
+        def session_settings(self) -> SessionSettings:
+            """The settings, whose `limit` applies to reads without a limit."""
+            return self._async.session_settings
+
+        @session_settings.setter
+        def session_settings(self, value: SessionSettings | Mapping[str, Any] | None) -> None:
+            self._async.session_settings = value
+
+    @property
+    def conversation_id(self) -> str | None:
+        """The id of the conversation, or None while there is none."""
+        return self._async.conversation_id
+
+    @property
+    def unsettled(self) -> tuple[dict[str, Any], ...]:
+        """The receipts of failed writes that are not undone yet."""
+        return self._async.unsettled
 
     def get_items(
         self,
@@ -294,8 +173,15 @@ class OpenAIConversationsSession(Front):
         )
 
     def iterate_items(self, *, after: str | None = None) -> Iterator[ResponseInputItemParam]:
-        """Give the history item by item, oldest first, in memory that does not grow with it."""
-        return self._iterate(lambda session: session.iterate_items(after=after))
+        """Yield the history item by item, oldest first, in memory that does not grow with it."""
+        items = self._async.iterate_items(after=after)
+        while True:
+            batch, error = background_loop().run(lambda: _next_batch(items))
+            yield from batch
+            if error is not None:
+                raise error
+            if len(batch) < _ITERATION_BATCH:
+                return
 
     def add_items(self, items: Sequence[ResponseInputItemParam | Mapping[str, Any] | BaseModel]) -> None:
         """Append items to the history: all of them, in order, once; or none."""
@@ -319,12 +205,16 @@ class OpenAIConversationsSession(Front):
             )
         )
 
+    def ensure_conversation(self) -> str:
+        """Create the conversation if there is none yet, and return its id."""
+        return self._run(lambda session: session.ensure_conversation())
+
     def turns(self, last: int | None = None) -> list[Turn]:
         """Return the turns of the history, oldest first."""
         return self._run(lambda session: session.turns(last))
 
     def find_turns(self, text: str, *, case_sensitive: bool = False) -> list[Turn]:
-        """Return the turns that say something, oldest first."""
+        """Return the turns that contain a text, oldest first."""
         return self._run(lambda session: session.find_turns(text, case_sensitive=case_sensitive))
 
     def fork(
@@ -334,14 +224,16 @@ class OpenAIConversationsSession(Front):
         after_item: str | None = None,
         metadata: Metadata | None = None,
     ) -> Self:
-        """Return a session on a new conversation that holds the items of this one up to some point."""
+        """Return a session on a new conversation with the items of this one up to some point."""
         forked = self._run(
             lambda session: session.fork(before_turn=before_turn, after_item=after_item, metadata=metadata)
         )
-        return self._in_front_of(forked)
+        fork = type(self).__new__(type(self))
+        fork._attach(forked)  # noqa: SLF001 -- of this class
+        return fork
 
     def parent(self) -> ForkParent | None:
-        """Return what this conversation was forked from; None when it is no fork."""
+        """Return what this conversation was forked from; None when it is not a fork."""
         return self._run(lambda session: session.parent())
 
     def get_metadata(self) -> dict[str, str]:
@@ -349,21 +241,117 @@ class OpenAIConversationsSession(Front):
         return self._run(lambda session: session.get_metadata())
 
     def update_metadata(self, changes: Mapping[str, str | None]) -> None:
-        """Change some pairs of the conversation's metadata, and leave the others."""
+        """Change some pairs of the conversation's metadata, and keep the others."""
         self._run(lambda session: session.update_metadata(changes))
 
     def store_run_usage(self, result: object) -> None:
-        """Add what a run has used to the totals of the conversation; each run once."""
+        """Add the usage of a run to the total of the conversation; each run once."""
         self._run(lambda session: session.store_run_usage(result))
 
     def get_session_usage(self) -> Usage | None:
-        """Return the totals of the conversation; None when nothing was counted."""
+        """Return the total usage of the conversation; None if no usage is stored."""
         return self._run(lambda session: session.get_session_usage())
 
     def set_session_usage(self, usage: Usage) -> None:
-        """Put other totals in the place of those of the conversation, whatever stands there."""
+        """Replace the total usage of the conversation."""
         self._run(lambda session: session.set_session_usage(usage))
 
     def settle(self, receipt: Mapping[str, Any]) -> Settlement:
-        """Undo what a failed write has left, in this or another process."""
+        """Undo what a failed write left behind, in this or another process."""
         return self._run(lambda session: session.settle(receipt))
+
+    def close(self) -> None:
+        """Settle failed writes, or warn of them, and close the client that the session opened.
+
+        A later operation opens a new one.
+        """
+        self._run(lambda session: session.aclose())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__name__} conversation_id={self.conversation_id!r}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__} cannot be pickled or copied. Store `session.conversation_id` and create "
+            "a new session with conversation_id= where you need it."
+        )
+
+    def __del__(self) -> None:
+        async_session = getattr(self, "_async", None)
+        if async_session is not None and async_session.is_unclosed:
+            warnings.warn(
+                f"{self!r} was not closed: call `session.close()`, or use `with`",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
+
+    def _run(self, call: Callable[[_Async], Coroutine[Any, Any, T]]) -> T:
+        async_session = self._async
+        return background_loop().run(lambda: call(async_session))
+
+    def _continue_in_child(self) -> None:
+        """Use a new async session on the same conversation, in a forked process."""
+        self._async = self._async.in_child()
+
+
+class _Async(session.OpenAIConversationsSession):
+    """The async session that does the work, on the background loop."""
+
+    @property
+    def is_unclosed(self) -> bool:
+        """Whether it has opened a client and was not closed since."""
+        return self._clients.unclosed
+
+    def in_child(self) -> _Async:
+        """Return a session on the same conversation for a forked process."""
+        return self._sibling(cast("str", self.conversation_id))  # None while there is none
+
+    def __del__(self) -> None:
+        """Do nothing: the sync session warns."""
+
+
+async def _next_batch(items: AsyncGenerator[T, None]) -> tuple[list[T], Exception | None]:
+    """Return the next items, and the error that followed them."""
+    batch: list[T] = []
+    try:
+        async for item in items:
+            batch.append(item)
+            if len(batch) == _ITERATION_BATCH:
+                break
+    except Exception as error:  # noqa: BLE001 -- raised by the caller, after the items
+        return batch, error
+    return batch, None
+
+
+def _in_thread(callback: ConversationCallback | None) -> ConversationCallback | None:
+    """Return a callback that runs in a thread, where it may block; a coroutine function unchanged."""
+    if callback is None or inspect.iscoroutinefunction(callback):
+        return callback
+
+    async def call(conversation_id: str) -> None:
+        result = await asyncio.to_thread(callback, conversation_id)
+        if inspect.isawaitable(result):
+            await result
+
+    return call
+
+
+def _continue_in_child() -> None:
+    for sync_session in list(_sessions):
+        sync_session._continue_in_child()  # noqa: SLF001 -- of this module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_continue_in_child)

@@ -128,7 +128,7 @@ def test_session_that_compacts_is_refused_with_the_remedy(encrypted):
 
 @pytest.mark.parametrize("limit", [{"max_turns": 2}, {"max_tokens": 100, "count_tokens": len}])
 def test_session_that_counts_tokens_is_refused(encrypted, client, limit):
-    with pytest.raises(ValueError, match="max_turns or max_tokens, and would apply them to encrypted items"):
+    with pytest.raises(ValueError, match="has history_limits, and would apply them to encrypted items"):
         encrypted(OpenAIConversationsSession(openai_client=client, history_limits=HistoryLimits(**limit)))
 
 

@@ -133,7 +133,7 @@ def test_given_async_client_is_used(emulator):
 
 
 def test_sync_client_is_refused():
-    refused = pytest.raises(TypeError, match=r"openai_client is an AsyncOpenAI, also here.*AsyncOpenAI\(")
+    refused = pytest.raises(TypeError, match=r"openai_client must be an AsyncOpenAI.*AsyncOpenAI\(")
     with openai.OpenAI(api_key="sk-none") as client, refused:
         OpenAIConversationsSession(openai_client=client)
 
@@ -212,4 +212,4 @@ def test_use_on_the_background_loop_raises_instead_of_deadlocking(base_url, emul
     with OpenAIConversationsSession(requests=RequestSettings(on_retry=retried, retry_policy=FAST)) as session:
         session.add_items([HELLO])
     (error,) = errors
-    assert "which would wait for itself for ever" in error
+    assert "which would wait for itself forever" in error
