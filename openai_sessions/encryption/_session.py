@@ -487,7 +487,7 @@ def _checked_underlying(session: Any) -> Any:
     limits = getattr(getattr(session, "_options", None), "history_limits", None)  # of this library's sessions
     if isinstance(limits, HistoryLimits) and (limits.max_turns or limits.max_tokens):
         raise ValueError(
-            "underlying_session has history_limits, and would apply them to encrypted items: create it without "
-            "them, and limit items with session_settings"
+            "underlying_session has history_limits, and would apply them to encrypted items: create it "
+            "without them, and limit items with session_settings"
         )
     return session

@@ -191,7 +191,7 @@ async def test_branch_is_opened_without_switching(directory, other, session, clo
     opened = await other.session("user_1", "retry", metadata={"plan": "pro"}, history="incremental")
     assert () == emulator.requests
     assert ("retry", fork.session_id) == (opened.branch, opened.session_id)
-    assert "incremental" == opened._options["history"]
+    assert "incremental" == opened._options.history
     await opened.add_items([user("3")])
     assert [*TURNS[:2], user("3")] == await fork.get_items()
     entry = await directory.get("user_1")

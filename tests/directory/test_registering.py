@@ -40,7 +40,7 @@ async def test_registering_makes_no_request(directory, other, existing, emulator
 
 async def test_session_has_the_given_options(directory, existing):
     session = await directory.register("user_1", existing, history="incremental")
-    assert "incremental" == session._options["history"]
+    assert "incremental" == session._options.history
     with pytest.raises(TypeError, match="'histories' is not a session option"):
         await directory.register("user_2", existing, histories="input")
     assert await directory.get("user_2") is None
