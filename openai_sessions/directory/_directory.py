@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from openai_sessions import _agents
 from openai_sessions._api.client import open_client
 from openai_sessions._api.clients import AsyncCloseable, PerLoop
-from openai_sessions._arguments import checked_conversation_id
+from openai_sessions._arguments import checked_conversation_id, checked_strings
 from openai_sessions._conversation.writing import Progress
 from openai_sessions._items.types import Metadata
 from openai_sessions.directory._database import Database, GivenEngine, engines_of
@@ -39,7 +39,6 @@ from openai_sessions.directory._values import (
     checked_lifetime,
     checked_name,
     checked_options,
-    checked_strings,
 )
 from openai_sessions.errors import (
     ConversationRegisteredError,

@@ -152,22 +152,6 @@ def checked_column(value: object, what: str) -> str:
     return value
 
 
-def checked_strings(value: object) -> dict[str, str] | None:
-    """Return a copy of the metadata of a name, or None.
-
-    Raises:
-        TypeError: It is not a mapping of strings to strings.
-    """
-    if value is None:
-        return None
-    if not isinstance(value, Mapping):
-        raise TypeError(f"metadata must be a mapping of strings to strings, not {type(value).__name__}")
-    for key, text in value.items():
-        if not isinstance(key, str) or not isinstance(text, str):
-            raise TypeError(f"metadata[{key!r}]: key and value must be strings: give str(…) of both")
-    return dict(value)
-
-
 def checked_lifetime(value: object) -> float | None:
     """Return `expires_in` in seconds, or None.
 
