@@ -1,6 +1,6 @@
 # Every target creates the virtual environment $(VENV) and installs the packages it needs.
-#   make demo | test | chaos | mutants | bench | profile | record | screenshot | layout | lint | format | typecheck | check | wheel | clean
-# Variables: PYTHON (any Python >= 3.10), VENV, PINS ("openai==2.45.0 ..."), DEMO_ARGS ("--live"), PYTEST_ARGS,
+#   make demo | test | test-all | chaos | mutants | bench | profile | record | screenshot | layout | lint | format | typecheck | check | wheel | clean
+# Variables: PYTHON (any Python >= 3.10), VENV, PINS ("openai==2.45.0 ..."), DEMO_ARGS ("--live"), PYTEST_ARGS, WORKERS (4),
 #   CHAOS_ARGS ("--operations 2000 --seed 7"), BENCH_ARGS ("--quick"), PROFILE_ARGS ("--items 990"), LAYOUT_ARGS (other checkouts),
 #   TARGET (of `make record`: offline, or live with a key), MUTANTS (patterns of names, as mutmut prints them).
 
@@ -9,6 +9,7 @@ VENV ?= .venv
 PINS ?=
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
+WORKERS ?= 4
 CHAOS_ARGS ?=
 BENCH_ARGS ?=
 PROFILE_ARGS ?=
@@ -23,7 +24,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 VERSIONS := from importlib.metadata import version as v; import platform as p; \
   print("Python", p.python_version(), *(f"{n} {v(n)}" for n in ("openai", "openai-agents")), sep=" | ")
 
-.PHONY: help demo test chaos mutants bench profile record screenshot layout lint format typecheck check wheel clean FORCE
+.PHONY: help demo test test-all chaos mutants bench profile record screenshot layout lint format typecheck check wheel clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -32,9 +33,11 @@ help:
 demo: $(VENV)/.installed-cli
 	@$(BIN)/openai-sessions demo $(DEMO_ARGS)
 
-test: $(VENV)/.installed-dev
+# What a change must pass: everything but the tests marked `exhaustive`, which `make test-all` runs as well.
+test: SELECTED = -m "not exhaustive"
+test test-all: $(VENV)/.installed-dev
 	@$(BIN)/python -c '$(VERSIONS)'
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(SELECTED) $(PYTEST_ARGS)
 
 chaos: $(VENV)/.installed-chaos
 	@$(BIN)/python -m tools.chaos $(CHAOS_ARGS)

@@ -1,8 +1,28 @@
-"""The emulator that most tests talk to."""
+"""The emulator that most tests talk to, and which tests share a process of pytest-xdist."""
 
 import pytest
 
 from openai_sessions.emulator import Emulator
+
+SHARED = {
+    "browser": "browser",
+    "postgres": "postgresql",
+    "postgresql": "postgresql",  # the parameter of a fixture that runs a test on each database
+    "redis_url": "processes",
+    "staff": "processes",
+    "nursery": "nursery",
+    "smg_url": "smg",
+}
+"""The xdist group of tests by their fixture: the server or the processes that it starts are started once."""
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        used = [*item.fixturenames, *(value for value in parameters if isinstance(value, str))]
+        groups = [SHARED[name] for name in used if name in SHARED]
+        if groups:
+            item.add_marker(pytest.mark.xdist_group(groups[0]))
 
 
 @pytest.fixture

@@ -8,19 +8,16 @@ import contextlib
 import json
 import os
 import sys
-from asyncio.subprocess import PIPE
-from pathlib import Path
 
 import agents
 from agents import Agent, RunState, SQLiteSession, function_tool
 
 from openai_sessions import OpenAIConversationsSession
+from tests import programs
 
 from .normalised import normalised
 from .scripted import calls, says
 from .staging import RUNNERS, Stage
-
-ROOT = Path(__file__).parents[2]
 
 
 @function_tool(needs_approval=True)
@@ -37,7 +34,7 @@ def asks_to_delete(path):
     return calls("delete", json.dumps({"path": path}), call_id=f"call_{path}")
 
 
-async def continue_elsewhere(runner, answer, *, given=None, state=None, database=None, conversation=None):
+def continue_elsewhere(runner, answer, *, given=None, state=None, database=None, conversation=None):
     """Run one turn in a new process.
 
     Args:
@@ -61,17 +58,11 @@ async def continue_elsewhere(runner, answer, *, given=None, state=None, database
         "conversation_id": conversation_id,
     }
     environment = {"OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": "sk-emulator"} if base_url else {}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-m", __name__),
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        stdin=PIPE,
-        stdout=PIPE,
-        stderr=PIPE,
+    finished = programs.run(
+        *("-W", "error", "-m", __name__), env={**os.environ, **environment}, stdin=json.dumps(order)
     )
-    output, errors = await process.communicate(json.dumps(order).encode())
-    assert (0, "") == (process.returncode, errors.decode())
-    shown, outcome = json.loads(output)
+    assert (0, "") == (finished.returncode, finished.stderr)
+    shown, outcome = json.loads(finished.stdout)
     return shown, outcome
 
 

@@ -1,7 +1,5 @@
 """A run that waits for a person's approval and is resumed: here, and in another process."""
 
-import asyncio
-
 import agents
 import pytest
 from agents import (
@@ -156,10 +154,8 @@ async def test_interruption_resumed_in_a_new_process(runner, emulator, client, t
 
     with emulator.serve() as base_url:
         conversation = base_url, session.session_id
-        expected, actual = await asyncio.gather(
-            continue_elsewhere(runner, "Done.", state=expected_state, database=database),
-            continue_elsewhere(runner, "Done.", state=state, conversation=conversation),
-        )
+        expected = continue_elsewhere(runner, "Done.", state=expected_state, database=database)
+        actual = continue_elsewhere(runner, "Done.", state=state, conversation=conversation)
 
     expected_history = normalised(await sqlite.get_items())
     sqlite.close()
@@ -180,9 +176,7 @@ async def test_turn_in_a_new_process_with_a_resumed_session_is_like_one_in_the_s
     await stage.run(deleting_agent(stage.model([says("Fine.")])), "How are you?")
     with emulator.serve() as base_url:
         conversation = base_url, there.session_id
-        shown, outcome = await continue_elsewhere(
-            runner, "Fine.", given="How are you?", conversation=conversation
-        )
+        shown, outcome = continue_elsewhere(runner, "Fine.", given="How are you?", conversation=conversation)
 
     played = await stage.played()
     assert [[shown]] == played.inputs

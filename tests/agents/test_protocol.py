@@ -1,9 +1,7 @@
 """What the Agents SDK asks of a session beside its methods, in each order in which the two are imported."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
+import os
 
 import agents
 import pytest
@@ -14,8 +12,7 @@ from openai_sessions import (
     OpenAIConversationsSession,
     start_openai_conversations_session,
 )
-
-ROOT = Path(__file__).parents[2]
+from tests import programs
 
 OURS = "from openai_sessions import OpenAIConversationsSession"
 THEIRS = "import agents"
@@ -48,8 +45,8 @@ ORDERS = {
 @pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
 def test_session_is_what_the_sdk_asks_for(order):
     """An instance of `agents.Session`, used or unused, with settings of the SDK's class."""
-    command = [sys.executable, "-W", "error", "-c", "\n".join((*order, FACTS))]
-    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    program = "\n".join((*order, FACTS))
+    finished = programs.run("-W", "error", "-c", program, env=os.environ, imported=programs.OF_OPENAI)
 
     assert (0, "") == (finished.returncode, finished.stderr)
     assert {

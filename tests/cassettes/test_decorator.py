@@ -6,6 +6,7 @@ import pytest
 
 from openai_sessions.testing.cassettes import CassetteMissError, UnusedExchangesError, use_cassette
 from tests.cassettes.exchanges import async_client, create, exchange, raw, write_cassette
+from tests.programs import run_pytest
 
 pytest_plugins = ["pytester"]
 
@@ -118,7 +119,7 @@ def test_that_leaves_something(url):
 def test_tests_of_pytest_may_be_decorated(pytester, created):
     pytester.makepyfile(TESTS.format(path=str(created)))
     pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result = run_pytest(pytester, "-p", "no:cacheprovider", "-p", "pytest_asyncio.plugin")
     result.assert_outcomes(passed=3, failed=2)
     result.stdout.fnmatch_lines_random(
         ["*CassetteMissError: *has no response to POST /v1/conversations*", "*1: POST /v1/conversations*"]

@@ -1,11 +1,9 @@
 """The page for users says what is so."""
 
-import subprocess
-import sys
-
 import pytest
 
 from openai_sessions.testing import cassettes
+from tests import programs
 from tests.docs.markdown import table_after
 from tests.examples.stand_in import ROOT, environment, stand_in
 
@@ -15,14 +13,10 @@ DOCUMENT = ROOT / "docs" / "cassettes.md"
 @pytest.mark.slow
 def test_python_blocks_run_and_print_what_they_say(tmp_path):
     with stand_in() as (base_url, emulator):
-        finished = subprocess.run(
-            [sys.executable, "-m", "tests.docs.run_blocks", str(DOCUMENT)],
+        finished = programs.run(
+            *("-m", "tests.docs.run_blocks", str(DOCUMENT)),
             cwd=tmp_path,
             env={**environment(base_url), "CI": ""},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
         )
         sent = len(emulator.requests)
     assert (finished.returncode, finished.stderr) == (0, "")

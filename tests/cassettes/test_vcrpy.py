@@ -8,6 +8,7 @@ import vcr
 
 from openai_sessions.testing.cassettes import CassetteMissError, configure, use_cassette
 from tests.cassettes.exchanges import KEY, answering, create, write_read_pop
+from tests.programs import run_pytest
 
 pytest_plugins = ["pytester"]
 
@@ -85,7 +86,7 @@ class TestPytestRecording:
     def run(self, pytester, url, *arguments, tests=MARKED):
         pytester.makeconftest(CONFTEST)
         pytester.makepyfile(test_marked=textwrap.dedent(tests).format(key=KEY, url=url))
-        return pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments)
+        return run_pytest(pytester, "-p", "no:cacheprovider", "-p", "pytest_recording.plugin", *arguments)
 
     def answer(self, method, path, headers, body):
         created = {"id": "conv_recorded", "object": "conversation", "created_at": 1, "metadata": {}}

@@ -15,7 +15,7 @@ def test_nothing_is_lost_doubled_or_left_behind(capfd):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_run_can_see_what_goes_wrong():
     """The Agents SDK's class is not made for such a server, and its run shows it."""
     assert try_kind("sdk", PLAN, 0.2).violations

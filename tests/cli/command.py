@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from typer.testing import CliRunner
 
 from openai_sessions.cli._app import app
-from tests.examples.stand_in import ROOT
+from tests import programs
+from tests.programs import ROOT
 
 COMMAND = [sys.executable, "-c", "from openai_sessions.cli import main; main()"]
 
@@ -24,16 +25,7 @@ def environment(**variables):
 
 def run(*arguments, stdin="", **variables):
     """Run the command to its end in a process of its own, with no terminal."""
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        env=environment(**variables),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=120,
-        check=False,
-    )
+    return programs.run(*COMMAND[1:], *arguments, env=environment(**variables), stdin=stdin)
 
 
 def run_here(*arguments, stdin="", **variables):

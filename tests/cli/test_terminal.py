@@ -53,6 +53,7 @@ def test_transcript_is_coloured_and_wrapped_beside_its_labels(service, screen):
     assert f"{BOLD_CYAN}user" in "\n".join(screen.screen(colours=True))
 
 
+@pytest.mark.exhaustive
 def test_transcript_fits_a_narrow_terminal(service, tmp_path):
     service.holds(
         "conv_1",
@@ -81,6 +82,7 @@ def test_transcript_fits_a_narrow_terminal(service, tmp_path):
     ]
 
 
+@pytest.mark.exhaustive
 def test_what_others_wrote_moves_no_cursor_and_changes_no_title(service, screen):
     service.holds("conv_1", [user("\x1b[2J\x1b[1;1H\x1b]2;owned\x07[red]x[/red]\x9b5m")])
     screen.run("show", "conv_1")
@@ -98,6 +100,7 @@ def test_long_export_shows_how_far_it_is_and_leaves_nothing_of_that(slow, tmp_pa
     assert len((tmp_path / "export").read_text().splitlines()) == ITEMS + 1
 
 
+@pytest.mark.exhaustive
 def test_quiet_export_shows_nothing_at_any_time(slow, tmp_path):
     slow.run("export", "conv_long", str(tmp_path / "export"), "--quiet")
     screens = slow.watch()
@@ -105,6 +108,7 @@ def test_quiet_export_shows_nothing_at_any_time(slow, tmp_path):
     assert not re.search("Exporting|Exported|items", "\n".join(screens))
 
 
+@pytest.mark.exhaustive
 def test_ctrl_c_ends_an_export_without_a_file(slow, tmp_path):
     slow.run("export", "conv_long", str(tmp_path / "export"))
     slow.wait_for("[1-9]00 items")
@@ -114,6 +118,7 @@ def test_ctrl_c_ends_an_export_without_a_file(slow, tmp_path):
     assert [path.name for path in tmp_path.iterdir() if "export" in path.name] == []
 
 
+@pytest.mark.exhaustive
 def test_ctrl_c_ends_a_copy_and_nothing_of_it_stays(service, screen):
     """Cancelled in the middle of its writes, which are undone."""
     service.holds("conv_1", turns(2_000))
@@ -134,6 +139,7 @@ def test_ctrl_c_says_what_it_waits_for(slow):
     assert exit_code == 130
 
 
+@pytest.mark.exhaustive
 def test_ctrl_c_ends_an_import_that_waits_for_its_input(service, tmp_path):
     copies = tmp_path / "copies"
     copies.mkdir()
@@ -180,6 +186,7 @@ def test_yes_goes_on(answer, monkeypatch, capsys):
     assert capsys.readouterr().err == "Delete it? [y/N] "
 
 
+@pytest.mark.exhaustive
 def test_table_has_headings_and_is_cut_where_the_terminal_ends(service, screen):
     service.holds("conv_1", [user("word " * 40)])
     screen.run("turns", "conv_1")
@@ -187,6 +194,7 @@ def test_table_has_headings_and_is_cut_where_the_terminal_ends(service, screen):
     assert shown[1:] == ["Turn  Items  User message", "   1      1  " + "word " * 13 + "w…"]
 
 
+@pytest.mark.exhaustive
 def test_error_is_one_line(screen):
     screen.run("show", "conv_gone")
     exit_code, shown = screen.finish()

@@ -12,10 +12,13 @@ from tests.conformance.agents_sessions import FAILS_AT_TIMES, NOT_STARTED, SESSI
 from tests.examples.stand_in import ROOT
 from tools.conformance import VERSION, session_table
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Exception ignored in.*sqlite3.Connection:pytest.PytestUnraisableExceptionWarning"
-)
-"""The SDK's classes over SQLite leave connections of threads open, and Python 3.13 says so."""
+pytestmark = [
+    pytest.mark.exhaustive,
+    # The SDK's classes over SQLite leave connections of threads open, and Python 3.13 says so.
+    pytest.mark.filterwarnings(
+        "ignore:Exception ignored in.*sqlite3.Connection:pytest.PytestUnraisableExceptionWarning"
+    ),
+]
 
 _NEGATIVE_TO_SQL = {"limit_below_zero_gives_none": "gives a negative limit to the database"}
 

@@ -1,12 +1,11 @@
 """What docs/conformance.md says is so: its programs run, its tables are made."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 
 from openai_sessions.testing import CHECKS
+from tests import programs
 from tests.docs.markdown import code_blocks
 from tests.examples.stand_in import ROOT, run_python
 from tools.conformance import check_tables
@@ -30,12 +29,10 @@ def test_tests_of_the_document_run_as_tests(tmp_path):
     """The one with pytest: the failure that is known is expected, and no other is."""
     (block,) = [block for block in code_blocks(TEXT, "python") if "import pytest" in block]
     (tmp_path / "test_session.py").write_text(block)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "pytest_asyncio.plugin", "-o", "asyncio_mode=auto"]
+    command = ["-m", "pytest", "-q", "-p", "pytest_asyncio.plugin", "-o", "asyncio_mode=auto"]
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
-    finished = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
+    finished = programs.run(*command, cwd=tmp_path, env=environment)
 
     assert finished.returncode == 0, finished.stdout
     assert f"{len(CHECKS) - 2} passed, 1 skipped, 1 xfailed" in finished.stdout

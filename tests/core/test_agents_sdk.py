@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 import zlib
 
 import pytest
@@ -19,6 +18,7 @@ from openai_sessions._agents import (
     session_settings,
 )
 from openai_sessions._items.forms import replay_form, to_replay
+from tests import programs
 from tests.strategies import stored_items, written_items
 
 PRELUDE = """
@@ -29,9 +29,7 @@ from openai_sessions import OpenAIConversationsSession as Session
 
 def run(program: str) -> str:
     """Run a program in a new process and return its output."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PRELUDE + program], capture_output=True, text=True, check=False
-    )
+    done = programs.run("-W", "error", "-c", PRELUDE + program, env=os.environ, imported=programs.OF_OPENAI)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

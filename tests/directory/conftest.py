@@ -10,6 +10,16 @@ from tests.conformance.postgres_server import postgres_server
 from .nursery import Nursery
 from .stage import OPTIONS, Clock
 
+ON_BOTH = {"test_conformance", "test_databases", "test_races", "test_registering"}
+"""The modules whose tests `make test` runs on PostgreSQL too; `make test-all` runs those of all."""
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        on_postgresql = hasattr(item, "callspec") and item.callspec.params.get("url") == "postgresql"
+        if on_postgresql and item.path.stem not in ON_BOTH:
+            item.add_marker(pytest.mark.exhaustive)
+
 
 @pytest.fixture(scope="session")
 def postgres():

@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-import subprocess
-import sys
+import os
 
 import pytest
 from sqlalchemy import text, update
@@ -12,7 +11,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from openai_sessions.directory import SessionDirectory
 from openai_sessions.directory._database import schema
 from openai_sessions.errors import DirectorySchemaError
-from tests.examples.stand_in import ROOT
+from tests import programs
 
 from .stage import rows, user
 
@@ -147,9 +146,7 @@ async def test_database_errors_do_not_show_values(url):
 )
 def test_missing_package_raises_an_error_with_its_extra(missing, program, extra):
     code = f"import sys; sys.modules[{missing!r}] = None; {program}"
-    finished = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    finished = programs.run("-c", code, env=os.environ, imported=programs.OF_OPENAI)
     assert f"pip install 'openai-sessions[{extra}]'" in finished.stderr.splitlines()[-1]
     assert "secret" not in finished.stderr.partition("ImportError:")[2]
 

@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from openai_sessions.directory._database import branches, creations, deletions
+from tests.selection import one_in
 
 from .deeds import assert_whole, batch
 from .stage import held, rows
@@ -49,7 +50,7 @@ async def assert_a_sweep_cleans_up(directory, url, emulator):
     assert registered <= held(emulator)
 
 
-@pytest.mark.parametrize("deed", DEEDS)
+@pytest.mark.parametrize("deed", one_in(2, DEEDS))
 async def test_process_killed_at_each_step_leaves_nothing_forgotten(
     emulator, sqlite_url, open_on, nursery, deed
 ):

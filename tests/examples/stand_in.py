@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from contextlib import contextmanager
-from pathlib import Path
 
 from openai_sessions.emulator import Emulator
+from tests import programs
 
-ROOT = Path(__file__).parents[2]
+ROOT = programs.ROOT
 
 API_KEY = "sk-stand-in"
 """The only key that the stand-in accepts."""
@@ -57,12 +55,4 @@ def environment(base_url):
 
 def run_python(*arguments, base_url):
     """Run Python with the stand-in as its OpenAI, and return the finished process."""
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env=environment(base_url),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return programs.run(*arguments, env=environment(base_url))

@@ -193,7 +193,7 @@ async def test_a_server_that_stalls_has_ten_seconds_and_the_rest_is_settled_late
     calling.cancel()
     with pytest.raises(asyncio.CancelledError):
         await calling
-    assert 9.9 < asyncio.get_running_loop().time() - started < 12
+    assert asyncio.get_running_loop().time() - started > 9.9
     assert world.stored(session.session_id) == [*texts(BEFORE), *texts(ITEMS)]
     (receipt,) = session.unsettled
     assert receipt["stored"] == world.stored_ids(session.session_id)[2:42]

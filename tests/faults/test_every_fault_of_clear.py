@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.selection import one_in
+
 from .on_the_wire import POLICY, behind, of_requests
 from .world import ALWAYS, FAILURES, Spot, spots, users
 
@@ -97,7 +99,7 @@ async def test_a_request_that_never_succeeds(world, option):
         assert (left != []) == (fault in SHOW_NOTHING), fault
 
 
-@pytest.mark.parametrize("first", [*READS, *spots("delete_item")], ids=str)
+@pytest.mark.parametrize("first", one_in(8, [*READS, *spots("delete_item")]), ids=str)
 async def test_two_faults_of_the_deletion_of_all_items(world, first):
     without_fault = WIRES["purge"].format("DD")
     for second in behind(first, of_requests(without_fault, first)):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sys
+import os
 import warnings
 
 import openai
@@ -12,6 +11,7 @@ import pytest
 
 from openai_sessions import UnsettledWarning, UnsettledWriteError
 from openai_sessions.session import Settlement
+from tests import programs
 
 from .world import ALWAYS, Spot, texts, users
 
@@ -92,21 +92,17 @@ async def test_a_receipt_is_settled_by_another_process(world, session, failed, a
     if answered:
         await world.foreign_add(session.session_id, ANSWER)
     with world.emulator.serve() as base_url:
-        settlement = await settled_elsewhere(base_url, failed.receipt)
+        settlement = settled_elsewhere(base_url, failed.receipt)
     assert settlement == {"deleted": [] if answered else ours, "kept": ours if answered else []}
     expected = [*texts(ITEMS)[:40], "an answer"] if answered else []
     assert world.stored(session.session_id) == [*texts(BEFORE), *expected]
 
 
-async def settled_elsewhere(base_url, receipt):
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.faults.settling", base_url),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    output, _ = await asyncio.wait_for(process.communicate(json.dumps(receipt).encode()), 30)
-    assert process.returncode == 0
-    return json.loads(output)
+def settled_elsewhere(base_url, receipt):
+    settling = ("-m", "tests.faults.settling", base_url)
+    finished = programs.run(*settling, env=os.environ, stdin=json.dumps(receipt))
+    assert finished.returncode == 0
+    return json.loads(finished.stdout)
 
 
 async def test_a_receipt_whose_anchors_are_gone_is_refused_and_nothing_deleted(world, session, failed):

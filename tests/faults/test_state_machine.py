@@ -246,12 +246,24 @@ SAME = {"role": "user", "content": "same"}
 
 EXAMPLES = os.environ.get("STATE_MACHINE_EXAMPLES")
 
-TestSessions = pytest.mark.slow(Sessions.TestCase)
-TestSessions.settings = settings(
-    max_examples=int(EXAMPLES or 50),
-    stateful_step_count=30,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    print_blob=True,
-    **({} if EXAMPLES else {"derandomize": True, "phases": [Phase.generate]}),
-)
+
+def of(examples, **options):
+    return settings(
+        max_examples=examples,
+        stateful_step_count=30,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        print_blob=True,
+        **options,
+    )
+
+
+ALWAYS_THE_SAME = {"derandomize": True, "phases": [Phase.generate]}
+
+TestSessions = Sessions.TestCase
+TestSessions.settings = of(6, **ALWAYS_THE_SAME)
+
+
+@pytest.mark.exhaustive
+class TestSessionsForLonger(Sessions.TestCase):
+    settings = of(int(EXAMPLES)) if EXAMPLES else of(50, **ALWAYS_THE_SAME)

@@ -5,11 +5,19 @@ from importlib.metadata import entry_points
 
 import pytest
 
-from tests.examples.stand_in import ROOT
+from tests.programs import LARGE, OF_OPENAI, ROOT, run_pytest
 
 OURS = "openai_sessions.testing.plugin"
 INSTALLED = bool(entry_points(group="pytest11", name="openai_sessions"))
 """Whether pytest finds the plugin by itself."""
+
+PLUGINS = {
+    "anyio": "anyio.pytest_plugin",
+    "asyncio": "pytest_asyncio.plugin",
+    "recording": "pytest_recording.plugin",
+    "xdist": "xdist.plugin",
+}
+"""The modules of plugins: a name of pytest's would be that of a package which is imported already."""
 
 CONFIGURATION = """
 [pytest]
@@ -32,10 +40,13 @@ class Project:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
-    def run(self, *arguments, plugins=("asyncio",)):
-        """Run pytest with our plugin and those named by their entry points: to load all takes a second."""
-        loaded = [word for name in (*plugins, OURS) for word in ("-p", name)]
-        return self._pytester.runpytest_subprocess(*loaded, *arguments, timeout=120)
+    def run(self, *arguments, plugins=("asyncio",), knows_agents=True):
+        """Run pytest with our plugin and those named: to load all takes a second.
+
+        Its process has the Agents SDK imported already, unless the tests are about its import.
+        """
+        loaded = [word for name in (*map(PLUGINS.get, plugins), OURS) for word in ("-p", name)]
+        return run_pytest(self._pytester, *loaded, *arguments, imported=LARGE if knows_agents else OF_OPENAI)
 
     def run_with_all_plugins(self, *arguments):
         """Run pytest with what is installed, as projects do."""

@@ -165,7 +165,7 @@ def test_after():
 
 
 def test_traces_of_a_program_that_is_imported_by_its_test(project):
-    project.run_tests(IMPORTED_LATE).assert_outcomes(passed=2)
+    project.run_tests(IMPORTED_LATE, knows_agents=False).assert_outcomes(passed=2)
 
 
 ANOTHER_AGENTS = """
@@ -181,4 +181,4 @@ async def test_program(openai_environment):
 
 def test_module_of_the_project_that_is_called_agents(project):
     project.write("agents.py", 'NAME = "a module of the project"\n')
-    project.run_tests(ANOTHER_AGENTS).assert_outcomes(passed=1)
+    project.run_tests(ANOTHER_AGENTS, knows_agents=False).assert_outcomes(passed=1)

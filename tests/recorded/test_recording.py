@@ -60,7 +60,7 @@ def test_recording_is_the_one_that_is_kept_but_for_the_times(tmp_path):
             assert exchanges(kept) == exchanges(recorded)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_requests_that_are_made_at_once_are_recorded_in_one_order(tmp_path):
     """A read from both ends, and one of three pages at once."""
     flow = next(flow for flow in FLOWS if flow.name == "read_250_items")
@@ -122,7 +122,7 @@ def test_request_that_fails_for_good_is_told(tmp_path):
     assert files(tmp_path) == {}
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_recording_live_records_what_can_be_had_and_cleans_up(service, tmp_path, capsys):
     for name in PROVOKED:
         (tmp_path / f"{name}.yaml").write_text("kept")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 import textwrap
 
 import pytest
 
-from tests.examples.stand_in import ROOT
+from tests import programs
 
 pytestmark = pytest.mark.slow
 
@@ -41,14 +40,7 @@ sys.meta_path.insert(0, Refuse())
 def run(*parts):
     """Run a program in a separate process, with warnings as errors; return its output."""
     program = "\n".join(map(textwrap.dedent, parts))
-    finished = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    finished = programs.run("-W", "error", "-c", program, env=os.environ, imported=programs.OF_OPENAI)
     assert finished.stderr == ""
     return finished.stdout
 

@@ -76,7 +76,7 @@ def test_memory_of_an_export_is_constant(tmp_path):
         assert all(json.loads(line) == message(number) for number, line in enumerate(lines))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_memory_of_an_import_is_constant(tmp_path):
     with numbered_server(0) as few, numbered_server(0) as many:
         told = moved(
@@ -88,7 +88,7 @@ def test_memory_of_an_import_is_constant(tmp_path):
     assert told["risen"] < KILOBYTES
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_memory_of_get_items_grows_with_the_history():
     """The control: the measured limit can be exceeded."""
     with numbered_server(FEW) as few, numbered_server(20_000) as many:

@@ -94,7 +94,7 @@ async def test_one_fault(world):
             assert not isinstance(result, FAILURES), (fault, result)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("first", REFUSALS, ids=str)
 async def test_a_refusal_and_a_fault_while_it_is_undone(world, first):
     for second in UNDOING[first.operation]:
@@ -125,7 +125,7 @@ async def test_a_lost_answer_and_looks_that_always_fail_leave_nothing_in_questio
                 assert isinstance(await run(world, Spot(kind, "create_items", post), look), FAILURES), look
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 async def test_a_fault_at_each_request_of_a_long_fork(world):
     """A history of 250 items takes 13 requests to be written, and up to five to be read, twice."""
     await run(world, items=MANY)
@@ -138,7 +138,7 @@ async def test_a_fault_at_each_request_of_a_long_fork(world):
             await run(world, Spot(kinds[place % len(kinds)], operation, place), items=MANY)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 async def test_faults_over_a_socket():
     """Real resets, silences and lost answers."""
     with Emulator() as emulator, emulator.serve() as base_url:

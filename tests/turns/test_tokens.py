@@ -7,14 +7,13 @@ import hashlib
 import importlib.resources
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from openai_sessions import OpenAIConversationsSession
 from openai_sessions.tokens import item_text, tiktoken_counter
+from tests import programs
 
 bpe_openai = pytest.importorskip("bpe_openai", reason="bpe-openai is not installed")
 pytest.importorskip("tiktoken", reason="tiktoken is not installed")
@@ -75,14 +74,8 @@ OpenAIConversationsSession(max_tokens=1000, count_tokens=len)
 
 def python(program: str, **variables: str) -> str:
     """Run a program in a process of its own, and return what it printed."""
-    finished = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+    finished = programs.run(
+        *("-W", "error", "-c", program), env={**os.environ, **variables}, imported=programs.OF_OPENAI
     )
     assert (finished.returncode, finished.stderr) == (0, "")
     return finished.stdout

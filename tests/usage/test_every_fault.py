@@ -10,6 +10,7 @@ from agents import ModelResponse
 from openai_sessions._conversation.usage import USAGE_KEY, UsageRecord
 from tests.faults.on_the_wire import POLICY
 from tests.faults.world import ALWAYS, FAILURES, Spot, spots
+from tests.selection import one_in
 
 from .results import ONE, agents_usage, result_of, times
 
@@ -68,7 +69,7 @@ async def test_fault(world, session, fault):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ONCE, ids=str)
+@pytest.mark.parametrize("fault", one_in(12, ONCE), ids=str)
 async def test_two_faults(world, session, fault):
     for pair in PAIRS:
         if pair[0] == fault:
