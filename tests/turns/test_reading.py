@@ -119,11 +119,12 @@ async def test_a_limit_of_0_makes_no_request(session, emulator, limits):
 
 
 async def test_limits_of_the_session_hold_for_reads_without_arguments(session, emulator):
-    def limited(**options):
+    def limited(session_settings=None, **limits):
         return OpenAIConversationsSession(
             conversation_id=session.session_id,
             openai_client=emulator.client(),
-            history_limits=HistoryLimits(**options),
+            session_settings=session_settings,
+            history_limits=HistoryLimits(**limits),
         )
 
     by_turns = limited(max_turns=2)
@@ -267,8 +268,8 @@ async def test_a_cursor_that_is_gone_has_all_be_read(session, emulator):
             "max_tokens must be a whole number of tokens, or None for no limit, not '9'",
         ),
         ({"max_tokens": 9, "count_tokens": 4}, TypeError, "count_tokens must be a function .*, not 4"),
-        ({"count_tokens": len}, ValueError, "count_tokens= counts for max_tokens=, which is not given"),
-        ({"count_tokens": len, "turns": 1}, ValueError, "count_tokens= counts for max_tokens="),
+        ({"count_tokens": len}, ValueError, "count_tokens= needs max_tokens=, which is not given"),
+        ({"count_tokens": len, "turns": 1}, ValueError, "count_tokens= needs max_tokens="),
         ({"limit": "9", "turns": 1}, TypeError, "limit must be a whole number of items"),
     ],
 )

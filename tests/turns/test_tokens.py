@@ -21,10 +21,10 @@ pytest.importorskip("tiktoken", reason="tiktoken is not installed")
 ROOT = Path(__file__).parents[2]
 
 FETCHING = """
-from openai_sessions import OpenAIConversationsSession
+from openai_sessions import HistoryLimits, OpenAIConversationsSession
 from openai_sessions.errors import VocabularyError
 try:
-    OpenAIConversationsSession(max_tokens=1000)
+    OpenAIConversationsSession(history_limits=HistoryLimits(max_tokens=1000))
 except VocabularyError as error:
     print(type(error.__cause__).__module__)
     print(error)
@@ -42,7 +42,7 @@ TEXTS = ["The Golden Gate Bridge", "<|endoftext|>", "", "서울특별시", "x = 
 
 READING = """
 import asyncio
-from openai_sessions import OpenAIConversationsSession
+from openai_sessions import HistoryLimits, OpenAIConversationsSession
 from openai_sessions.emulator import Emulator
 
 async def main():
@@ -60,15 +60,15 @@ except Exception as error:
 MISSING = """
 import sys
 sys.modules["tiktoken"] = None
-from openai_sessions import OpenAIConversationsSession
+from openai_sessions import HistoryLimits, OpenAIConversationsSession
 from openai_sessions.tokens import tiktoken_counter
-for make in (lambda: OpenAIConversationsSession(max_tokens=1000), tiktoken_counter):
+for make in (lambda: OpenAIConversationsSession(history_limits=HistoryLimits(max_tokens=1000)), tiktoken_counter):
     try:
         make()
     except ImportError as error:
         print(error.name, error)
 OpenAIConversationsSession(max_turns=2)
-OpenAIConversationsSession(max_tokens=1000, count_tokens=len)
+OpenAIConversationsSession(history_limits=HistoryLimits(max_tokens=1000, count_tokens=len))
 """
 
 
