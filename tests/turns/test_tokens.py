@@ -62,12 +62,13 @@ import sys
 sys.modules["tiktoken"] = None
 from openai_sessions import HistoryLimits, OpenAIConversationsSession
 from openai_sessions.tokens import tiktoken_counter
-for make in (lambda: OpenAIConversationsSession(history_limits=HistoryLimits(max_tokens=1000)), tiktoken_counter):
+limited = HistoryLimits(max_tokens=1000)
+for make in (lambda: OpenAIConversationsSession(history_limits=limited), tiktoken_counter):
     try:
         make()
     except ImportError as error:
         print(error.name, error)
-OpenAIConversationsSession(max_turns=2)
+OpenAIConversationsSession(history_limits=HistoryLimits(max_turns=2))
 OpenAIConversationsSession(history_limits=HistoryLimits(max_tokens=1000, count_tokens=len))
 """
 
