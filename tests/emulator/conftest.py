@@ -1,7 +1,11 @@
 """Clients of an emulator: the openai client and plain HTTP, in process and on a socket."""
 
+from types import SimpleNamespace
+
 import openai
 import pytest
+
+from openai_sessions.emulator._server import serving
 
 from .wire import KEY, Wire, user
 
@@ -21,12 +25,30 @@ async def conversation(wire):
     return await wire.new_conversation()
 
 
+@pytest.fixture(scope="session")
+def server():
+    """One server for all tests; it serves the emulator that `base_url` sets."""
+    current = SimpleNamespace(emulator=None, base_url=None)
+
+    async def app(scope, receive, send):
+        await current.emulator(scope, receive, send)
+
+    with serving(app, host="127.0.0.1", port=0) as current.base_url:
+        yield current
+
+
 @pytest.fixture
-async def served(emulator):
+def base_url(server, emulator):
+    """The URL of the emulator on a socket."""
+    server.emulator = emulator
+    return server.base_url
+
+
+@pytest.fixture
+async def served(base_url):
     """The openai client of the emulator on a socket."""
-    with emulator.serve() as base_url:
-        async with openai.AsyncOpenAI(api_key=KEY, base_url=base_url, max_retries=0) as client:
-            yield client
+    async with openai.AsyncOpenAI(api_key=KEY, base_url=base_url, max_retries=0) as client:
+        yield client
 
 
 @pytest.fixture

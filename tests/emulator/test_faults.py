@@ -160,25 +160,15 @@ def on_a_socket(kinds):
     return cases
 
 
-@pytest.fixture(scope="module")
-def server():
-    with Emulator() as emulator, emulator.serve() as base_url:
-        yield emulator, base_url
-
-
 @pytest.fixture
-async def remote(server):
-    """A subject on a socket, with a key of its own."""
-    emulator, base_url = server
-    key = f"sk-{secrets.token_hex(8)}"
-    async with openai.AsyncOpenAI(api_key=key, base_url=base_url, max_retries=0) as client:
-        yield await new_subject(emulator, client)
-    emulator.clear_faults()
+async def remote(emulator, served):
+    """A subject on a socket."""
+    return await new_subject(emulator, served)
 
 
 @pytest.fixture(params=["in process", "on a socket"])
-async def subject(request, emulator, remote):
-    return remote if request.param == "on a socket" else await in_process(emulator)
+async def subject(request, emulator, served):
+    return await (in_process(emulator) if request.param == "in process" else new_subject(emulator, served))
 
 
 async def check_unanswered(subject, kind, operation, *, held_back=None, delay=0.3):

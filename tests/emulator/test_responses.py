@@ -285,8 +285,8 @@ async def test_openai_client_in_process(emulator):
             await client.responses.retrieve(response.id)
 
 
-def test_synchronous_openai_client_on_a_socket(emulator):
-    with emulator.serve() as base_url, openai.OpenAI(api_key=KEY, base_url=base_url) as client:
+def test_synchronous_openai_client_on_a_socket(base_url):
+    with openai.OpenAI(api_key=KEY, base_url=base_url) as client:
         conversation = client.conversations.create()
         response = client.responses.create(model=MODEL, input="Hello", conversation=conversation.id)
         listed = client.conversations.items.list(conversation.id, order="asc")

@@ -34,10 +34,9 @@ async def run_streamed(agent, given, **options):
 
 
 @pytest.fixture
-async def client(emulator):
-    with emulator.serve() as base_url:
-        async with openai.AsyncOpenAI(api_key=KEY, base_url=base_url) as client:
-            yield client
+async def client(base_url):
+    async with openai.AsyncOpenAI(api_key=KEY, base_url=base_url) as client:
+        yield client
 
 
 @pytest.fixture
@@ -181,10 +180,9 @@ asyncio.run(main())
 
 
 @pytest.mark.slow
-def test_unchanged_program_runs_on_the_emulator(emulator):
+def test_unchanged_program_runs_on_the_emulator(emulator, base_url):
     """Its default model and clients use OPENAI_BASE_URL."""
-    with emulator.serve() as base_url:
-        finished = run_python("-c", PROGRAM, base_url=base_url)
+    finished = run_python("-c", PROGRAM, base_url=base_url)
     assert (0, ["You said: Hello", "You said: Again"]) == (
         finished.returncode,
         finished.stdout.splitlines(),

@@ -168,8 +168,8 @@ async def test_openai_stream_helper_on_a_socket(emulator, served, served_convers
     assert '{"a":1}' == final.output[0].arguments
 
 
-def test_synchronous_openai_stream_on_a_socket(emulator):
-    with emulator.serve() as base_url, openai.OpenAI(api_key=KEY, base_url=base_url) as client:
+def test_synchronous_openai_stream_on_a_socket(base_url):
+    with openai.OpenAI(api_key=KEY, base_url=base_url) as client:
         conversation = client.conversations.create()
         stream = client.responses.create(
             model=MODEL, input="Hello", conversation=conversation.id, stream=True

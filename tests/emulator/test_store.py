@@ -72,6 +72,16 @@ async def test_emulator_can_be_closed_twice_and_then_serves_nothing(emulator, wi
         await wire.post("/conversations", {})
 
 
+async def test_full_database_raises_and_stores_nothing(emulator, wire, conversation):
+    """SQLite ends the transaction by itself then."""
+    connection = emulator._store._connection
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        await wire.add(conversation, user("small"), user("x" * 100_000))
+    assert await wire.texts(conversation) == []
+
+
 async def test_threads_with_event_loops_write_concurrently(emulator, wire, conversation):
     """The items of each request stay together, and none is lost."""
 
