@@ -1,6 +1,6 @@
-"""Measure this session beside the Agents SDK's own class, on the emulator: the table of the README.
+"""Print the README's table beside the Agents SDK's class: `python -m tools.comparison`.
 
-Run it with `python -m tools.comparison`. Requests are counted by the emulator; nothing leaves the machine.
+Both classes run on the emulator, which counts their requests. Nothing leaves the machine.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def reading(kind: Any) -> str:
-    """Count the requests that a history of 990 items costs, and costs again."""
+    """Count the requests of a first and a second read of 990 items."""
 
     async def count(emulator: Emulator, session: Any) -> str:
         for start in range(0, 990, 20):
@@ -47,7 +47,7 @@ def reading(kind: Any) -> str:
 
 
 def reading_unused(kind: Any) -> str:
-    """Count the requests that reading an unused session costs."""
+    """Count the requests of a read before the session was used."""
 
     async def count(emulator: Emulator, session: Any) -> str:
         await session.get_items()
@@ -58,7 +58,7 @@ def reading_unused(kind: Any) -> str:
 
 
 def round_trip(kind: Any) -> str:
-    """Pop the newest of two items that were put in."""
+    """Add two items and pop the newest."""
 
     async def pop(_: Emulator, session: Any) -> str:
         await session.add_items(list(SEED))
@@ -69,7 +69,7 @@ def round_trip(kind: Any) -> str:
 
 
 def picture(kind: Any) -> str:
-    """Read a message with a picture back."""
+    """Add a message with a picture and read it."""
     part = {"type": "input_image", "image_url": PICTURE, "detail": "auto"}
 
     async def read(_: Emulator, session: Any) -> str:
@@ -81,7 +81,7 @@ def picture(kind: Any) -> str:
 
 
 def lost_reply(kind: Any) -> str:
-    """Write two items to a server that stores them and whose answer is lost, once."""
+    """Add two items, which the server stores; the first response is lost."""
 
     async def write(emulator: Emulator, session: Any) -> str:
         await session.add_items(list(SEED))
@@ -118,7 +118,7 @@ def two_loops(kind: Any) -> str:
 
 
 class _Emulator(Emulator):
-    """An emulator that can lose the reply to one write: the items are stored, and the connection ends."""
+    """An emulator that can lose one response: it stores the items, and closes the connection."""
 
     loses_reply = False
 

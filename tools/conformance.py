@@ -1,7 +1,7 @@
-"""The tables of docs/conformance.md: the checks, and what the session classes of the Agents SDK make of them.
+"""Print the tables of docs/conformance.md: the checks, and the results of the Agents SDK's session classes.
 
-Run it with `python -m tools.conformance`. It starts a Redis and a PostgreSQL server on loopback, and ends
-with an error where one of them, or a package, is not installed.
+Run it with `python -m tools.conformance`. It starts a Redis and a PostgreSQL server on loopback, and fails if
+one of them, or a package, is not installed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from openai_sessions.testing import CHECKS, ConformanceReport
 from tests.conformance.agents_sessions import FAILS_AT_TIMES, SESSIONS, report_on
 
 VERSION = "0.24.0"
-"""The version of openai-agents that the document was measured with."""
+"""The version of openai-agents that the document shows."""
 
 _CELLS = {"passed": "", "failed": "**fails**", "skipped": "skipped"}
 
@@ -36,7 +36,7 @@ def main() -> int:
 
 
 def check_tables() -> list[str]:
-    """Return a table of the checks of each group, with what each demands."""
+    """Return a table for each group of checks, with the requirement of each check."""
     groups = groupby(CHECKS, key=lambda name: CHECKS[name].__module__)
     return [
         _table(
@@ -48,16 +48,16 @@ def check_tables() -> list[str]:
 
 
 def session_table(reports: dict[str, ConformanceReport]) -> str:
-    """Return a table of the checks that not all sessions pass, and of how many each of them does."""
+    """Return a table of the checks that some session does not pass, with the totals of each session."""
     outcomes = [_outcomes(name, report) for name, report in reports.items()]
-    told_apart = [name for name in CHECKS if {each[name] for each in outcomes} != {"passed"}]
-    rows = [[f"`{name}`", *(_CELLS[each[name]] for each in outcomes)] for name in told_apart]
+    differing = [name for name in CHECKS if {each[name] for each in outcomes} != {"passed"}]
+    rows = [[f"`{name}`", *(_CELLS[each[name]] for each in outcomes)] for name in differing]
     totals = [f"passed, of {len(CHECKS)}", *(list(each.values()).count("passed") for each in outcomes)]
     return _table(["", *map(_heading, reports)], [*rows, totals])
 
 
 def _outcomes(name: str, report: ConformanceReport) -> dict[str, str]:
-    """Return the outcome of each check, without regard to what it was by luck this time."""
+    """Return the outcome of each check; those that fail only at times count as failed."""
     racing = set(FAILS_AT_TIMES.get(name, ()))
     return {result.name: "failed" if result.name in racing else result.outcome for result in report.results}
 

@@ -1,7 +1,8 @@
-"""Take the picture of the page in `docs/serve.png`: run it with `python -m tools.screenshot`.
+"""Take the screenshot `docs/serve.png`: `python -m tools.screenshot`, or `make screenshot`.
 
-It runs `openai-sessions serve` with the conversations of `docs/golden_gate.jsonl` and two faults, lets a
-session meet them, and photographs the page in a browser without a window. It needs Chromium and Playwright.
+The program runs `openai-sessions serve` with the conversations of `fixtures/golden_gate.jsonl` and two
+faults, makes requests with a session, and takes a screenshot of the page in a headless browser. It needs
+Chromium and Playwright.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from playwright.sync_api import sync_playwright
 
 from openai_sessions import OpenAIConversationsSession, RequestSettings, RetryPolicy
 
-FOLDER = Path(__file__).parents[1] / "docs"
-PICTURE = FOLDER / "serve.png"
-SEEDS = FOLDER / "golden_gate.jsonl"
+ROOT = Path(__file__).parents[1]
+PICTURE = ROOT / "docs" / "serve.png"
+SEEDS = ROOT / "fixtures" / "golden_gate.jsonl"
 FAULTS = {
     "inject": [
         {"fault": "cut_after_commit", "operation": "create_items"},
@@ -36,7 +37,7 @@ SIZE = {"width": 1200, "height": 820}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Take the picture, and return the exit code."""
+    """Take the screenshot, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.screenshot", description=__doc__)
     parser.add_argument("--output", type=Path, default=PICTURE)
     parser.add_argument("--chromium", type=Path, default=Path("/usr/bin/chromium"))
@@ -45,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not options.chromium.exists():
         print(
-            f"There is no {options.chromium}: install Chromium, or name it with --chromium.", file=sys.stderr
+            f"{options.chromium} does not exist: install Chromium, or name it with --chromium.",
+            file=sys.stderr,
         )
         return 2
     with serving() as url:
@@ -57,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 @contextmanager
 def serving() -> Iterator[str]:
-    """Run the command inside the block; give the URL of its page, without a slash at its end."""
+    """Run the command inside the block; yield the URL of its page without a trailing slash."""
     with tempfile.TemporaryDirectory() as folder:
         faults = Path(folder) / "faults.json"
         faults.write_text(json.dumps(FAULTS))
@@ -72,15 +74,15 @@ def serving() -> Iterator[str]:
 
 
 def url_in(process: subprocess.Popen[str]) -> str:
-    """Return the URL that the command prints once it listens."""
+    """Return the URL that the command prints when it listens."""
     for line in process.stdout or ():
         if line.split()[:1] == ["Page"]:
             return line.split()[1].rstrip("/")
-    raise RuntimeError(f"the server ended with {process.wait()} before it listened")
+    raise RuntimeError(f"the server exited with {process.wait()} before it listened")
 
 
 async def ask(base_url: str) -> None:
-    """Let a session meet the faults, and come through."""
+    """Make requests with a session, which meets the faults and retries."""
     async with openai.AsyncOpenAI(base_url=base_url, api_key="any") as client:
         session = OpenAIConversationsSession(
             openai_client=client, requests=RequestSettings(retry_policy=RetryPolicy())
@@ -90,7 +92,7 @@ async def ask(base_url: str) -> None:
 
 
 def take(url: str, options: argparse.Namespace) -> None:
-    """Photograph the page, its list of requests open."""
+    """Take a screenshot of the page with its list of requests open."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=options.chromium, args=["--no-sandbox"])
         page = browser.new_page(

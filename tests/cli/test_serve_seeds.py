@@ -97,4 +97,4 @@ def test_serve_leaves_a_database_as_it_was_when_a_line_is_wrong(file, tmp_path):
 
 
 def test_conversations_of_the_documents_can_be_seeded(emulator):
-    assert seed_from(ROOT / "docs/golden_gate.jsonl", emulator) == SeedResult(conversations=3, items=13)
+    assert seed_from(ROOT / "fixtures/golden_gate.jsonl", emulator) == SeedResult(conversations=3, items=13)
