@@ -14,8 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from openai_sessions.testing._checks import CHECKS
-    from openai_sessions.testing._conformance import check_session, run_check
-    from openai_sessions.testing._report import CheckResult, ConformanceError, ConformanceReport
+    from openai_sessions.testing._conformance import (
+        CheckResult,
+        ConformanceReport,
+        check_session,
+        run_check,
+    )
+    from openai_sessions.testing._errors import ConformanceError
     from openai_sessions.testing._respx import respx_router
 
 __all__ = [
@@ -30,9 +35,9 @@ __all__ = [
 
 _MODULES = {
     "CHECKS": "_checks",
-    "CheckResult": "_report",
-    "ConformanceError": "_report",
-    "ConformanceReport": "_report",
+    "CheckResult": "_conformance",
+    "ConformanceError": "_errors",
+    "ConformanceReport": "_conformance",
     "check_session": "_conformance",
     "respx_router": "_respx",
     "run_check": "_conformance",

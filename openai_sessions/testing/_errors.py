@@ -1,4 +1,4 @@
-"""The errors of cassettes."""
+"""The errors of this package: of cassettes and of conformance checks."""
 
 from __future__ import annotations
 
@@ -52,3 +52,28 @@ class UnusedExchangesError(CassetteError, AssertionError):
             'record_mode="all"), or set allow_unused=True.'
         )
         self.path, self.unused = path, tuple(unused)
+
+
+class ConformanceError(AssertionError):
+    """A session failed conformance checks; the message is the report."""
+
+
+class CheckFailedError(AssertionError):
+    """A session returned something else than the requirement says."""
+
+
+class CheckSkippedError(Exception):
+    """The requirement could not be checked."""
+
+
+_LONGEST = 600  # characters of an error in a message
+
+
+class CallFailedError(Exception):
+    """A method of a session raised `error`."""
+
+    def __init__(self, call: str, error: Exception) -> None:
+        text = str(error)
+        cut = f"{text[:_LONGEST]}…" if len(text) > _LONGEST else text
+        super().__init__(f"{call} raised {type(error).__name__}: {cut}")
+        self.error = error

@@ -12,20 +12,18 @@ from typing import Any
 
 import pytest
 
-from openai_sessions.testing._plugin._fixtures import (
+from openai_sessions.testing._faults import ConversationFaults, as_written, use_marked
+from openai_sessions.testing._fixtures import (
     FIXTURES,
-    ConversationFaults,
     _isolated_test,
-    as_written,
     conversation_cassette,
     conversation_faults,
     conversation_session,
     conversations,
     openai_client,
     openai_environment,
-    use_marked,
 )
-from openai_sessions.testing._plugin._isolation import (
+from openai_sessions.testing._isolation import (
     is_live,
     isolated,
     refusal,

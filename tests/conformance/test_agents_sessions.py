@@ -67,7 +67,7 @@ FAILED = {
 }
 """The checks that each class fails, and why."""
 
-_HAS_ITS_ID = {"unused_session_creates_nothing": "the session has its id from the beginning"}
+_HAS_ITS_ID = {"unused_session_creates_nothing": "the session has its id from the start"}
 _WITHOUT_SETTINGS = dict.fromkeys(
     ("settings_limit_holds_without_another", "explicit_limit_beats_settings"),
     "the session has no session_settings with a limit",

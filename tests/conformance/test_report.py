@@ -55,13 +55,13 @@ async def test_report_as_text_tells_what_is_wrong_failures_first():
 Session conformance: 2 passed, 1 failed, 1 skipped
 
 FAILED   items_keep_their_order
-         Items of one call come back in their order.
+         Items added in one call are read in their order.
          get_items() after add_items of 5 items: item 1 of 5
          expected: 'message 0'
          actual:   'message 4'
 
 skipped  reopened_session_reads_the_history
-         Another session on the same history reads it whole and in order.
+         Another session on the same history reads it completely and in order.
          needs reopen=, which opens another session on the same history
 
 passed   empty_history_pops_none, empty_history_clears"""

@@ -146,7 +146,7 @@ async def test_check_session_of_a_session_without_settings_skips_their_checks():
 async def test_unused_session_creates_nothing_when_the_id_is_given_is_skipped():
     result = await run_check("unused_session_creates_nothing", lambda: MemorySession({}, "given"))
 
-    assert (result.outcome, result.detail) == ("skipped", "the session has its id from the beginning")
+    assert (result.outcome, result.detail) == ("skipped", "the session has its id from the start")
 
 
 async def test_check_session_goes_on_after_a_check_that_hangs():
@@ -158,7 +158,7 @@ async def test_check_session_goes_on_after_a_check_that_hangs():
 
     report = await check_session(make, reopen=reopen, timeout=SHORT)
 
-    expected = f"get_items(limit=3) did not end within {SHORT:g} seconds of the beginning of the check"
+    expected = f"get_items(limit=3) did not end within {SHORT:g} seconds after the start of the check"
     assert ["limit_gives_the_newest_in_order", "explicit_limit_beats_settings"] == names(report.failed)
     assert {expected} == {result.detail for result in report.failed}
     assert report.skipped == ()
@@ -171,7 +171,7 @@ async def test_check_session_of_a_session_that_always_hangs_makes_three_checks_o
 
     assert list(CHECKS)[3:6] == names(report.failed)
     assert list(CHECKS)[6:] == names(report.skipped)
-    assert {"not made: 3 checks in a row before it ended in a time-out"} == {
+    assert {"not run: the 3 checks before it timed out"} == {
         result.detail for result in report.skipped
     }
     with pytest.raises(ConformanceError) as raised:
@@ -364,8 +364,8 @@ async def test_run_check_of_a_maker_that_gives_one_history_twice_fails():
     assert (
         result.detail
         == """\
-make() called again: each session must have a history of its own
-expected: another session_id than 'the only one'
+make() called again: each session must have its own history
+expected: a session_id other than 'the only one'
 actual:   'the only one'"""
     )
 
@@ -403,7 +403,7 @@ async def test_run_check_does_not_mind_errors_in_putting_away():
         CheckResult(
             name="items_keep_their_order",
             outcome="passed",
-            requirement="Items of one call come back in their order.",
+            requirement="Items added in one call are read in their order.",
         )
         == result
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from openai_sessions.testing._plugin._fixtures import cassette_path
+from openai_sessions.testing._fixtures import cassette_path
 from tests.plugin.conftest import CONFIGURATION
 
 KEY = "sk-recognisable"

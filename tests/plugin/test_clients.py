@@ -6,7 +6,7 @@ import threading
 import openai
 import pytest
 
-from openai_sessions.testing._plugin._clients import Connections, run_in
+from openai_sessions.testing._clients import Connections, run_in
 
 
 @pytest.fixture

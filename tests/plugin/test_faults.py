@@ -3,7 +3,7 @@
 import pytest
 
 from openai_sessions.emulator import Fault
-from openai_sessions.testing._plugin._fixtures import ConversationFaults, inject_marked
+from openai_sessions.testing._faults import ConversationFaults, inject_marked
 
 MET = '''
 import pytest

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from openai_sessions.testing._plugin._isolation import NetworkGuard
+from openai_sessions.testing._isolation import NetworkGuard
 
 INTERNET = socket.AF_INET
 

@@ -16,8 +16,8 @@ import pytest
 
 if TYPE_CHECKING:
     from openai_sessions.emulator import EmulatedRequest, Emulator
-    from openai_sessions.testing._plugin._clients import Connections
-    from openai_sessions.testing._plugin._fixtures import ConversationFaults
+    from openai_sessions.testing._clients import Connections
+    from openai_sessions.testing._faults import ConversationFaults
 
 
 _REMEDY = (
@@ -199,7 +199,7 @@ def fresh_agents_sdk(*, forget_defaults: bool) -> Iterator[None]:
         return
     from openai import DefaultAsyncHttpxClient  # noqa: PLC0415 -- loaded by tests that use it
 
-    from openai_sessions.testing._plugin._clients import Connections  # noqa: PLC0415 -- loads asyncio
+    from openai_sessions.testing._clients import Connections  # noqa: PLC0415 -- loads asyncio
 
     http_client = DefaultAsyncHttpxClient()
     connections = Connections(http_client)
