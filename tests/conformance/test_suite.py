@@ -171,9 +171,7 @@ async def test_check_session_of_a_session_that_always_hangs_makes_three_checks_o
 
     assert list(CHECKS)[3:6] == names(report.failed)
     assert list(CHECKS)[6:] == names(report.skipped)
-    assert {"not run: the 3 checks before it timed out"} == {
-        result.detail for result in report.skipped
-    }
+    assert {"not run: the 3 checks before it timed out"} == {result.detail for result in report.skipped}
     with pytest.raises(ConformanceError) as raised:
         report.raise_if_failed()
     assert isinstance(raised.value.__cause__, TimeoutError)

@@ -203,4 +203,6 @@ def test_bad_marker_is_a_usage_error(project):
     text = "import pytest\n@pytest.mark.conversation_faults('cut')\ndef test_it():\n    pass\n"
     result = project.run_tests(text)
     assert pytest.ExitCode.USAGE_ERROR == result.ret
-    result.stderr.fnmatch_lines(["ERROR: test_it.py::test_it: conversation_faults('cut'): Unknown kind *"])
+    result.stderr.fnmatch_lines(
+        ["ERROR: test_it.py::test_it: conversation_faults('cut'): Unknown fault kind *"]
+    )
