@@ -9,7 +9,7 @@ import openai_sessions
 from openai_sessions import errors
 from openai_sessions.cli._app import app
 from tests.docs.markdown import code_blocks, table_after
-from tests.examples.stand_in import ROOT, run_python, stand_in
+from tests.examples.stand_in import ROOT, run_python
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])
 
@@ -38,13 +38,15 @@ PASTED = ("program.py", "test_guide.py")
 
 
 @pytest.mark.slow
-def test_programs_run_and_print_what_they_say():
-    pytest.importorskip("bpe_openai", reason="bpe-openai is not installed")
-    with stand_in() as (base_url, _):
-        finished = run_python("-m", "tests.docs.run_blocks", *PROGRAMS, base_url=base_url)
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_programs_run_and_print_what_they_say(name, server):
+    if name == "docs/turns.md":
+        pytest.importorskip("bpe_openai", reason="bpe-openai is not installed")
+    base_url, _ = server
+    finished = run_python("-m", "tests.docs.run_blocks", name, base_url=base_url)
     unexpected = [line for line in finished.stderr.splitlines() if not line.endswith(LOGGED)]
     assert (0, []) == (finished.returncode, unexpected)
-    assert ["San Francisco.", "California."] == finished.stdout.splitlines()[:2]
+    assert name != "README.md" or ["San Francisco.", "California."] == finished.stdout.splitlines()
 
 
 def commands():

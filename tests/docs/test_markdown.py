@@ -102,6 +102,8 @@ def test_documents_that_fail_are_named(tmp_path):
     documents = [tmp_path / name for name in ("good.md", "bad.md")]
     documents[0].write_text("```python\nopen('new', 'x')\n```\n" * 2)
     documents[1].write_text("```python\nprint(1)  # 2\n```\n")
-    finished = run_python("-m", "tests.docs.run_blocks", *documents, base_url="http://127.0.0.1:9/v1")
+    finished = run_python(
+        "-m", "tests.docs.run_blocks", *map(str, documents), base_url="http://127.0.0.1:9/v1"
+    )
     assert (1, f"failed: {documents[1]}") == (finished.returncode, finished.stderr.splitlines()[-1])
     assert "promised ['2']\nprinted  ['1']\n" in finished.stderr

@@ -25,7 +25,7 @@ def test_test_of_the_readme_passes(tmp_path):
     ((name, text),) = files_in(README).items()
     path = tmp_path / name
     path.write_text(text)
-    options = ("-W", "error", f"--rootdir={tmp_path}", "-p", "no:cacheprovider", "-p", "no:asyncio")
+    options = (f"--rootdir={tmp_path}", "-p", "no:cacheprovider", "-p", "no:asyncio")
     finished = run_python("-m", "pytest", *options, str(path), base_url=UNREACHABLE)
     assert "1 passed" in finished.stdout, finished.stdout
 

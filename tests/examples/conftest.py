@@ -1,4 +1,4 @@
-"""One stand-in for all examples."""
+"""One stand-in for the examples of a module."""
 
 import pytest
 

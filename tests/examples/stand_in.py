@@ -1,4 +1,4 @@
-"""A stand-in for OpenAI on loopback: the emulator with one key, and answers from what was said."""
+"""A stand-in for OpenAI on loopback: the emulator with one API key and scripted answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests import programs
 ROOT = programs.ROOT
 
 API_KEY = "sk-stand-in"
-"""The only key that the stand-in accepts."""
+"""The only API key that the stand-in accepts."""
 
 FACTS = (
     ("What city", "Golden Gate Bridge", "San Francisco."),
@@ -20,11 +20,11 @@ FACTS = (
     ("What state", "Seattle", "Washington."),
     ("How many people", "California", "About 39 million."),
 )
-"""How a question begins, what must have been said for it to be answered, and the answer."""
+"""The start of a question, what an earlier text must contain, and the answer."""
 
 
 def reply(said):
-    """Answer the last of the texts from what was said in any of them."""
+    """Answer the last of the texts, if one of them contains what the answer needs."""
     for beginning, needed, answer in FACTS:
         if said[-1].startswith(beginning) and any(needed in text for text in said):
             return answer
@@ -33,14 +33,14 @@ def reply(said):
 
 @contextmanager
 def stand_in():
-    """Serve the stand-in; give its base URL and the emulator behind it."""
+    """Serve the stand-in; yield its base URL and the emulator behind it."""
     with Emulator(api_keys=[API_KEY]) as emulator, emulator.serve() as base_url:
         emulator.reply(lambda request: reply(request.texts), times=None)
         yield base_url, emulator
 
 
 def environment(base_url):
-    """Return the variables of a process that takes the stand-in for OpenAI."""
+    """Return the environment variables of a process that uses the stand-in as OpenAI."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
     return {
         **kept,

@@ -1,4 +1,4 @@
-"""The examples of the Agents SDK's pages on sessions run on hosted conversations, as a user would."""
+"""The examples of the Agents SDK's pages on sessions run on hosted conversations, as a user runs them."""
 
 import re
 
@@ -46,11 +46,11 @@ OUTPUT = {
     ],
     "compaction.py": [*CITIES, r"4 items became \['user', 'user', 'compaction'\]"],
 }
-"""What each example prints, as a pattern for each line."""
+"""The output of each example, as a pattern for each line."""
 
 OPTIONS = {"quick_start.py": ("-W", "ignore::ResourceWarning")}
-"""Options of Python: `Runner.run_sync` shuts down the asynchronous generators of a loop that it goes on with,
-and leaves open the loop and the client of its model."""
+"""Options of Python: `Runner.run_sync` shuts down the asynchronous generators of a loop that it uses again,
+and does not close the loop and the client of its model."""
 
 LANDMARKS = {"Golden Gate Bridge": "San Francisco.", "Space Needle": "Seattle."}
 STATES = {"San Francisco.": "California.", "Seattle.": "Washington."}
@@ -58,7 +58,7 @@ PEOPLE = {"California.": "About 39 million."}
 
 
 def answer(request):
-    """Answer from the newest of what was said; call a tool and add two numbers where that is asked for."""
+    """Answer from the newest item: with an earlier text, the sum of two numbers, or a call of a tool."""
     given = request.items[-1]
     if given["type"] == "function_call_output":
         return given["output"]
@@ -74,7 +74,7 @@ def answer(request):
 
 
 def newest_of(table, texts):
-    """Return what a table has for the newest text in which it finds something."""
+    """Return the value of the first key that the newest of the texts contains."""
     known = (value for text in reversed(texts) for key, value in table.items() if key in text)
     return next(known, "I cannot tell.")
 
@@ -100,7 +100,7 @@ def _database(monkeypatch, tmp_path):
 
 @pytest.fixture
 def compacting_url(server):
-    """The base URL of the stand-in, which compacts as well."""
+    """The base URL of the stand-in, with an endpoint for compaction."""
     _, emulator = server
     service = CompactingService()
 

@@ -1,4 +1,4 @@
-"""docs/coming-from-the-agents-sdk.md names files and methods that there are."""
+"""docs/coming-from-the-agents-sdk.md names files and methods that exist."""
 
 import inspect
 import re

@@ -1,4 +1,4 @@
-"""Every example runs as a user would run it, with the stand-in for OpenAI."""
+"""Every example runs as a user runs it, against the stand-in for OpenAI."""
 
 import re
 
@@ -64,7 +64,7 @@ OUTPUT = {
     "without_async.py": [r"San Francisco\. California\.", r"Seattle\. Washington\."],
     "redis_lock.py": [r"25 items in conv_\w{48}"],
 }
-"""What each example prints, as a pattern for each line; users speak in any order, so lines are sorted."""
+"""The output of each example, as a pattern for each line."""
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_example_runs(name, server, request):
         request.getfixturevalue("redis")
     finished = run_python(str(EXAMPLES / name), base_url=base_url)
     lines = finished.stdout.splitlines()
-    if name == "multiple_sessions.py":
+    if name == "multiple_sessions.py":  # its users speak at the same time
         lines.sort()
     assert (finished.returncode, finished.stderr) == (0, "")
     assert [

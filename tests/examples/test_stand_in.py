@@ -1,4 +1,4 @@
-"""The stand-in answers from what was said, and to its own key only."""
+"""The stand-in answers from earlier texts, and accepts its own key only."""
 
 import openai
 import pytest

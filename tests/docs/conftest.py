@@ -1,0 +1,5 @@
+"""One stand-in for the documents."""
+
+from tests.examples.conftest import server
+
+__all__ = ["server"]
