@@ -23,7 +23,7 @@ COLOURS = {
 _EDGE = {"edgecolor": "black", "linewidth": 0.3}
 _COLD = "cold read of "
 _MIDDLE = "990"
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "openai-sessions",
     "font.size": 9,

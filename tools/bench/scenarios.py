@@ -146,7 +146,8 @@ def append(number: int, *, is_known: bool = True) -> Scenario:
         session = side.open(history.conversation_id)
         if is_known:
             await session.get_items()
-        return partial(session.add_items, items(number))
+        added: list[Any] = items(number)
+        return partial(session.add_items, added)
 
     async def prepare_bare(stage: Stage) -> Action:
         (history,) = await stage.fresh(1, items=SHORT)

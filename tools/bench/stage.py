@@ -10,6 +10,8 @@ from typing import Any
 
 import agents
 import openai
+from agents.memory import Session
+from openai.types.responses import EasyInputMessageParam
 
 import openai_sessions
 from tools.bench.bare import KEY, BareClient, History, at_once
@@ -38,9 +40,9 @@ class Side:
 
     name: str
     client: openai.AsyncOpenAI
-    kind: Callable[..., Any]
+    kind: Callable[..., Session]
 
-    def open(self, conversation_id: str | None = None, **options: Any) -> Any:
+    def open(self, conversation_id: str | None = None, **options: Any) -> Session:
         """Return a new session."""
         return self.kind(conversation_id=conversation_id, openai_client=self.client, **options)
 
@@ -50,7 +52,7 @@ class Side:
         Garbage collection drops some of the models, and the next request that needs one takes 20 ms longer.
         """
         await asyncio.gather(*(self._knock() for _ in range(connections)))
-        written = {"role": "user", "content": "Hello"}
+        written: EasyInputMessageParam = {"role": "user", "content": "Hello"}
         await self.client.conversations.items.create(scratch.conversation_id, items=[written])
         await self.client.conversations.items.list(scratch.conversation_id)
 
