@@ -189,15 +189,6 @@ def checked_number(name: str, value: object, unit: str, *, none: str = "no limit
     return int(value)
 
 
-def checked_timeout(value: object) -> float | None:
-    """Return a timeout in seconds, or None.
-
-    Raises:
-        ValueError: It is not a positive number.
-    """
-    return checked_seconds("timeout", value)
-
-
 def checked_seconds(name: str, value: object, *, none: str = "no limit") -> float | None:
     """Return a number of seconds, or None.
 

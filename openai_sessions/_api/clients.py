@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from openai_sessions._api.client import CONNECTIONS_KEPT, ConversationsClient, RequestLimiter, open_client
 from openai_sessions._api.retries import Retries, RetryBudget, RetryEvent, RetryPolicy
-from openai_sessions._arguments import checked_timeout
+from openai_sessions._arguments import checked_seconds
 from openai_sessions.errors import ClientLoopError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class RequestSettings:
     on_retry: Callable[[RetryEvent], object] | None = None
 
     def __post_init__(self) -> None:
-        checked_timeout(self.timeout)
+        checked_seconds("timeout", self.timeout)
         for name, kind in (("retry_policy", RetryPolicy), ("retry_budget", (RetryBudget, type(None)))):
             if not isinstance(getattr(self, name), kind):
                 wanted = "a RetryPolicy" if name == "retry_policy" else "a RetryBudget or None"

@@ -17,6 +17,7 @@ import anyio
 import openai
 from tenacity import AsyncRetrying, RetryCallState
 
+from openai_sessions._arguments import is_number, is_whole_number
 from openai_sessions._instrumentation import Retried, note_attempt, tell
 from openai_sessions.errors import InvalidResponseError, RequestTimeoutError
 
@@ -147,12 +148,11 @@ class RetryPolicy:
     settle_after: float = 1.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 1:
+        if not is_whole_number(self.attempts) or self.attempts < 1:
             raise ValueError(f"attempts must be a whole number of at least 1, not {self.attempts!r}")
         for name in ("deadline", "initial_wait", "max_wait", "settle_after"):
             seconds = getattr(self, name)
-            is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-            if not (is_number and 0 < seconds < math.inf):
+            if not is_number(seconds) or not 0 < seconds < math.inf:
                 raise ValueError(f"{name} must be a positive, finite number of seconds, not {seconds!r}")
 
     def wait(self, failure: Failure, attempt: int, *, random: float) -> float:

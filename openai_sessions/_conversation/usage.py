@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field, fields
 from typing import Any
 
+from openai_sessions._arguments import is_whole_number
 from openai_sessions._conversation.locked import LockedConversation
 from openai_sessions._conversation.metadata import check_room, replace_metadata
 from openai_sessions.errors import InvalidUsageError
@@ -128,7 +129,7 @@ def _number(holder: object, name: str) -> int:
     value = getattr(holder, name, None)
     if value is None:
         return 0
-    if isinstance(value, bool) or not isinstance(value, int):
+    if not is_whole_number(value):
         raise TypeError(f"the usage of the run has {name}={value!r}, which is not a whole number")
     if value < 0:
         raise ValueError(f"the usage of the run has {name}={value!r}, which is negative")
