@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeGuard
 
 from openai_sessions._items.text import has_surrogate
+from openai_sessions._items.types import CountTokens
 
 MAX_ITEMS_PER_REQUEST = 20
 """Items in one create request."""
@@ -242,7 +243,7 @@ def checked_include(value: Iterable[str]) -> tuple[str, ...]:
     return values
 
 
-def checked_count_tokens(value: Callable[[str], int] | None) -> Callable[[str], int] | None:
+def checked_count_tokens(value: CountTokens | None) -> CountTokens | None:
     """Return a function that counts tokens, or None.
 
     Raises:

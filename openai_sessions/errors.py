@@ -4,14 +4,14 @@
     │
     │   any session
     ├── UnsettledWriteError           a failed write was not undone: settle(error.receipt)
-    ├── RequestTimeoutError           no complete response in time: give a longer timeout=
+    ├── RequestTimeoutError           no complete response in time: requests=RequestSettings(timeout=…)
     ├── ConversationNotFoundError     deleted, or in another project: start a new conversation
     ├── InvalidItemError              an item cannot be stored: correct it
     ├── ConversationNotCreatedError   there is no conversation yet: ensure_conversation()
     ├── ClientLoopError               the client belongs to another event loop: create one in each loop
     ├── MetadataFullError             the conversation has 16 pairs of metadata: remove one
     ├── InvalidUsageError             the usage totals are unreadable: set_session_usage(Usage())
-    ├── VocabularyError               tiktoken is offline: fetch its vocabulary once, or give count_tokens=
+    ├── VocabularyError               tiktoken is offline: download its vocabulary once, or give count_tokens=
     ├── CursorError                   the server's pages contradict each other: try again
     ├── InvalidResponseError          the body is not what the API documents: check base_url= and proxies
     │
@@ -36,9 +36,9 @@
 
     UnsettledWarning                  a session was closed with failed writes: settle(receipt)
 
-Where a built-in exception says the same, the class is one too: what the caller gave is wrong (`ValueError`),
-a name is unknown (`LookupError`), time is up (`TimeoutError`). An error of the API passes through as openai's
-own unless this library can add a fact. No message contains the content of an item, a header or a key.
+Some are also built-in exceptions: a `ValueError` for a wrong argument, a `LookupError` for an unknown name, a
+`TimeoutError` for a timeout. An error of the API passes through as openai's own unless this library can add a
+fact. No message contains the content of an item, a header or a key.
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ class UnsettledWriteError(SessionError):
         not_stored: Sequence[Mapping[str, Any]],
     ) -> None:
         super().__init__(
-            f"A write to {receipt['conversation_id']} failed and could not be undone. Items that remain "
-            f"stored: {len(stored_ids)}; that may or may not be stored: {len(unknown)}; not stored: "
-            f"{len(not_stored)}. The next operation undoes it if it can; so does "
+            f"A write to {receipt['conversation_id']} failed and could not be undone: of its items, "
+            f"{len(stored_ids)} remain stored, {len(unknown)} may or may not be stored, and "
+            f"{len(not_stored)} are not stored. The next operation undoes it if it can; so does "
             "`await session.settle(error.receipt)`."
         )
         self.receipt = dict(receipt)
@@ -101,7 +101,7 @@ class RequestTimeoutError(SessionError, TimeoutError):
     def __init__(self, operation: str, timeout: float) -> None:
         super().__init__(
             f"{operation!r} got no complete response within {timeout:g} s. If the server is slow, give the "
-            "session a longer timeout=."
+            "session more time: requests=RequestSettings(timeout=…)."
         )
         self.operation = operation
         self.timeout = timeout
@@ -110,7 +110,7 @@ class RequestTimeoutError(SessionError, TimeoutError):
 class ConversationNotFoundError(SessionError):
     """The server does not have the conversation.
 
-    This is certain: a 404 for one of its items is followed by a request for the conversation itself.
+    It is raised only after the conversation itself was requested: a 404 may also mean a missing item.
 
     Attributes:
         conversation_id: The id of the conversation.
@@ -225,7 +225,7 @@ class VocabularyError(SessionError):
 
 
 class CursorError(SessionError):
-    """The items could not be read to the end, because the server's pages contradict each other.
+    """The items could not be read to the end: pages contradict each other, or the last item read is gone.
 
     Attributes:
         conversation_id: The id of the conversation.
@@ -271,8 +271,8 @@ class ForkPointError(SessionError, ValueError):
 
     Attributes:
         conversation_id: The id of the conversation to be forked.
-        safe_item_ids: The nearest items, before and behind, after which it can be forked. Empty if the
-            requested turn or item does not exist.
+        safe_item_ids: The nearest items before and after the requested one that can be forked after. Empty if
+            the requested turn or item does not exist.
     """
 
     def __init__(self, conversation_id: str, reason: str, safe_item_ids: Sequence[str] = ()) -> None:
