@@ -127,16 +127,18 @@ def turns(  # noqa: PLR0913 - one for each option
     conversation: Conversation,
     *,
     find: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Only turns that contain TEXT, in upper or lower case.")
+        str | None, typer.Option(metavar="TEXT", help="Only turns that contain TEXT, ignoring case.")
     ] = None,
-    last: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the newest N of them.")] = None,
+    last: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Only the newest N of these turns.")
+    ] = None,
     as_json: AsJSON = False,
     base_url: BaseURL = None,
     directory: DirectoryURL = None,
     tenant: Tenant = "",
     quiet: Quiet = False,
 ) -> None:
-    """List the turns: number, number of items, user message."""
+    """List the turns, with the number of items and the user message of each."""
     from openai_sessions.cli import _conversations as commands  # noqa: PLC0415 - help needs no openai
 
     _run(
@@ -151,7 +153,9 @@ def turns(  # noqa: PLR0913 - one for each option
 def usage(  # noqa: PLR0913 - one for each option
     conversation: Conversation,
     *,
-    by_turn: Annotated[bool, typer.Option("--by-turn", help="Print each turn. CONV must be a name.")] = False,
+    by_turn: Annotated[
+        bool, typer.Option("--by-turn", help="Print the usage of each turn; CONV must be a name.")
+    ] = False,
     as_json: AsJSON = False,
     base_url: BaseURL = None,
     directory: DirectoryURL = None,
@@ -171,7 +175,7 @@ def usage(  # noqa: PLR0913 - one for each option
 
 
 NewName = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Register the new conversation under this new name.")
+    str | None, typer.Option(metavar="NAME", help="Register the new conversation under NAME.")
 ]
 
 
@@ -241,7 +245,7 @@ Append = Annotated[
 
 KeepPartial = Annotated[
     bool,
-    typer.Option("--keep-partial", help="On failure, keep what was written; running again into it resumes."),
+    typer.Option("--keep-partial", help="On failure, keep what was written, to resume into the same target."),
 ]
 
 
@@ -352,7 +356,7 @@ def list_names(  # noqa: PLR0913 - one for each option
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most N names.")] = None,
     after: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Only names after NAME, which the previous page printed."),
+        typer.Option(metavar="NAME", help="Only names after NAME, to continue a listing."),
     ] = None,
     as_json: AsJSON = False,
     base_url: BaseURL = None,
@@ -405,7 +409,7 @@ def demo(
     live: Annotated[bool, typer.Option("--live", help="Use OpenAI, with the key in OPENAI_API_KEY.")] = False,
     model: Annotated[str, typer.Option(help="Model to use with --live.")] = "gpt-4.1-mini",
 ) -> None:
-    """Watch an agent remember, and a lost reply that is stored once. Needs no key."""
+    """Show an agent that remembers, and a lost reply that is stored once. Needs no key."""
     from openai_sessions.cli import _demo  # noqa: PLC0415 - help needs no agents
     from openai_sessions.cli._errors import one_line_errors  # noqa: PLC0415 - nor openai
 
@@ -420,7 +424,7 @@ def serve(  # noqa: PLR0913 - one for each option
     *,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")
+        int, typer.Option(min=0, max=65535, metavar="N", help="Port to listen on; 0 picks a free one.")
     ] = 8080,
     db: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Store conversations in this file, not in memory.")
@@ -472,7 +476,7 @@ _PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Conversations": {"show": show, "turns": turns, "usage": usage, "fork": fork, "clear": clear},
     "Import and export": {"export": export, "import": import_file, "copy": copy},
     "Directory": {"list": list_names, "sweep": sweep},
-    "Try it without OpenAI": {"demo": demo, "serve": serve},
+    "Demonstration and emulator": {"demo": demo, "serve": serve},
 }
 
 for panel, commands_of_panel in _PANELS.items():

@@ -152,7 +152,11 @@ class _Address:
 
 
 def resolve(host: str) -> _Address:
-    """Return the address that is checked and then bound: resolving twice could give two different ones."""
+    """Return an address of the host, to be checked and bound: resolving twice could give two different ones.
+
+    Raises:
+        CommandError: The host has no address.
+    """
     try:
         found = socket.getaddrinfo(host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
@@ -164,6 +168,11 @@ def resolve(host: str) -> _Address:
 
 
 def listen(address: _Address, port: int) -> socket.socket:
+    """Return a socket that listens on an address.
+
+    Raises:
+        CommandError: The port is taken, or the address belongs to another machine.
+    """
     try:
         return listening(address.host, port)
     except OSError as error:
@@ -258,7 +267,7 @@ def _print(console: Console, line: Text) -> None:
 
 _METHODS = ("inject", "inject_at_random")
 
-_FAULT = f'a fault: a kind ({", ".join(FAULT_KINDS)}), or an object with "kind", "retry_after" and "delay"'
+_FAULT = f'a kind of fault ({", ".join(FAULT_KINDS)}) or an object with "kind", "retry_after" and "delay"'
 
 _FAULTS = "an array of faults"
 

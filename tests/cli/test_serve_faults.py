@@ -180,10 +180,10 @@ def test_unknown_kind_is_told_with_those_there_are(file, call):
 
 def test_fault_that_is_none_is_told_with_its_forms(file):
     with pytest.raises(
-        CommandError, match=r"inject\[0\].fault is 5; it must be a fault: a kind \(cut_before, "
+        CommandError, match=r"inject\[0\].fault is 5; it must be a kind of fault \(cut_before, "
     ):
         inject_one(file, {"fault": 5})
-    with pytest.raises(CommandError, match=r'inject\[0\] is missing "fault", a fault: a kind \(cut_before, '):
+    with pytest.raises(CommandError, match=r'inject\[0\] is missing "fault", a kind of fault \(cut_before, '):
         inject_one(file, {})
 
 
