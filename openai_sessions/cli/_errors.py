@@ -16,7 +16,7 @@ from typing import Any
 import typer
 from openai import APIConnectionError, APIStatusError, OpenAIError
 
-from openai_sessions.cli._output import counted, escaped_line
+from openai_sessions.cli._output import escaped_line
 from openai_sessions.errors import (
     ConversationNotCreatedError,
     ConversationNotFoundError,
@@ -198,15 +198,19 @@ def _conflict(error: Any) -> str:
 
 def _unsettled(error: Any) -> str:
     return (
-        f"Writing to {error.receipt['conversation_id']} failed and could not be undone: "
-        f"{len(error.stored_ids)} item(s) remain stored, {len(error.unknown)} may or may not be stored"
+        f"Writing to {error.receipt['conversation_id']} failed and could not be undone. Items that remain "
+        f"stored: {len(error.stored_ids)}; that may or may not be stored: {len(error.unknown)}"
     )
 
 
 def _unsettled_transfer(error: Any) -> str:
+    where = error.session_id
+    remains = (
+        f"up to {error.left} of its items remain in {where}" if error.left else f"{where} remains, empty"
+    )
     return (
-        f"The copy failed ({_root_cause(error)}) and could not be undone: {error.session_id} contains up to "
-        f"{counted(error.left, 'item')} of it. Run the command again into it to resume, unless with --append"
+        f"The copy failed ({_root_cause(error)}) and could not be undone: {remains}. "
+        "Without --append, run the command again into it to resume"
     )
 
 

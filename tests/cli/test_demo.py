@@ -7,8 +7,11 @@ import pytest
 
 from openai_sessions import __version__
 from openai_sessions.cli._demo import QUESTIONS, WRITTEN, answer, shortened
-from tests.cli.command import run, run_here
+from tests.cli.command import run_here
 from tests.examples.stand_in import API_KEY, stand_in
+
+pytestmark = pytest.mark.xdist_group("demo")
+"""One process runs the demonstration once, for all tests of it."""
 
 DEAD = "http://127.0.0.1:9"
 """Nothing listens on the discard port of loopback."""
@@ -19,7 +22,7 @@ WRITTEN_LINES = [f"{item['role']} {item['content']}" for item in WRITTEN]
 @pytest.fixture(scope="module")
 def offline():
     """The finished offline demonstration, with an environment whose proxy does not answer."""
-    return run("demo", HTTP_PROXY=DEAD, HTTPS_PROXY=DEAD, ALL_PROXY=DEAD)
+    return run_here("demo", HTTP_PROXY=DEAD, HTTPS_PROXY=DEAD, ALL_PROXY=DEAD)
 
 
 def lines_of(printed):

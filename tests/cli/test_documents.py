@@ -110,6 +110,7 @@ def test_picture_fits_a_document():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_picture_can_be_taken_again(tmp_path, capsys):
     if not CHROMIUM.exists():
         pytest.skip(f"there is no {CHROMIUM}: apt-get install chromium")

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from openai_sessions.cli._errors import CommandError, explained
+from openai_sessions.cli._errors import CommandError, ExitCode, explained
 from openai_sessions.cli._running import Settings, Workspace, checked_key
 from openai_sessions.emulator import Fault
+from openai_sessions.errors import UnsettledTransferError, UnsettledWriteError
 from tests.cli.command import COMMAND, environment, run_here
 from tests.cli.service import turns
 from tests.examples.stand_in import API_KEY
@@ -166,6 +167,48 @@ def test_error_is_one_line_without_the_key_however_it_is_written(monkeypatch):
     told = str(explained(ValueError(f"with {API_KEY},\nand \x1b[2J{'x' * 900}"), base_url=DEAD))
     assert told.startswith(r"with sk-..., and \x1b[2Jxxx")
     assert len(told) < 520
+
+
+def raised(error, cause):
+    """Return an error with its cause."""
+    error.__cause__ = cause
+    return error
+
+
+UNSETTLED = UnsettledWriteError(
+    {"conversation_id": "conv_1"}, stored_ids=["msg_1", "msg_2"], unknown=[{}], not_stored=[]
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (
+            UNSETTLED,
+            (
+                "Writing to conv_1 failed and could not be undone. Items that remain stored: 2; that may or "
+                "may not be stored: 1."
+            ),
+        ),
+        (
+            raised(UnsettledTransferError("conv_1", 3, OSError()), UNSETTLED),
+            (
+                "The copy failed (UnsettledWriteError) and could not be undone: up to 3 of its items remain "
+                "in conv_1. Without --append, run the command again into it to resume."
+            ),
+        ),
+        (
+            raised(UnsettledTransferError("conv_1", 0, OSError()), UNSETTLED),
+            (
+                "The copy failed (UnsettledWriteError) and could not be undone: conv_1 remains, empty. "
+                "Without --append, run the command again into it to resume."
+            ),
+        ),
+    ],
+)
+def test_what_is_left_is_told_with_the_exit_code_for_it(error, expected):
+    told = explained(error, base_url=DEAD)
+    assert (told.exit_code, str(told)) == (ExitCode.UNFINISHED, expected)
 
 
 def test_statement_of_a_database_is_not_shown():
