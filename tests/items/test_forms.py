@@ -7,7 +7,7 @@ import enum
 import logging
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from openai.types.responses import (
     ResponseFunctionToolCall,
     ResponseOutputMessage,
@@ -391,11 +391,13 @@ def test_replay_form_is_a_fixed_point(item):
     assert replay_form(replay_form(item)) == replay_form(item)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # of drawing, on a busy machine
 @given(histories())
 def test_replay_of_a_history_is_a_fixed_point(history):
     assert to_replay(to_replay(history)) == to_replay(history)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # of drawing, on a busy machine
 @given(histories())
 def test_replay_does_not_change_its_argument(history):
     before = copy.deepcopy(history)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openai_sessions._items.forms import to_replay
@@ -103,7 +103,7 @@ def test_a_message_without_a_type_is_a_message():
     assert not is_user_message({"type": "hologram", "role": "user"})
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(histories() | interleaved)
 def test_turns_joined_are_the_history_and_separate_no_pair(items):
     turns = split_turns(items)

@@ -25,7 +25,8 @@ def test_every_part_has_one_layer():
     assert sorted({part_of(path) for path in MODULES}) == sorted(parts)
 
 
-def test_no_parts_import_each_other():
+def imported_parts():
+    """Return the parts that each part imports."""
     imports = {}
     for path in MODULES:
         part = part_of(path)
@@ -35,7 +36,15 @@ def test_no_parts_import_each_other():
             if name.startswith("openai_sessions.")
         }
         imports.setdefault(part, set()).update(others - {part})
-    assert cycles(imports) == set()
+    return imports
+
+
+def test_no_parts_import_each_other():
+    assert cycles(imported_parts()) == set()
+
+
+def test_items_are_pure():
+    assert imported_parts()["_items"] == {"errors"}
 
 
 def test_cycles_are_found():

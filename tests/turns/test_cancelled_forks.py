@@ -93,4 +93,4 @@ async def test_a_server_that_stalls_is_waited_for_for_a_while_and_what_is_left_i
         await calling
     assert 9.9 < asyncio.get_running_loop().time() - started < 45
     (left,) = set(world.conversations()) - {session.session_id}
-    assert f"{left}: the conversation of a fork that failed is left" in caplog.text
+    assert f"{left}: the conversation of a failed fork was not deleted" in caplog.text
