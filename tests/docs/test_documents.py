@@ -128,6 +128,24 @@ def test_table_of_errors_is_complete():
     assert documented == raised - {"SessionError"}
 
 
+def test_places_that_keep_the_promises_exist():
+    rows = table_after((ROOT / "CONTRIBUTING.md").read_text(), "## Where each promise is kept")
+    assert len(rows) == 6
+    missing = [
+        name
+        for _, modules, names in rows
+        for name in re.findall(r"`(\w+)`", names)
+        if not any(defines(module, name) for module in re.findall(r"`(\S+\.py)`", modules))
+    ]
+    assert missing == []
+
+
+def defines(module, name):
+    """Return whether a module of the package defines a function or a class."""
+    source = (ROOT / "openai_sessions" / module).read_text()
+    return re.search(rf"^(async def|def|class) {name}\b", source, re.MULTILINE) is not None
+
+
 def test_examples_are_all_listed():
     listed = (ROOT / "examples/README.md").read_text()
     examples = [path.relative_to(ROOT / "examples") for path in ROOT.glob("examples/**/*.py")]
