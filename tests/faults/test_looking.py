@@ -199,7 +199,7 @@ async def test_more_copies_than_sends_are_told_and_nothing_deleted(world, stage,
 
 
 async def test_one_foreign_copy_at_the_same_moment_is_taken_for_the_own_one(world, stage, session, foreign):
-    """Without a lock, identical items of another process cannot be told apart, as the README says."""
+    """Without a lock, identical items of another process cannot be told apart: docs/across-processes.md."""
     stage.at("create_items", 0, cut)
     stage.at("list_items", 0, after(foreign(YES)))
     await session.add_items([YES])
