@@ -13,7 +13,6 @@ _numbers = itertools.count()
 @pytest.mark.parametrize("name", CHECKS)
 async def test_named_session_conforms(name, client, sqlite_url):
     async with SessionDirectory(sqlite_url, openai_client=client) as directory:
-        await directory.create_tables()
 
         async def make():
             return await directory.session(f"name {next(_numbers)}")

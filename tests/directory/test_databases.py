@@ -16,8 +16,8 @@ from tests import programs
 from .stage import rows, user
 
 
-async def test_missing_tables_raise_an_error_with_the_remedy(url, client):
-    async with SessionDirectory(url, openai_client=client) as directory:
+async def test_missing_tables_raise_an_error_with_the_remedy(blank_url, client):
+    async with SessionDirectory(blank_url, openai_client=client) as directory:
         with pytest.raises(DirectorySchemaError, match=r"await directory\.create_tables\(\)") as caught:
             await directory.session("user_1")
         assert (None, 1) == (caught.value.found, caught.value.supported)
@@ -25,25 +25,25 @@ async def test_missing_tables_raise_an_error_with_the_remedy(url, client):
         await directory.session("user_1")
 
 
-async def test_tables_are_created_concurrently(url):
-    directories = [SessionDirectory(url) for _ in range(5)]
+async def test_tables_are_created_concurrently(blank_url):
+    directories = [SessionDirectory(blank_url) for _ in range(5)]
     await asyncio.gather(*(directory.create_tables() for directory in directories))
     await directories[0].session("user_1")
     await directories[1].create_tables()
     assert await directories[2].get("user_1")
-    assert [{"id": 1, "version": 1}] == await rows(url, schema)
+    assert [{"id": 1, "version": 1}] == await rows(blank_url, schema)
     for directory in directories:
         await directory.aclose()
 
 
-async def test_newer_tables_are_refused(url):
-    async with SessionDirectory(url) as directory:
+async def test_newer_tables_are_refused(blank_url):
+    async with SessionDirectory(blank_url) as directory:
         await directory.create_tables()
-    engine = create_async_engine(url)
+    engine = create_async_engine(blank_url)
     async with engine.begin() as connection:
         await connection.execute(update(schema).values(version=2))
     await engine.dispose()
-    async with SessionDirectory(url) as directory:
+    async with SessionDirectory(blank_url) as directory:
         for call in (directory.create_tables, directory.list):
             with pytest.raises(
                 DirectorySchemaError, match=r"version 2, and this release .* version 1"
@@ -52,8 +52,8 @@ async def test_newer_tables_are_refused(url):
             assert (2, 1) == (caught.value.found, caught.value.supported)
 
 
-async def test_given_engine_is_used_and_not_disposed(url, client):
-    engine = create_async_engine(url)
+async def test_given_engine_is_used_and_not_disposed(blank_url, client):
+    engine = create_async_engine(blank_url)
     async with SessionDirectory(engine=engine, openai_client=client) as directory:
         await directory.create_tables()
         sessions = [await directory.session("user_1") for _ in range(4)]
@@ -116,13 +116,13 @@ async def test_password_is_never_shown(postgres, caplog):
             assert "top-secret" not in f"{caught.value!r} {directory!r} {directory.__dict__!r} {caplog.text}"
 
 
-async def test_database_errors_do_not_show_values(url):
+async def test_database_errors_do_not_show_values(blank_url):
     """Names may identify customers."""
     from sqlalchemy.exc import DBAPIError  # noqa: PLC0415 - this test alone
 
-    async with SessionDirectory(url) as directory:
+    async with SessionDirectory(blank_url) as directory:
         await directory.create_tables()
-        engine = create_async_engine(url)
+        engine = create_async_engine(blank_url)
         async with engine.begin() as connection:
             await connection.execute(text("DROP TABLE openai_sessions_branches"))
         await engine.dispose()
@@ -151,12 +151,12 @@ def test_missing_package_raises_an_error_with_its_extra(missing, program, extra)
     assert "secret" not in finished.stderr.partition("ImportError:")[2]
 
 
-def test_directory_serves_successive_event_loops(url, emulator):
+def test_directory_serves_successive_event_loops(blank_url, emulator):
     """Connections belong to the loop that opened them, and are closed with it."""
     with emulator.serve() as base_url, pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENAI_BASE_URL", base_url)
         patch.setenv("OPENAI_API_KEY", "sk-emulator")
-        directory = SessionDirectory(url)
+        directory = SessionDirectory(blank_url)
 
         async def write(number):
             if number == 0:

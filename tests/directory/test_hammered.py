@@ -90,7 +90,7 @@ async def assert_all_is_well(url, emulator, directory):
 
 
 async def test_hammered_directory_forgets_nothing(emulator, open_on, nursery, tmp_path, url):
-    directory = await open_on(url)
+    directory = open_on(url)
     kind = url.partition("+")[0]
     seconds = SECONDS if kind == "postgresql" else SECONDS / 2
     killed = await hammer(url, emulator, directory, nursery, tmp_path / "errors", number=8, seconds=seconds)

@@ -55,7 +55,7 @@ async def test_process_killed_at_each_step_leaves_nothing_forgotten(
     emulator, sqlite_url, open_on, nursery, deed
 ):
     """After each, the next process continues."""
-    directory = await open_on(sqlite_url)
+    directory = open_on(sqlite_url)
     with emulator.serve() as base_url:
         for step in itertools.count():
             name = f"name {step}"

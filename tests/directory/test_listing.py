@@ -239,7 +239,6 @@ async def test_metadata_is_kept_until_it_is_replaced(directory, emulator):
 )
 async def test_invalid_argument_is_refused(sqlite_url, call, message):
     async with SessionDirectory(sqlite_url) as directory:
-        await directory.create_tables()
         with pytest.raises((TypeError, ValueError), match=message):
             await call(directory)
         assert () == (await directory.list()).entries

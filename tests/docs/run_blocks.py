@@ -16,6 +16,7 @@ import importlib
 import inspect
 import io
 import os
+import re
 import runpy
 import sys
 import tempfile
@@ -35,16 +36,22 @@ class OutputError(AssertionError):
 
 def main(paths):
     """Run all blocks; print their output, and exit with the document of each block that failed."""
-    for name in PRELOADED:
+    documents = {str(path): Path(path).read_text() for path in paths}
+    for name in (*PRELOADED, *modules_in("".join(documents.values()))):
         importlib.import_module(name)
     failed = [
-        str(path)
-        for path in paths
-        for program in programs_in(Path(path).read_text())
+        path
+        for path, document in documents.items()
+        for program in programs_in(document)
         if not in_a_process_of_its_own(program)
     ]
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
+
+
+def modules_in(documents):
+    """Return the modules of this library that the programs of documents import."""
+    return sorted(set(re.findall(r"^from (openai_sessions\.\w+) import", documents, re.MULTILINE)))
 
 
 def programs_in(document):
