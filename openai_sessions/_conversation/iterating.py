@@ -81,14 +81,14 @@ class ItemStream:
             raise CursorError(
                 locked.conversation_id,
                 str(self._after),
-                "cannot be read after: the conversation does not have that item",
+                "cannot be requested: the conversation does not have that item",
                 remedy="Read from the first item, or after an item that exists.",
             )
         return page
 
     async def _next_page(self, locked: LockedConversation) -> Page:
         if not all(isinstance(item_id, str) for item_id in self._met):
-            raise self._error("an item without an id", "cannot be read after")
+            raise self._error("an item without an id", "cannot be requested")
         for place in _further_and_further_back(len(self._met)):
             page = await _read(locked, str(self._met[place]), self._met)
             if page is not None and self._starts_with_a_known_item(page, place):

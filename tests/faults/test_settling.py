@@ -77,7 +77,7 @@ async def test_what_someone_has_answered_stays_and_is_named(world, session, fail
     assert world.stored(session.session_id) == [*texts(BEFORE), *texts(ITEMS)[:40], "an answer"]
     assert world.count()["delete_item"] == 0
     assert session.unsettled == ()
-    assert "40 item(s) of a failed write stay" in caplog.text
+    assert "40 item(s) of a failed write are kept" in caplog.text
 
 
 async def test_the_next_operation_leaves_what_someone_has_answered(world, session, failed):
@@ -155,6 +155,6 @@ async def test_what_is_no_receipt_is_refused_without_a_request(world, session, r
 
 async def test_a_receipt_of_another_conversation_is_refused_without_a_request(world, failed):
     other = await world.session_with()
-    with pytest.raises(ValueError, match="the receipt is of conv_"):
+    with pytest.raises(ValueError, match="the receipt belongs to conv_"):
         await other.settle(failed.receipt)
     assert world.operations() == []

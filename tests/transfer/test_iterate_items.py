@@ -197,7 +197,7 @@ async def test_after_an_item_that_is_not_there_is_an_error_that_names_it(silent)
     wire = Wire(lambda call: answer_of(shelf, call))
     session = OpenAIConversationsSession(conversation_id="conv_1", openai_client=wire.client)
     with pytest.raises(
-        CursorError, match=r"msg_gone cannot be asked for: .* does not hold that item"
+        CursorError, match=r"msg_gone cannot be requested: .* does not have that item"
     ) as caught:
         await collect(session, after="msg_gone")
     assert "msg_gone" == caught.value.cursor
@@ -218,7 +218,7 @@ def answer_of(shelf, call):
 @pytest.mark.parametrize("after", ["", 3, ["msg_1"]])
 async def test_a_cursor_that_is_no_id_is_refused(emulator, after):
     session = OpenAIConversationsSession(openai_client=emulator.client())
-    with pytest.raises(TypeError, match="after is the id of a stored item"):
+    with pytest.raises(TypeError, match="after must be the id of a stored item"):
         await collect(session, after=after)
 
 
@@ -336,7 +336,7 @@ async def test_a_request_in_doubt_is_looked_for_and_its_copy_is_not_given(emulat
         openai_client=emulator.client(), requests=RequestSettings(retry_policy=FAST)
     )
     await session.add_items(users(3))
-    emulator.inject(Fault("late_commit", delay=0.1), operation="create_items")
+    emulator.inject(Fault("late_commit", delay=0.5), operation="create_items")
     emulator.inject(Fault("quota"), operation="create_items", after=0)
     with pytest.raises(Exception, match="429"):
         await session.add_items([{"role": "user", "content": "cut"}])
