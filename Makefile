@@ -32,8 +32,9 @@ help:
 demo: $(VENV)/.installed-cli
 	@$(BIN)/openai-sessions demo $(DEMO_ARGS)
 
-# What a change must pass: everything but the tests marked `exhaustive`, which `make test-all` runs as well.
+# `make test` is what a change must pass. `make test-all` runs the tests marked `exhaustive` too, and more examples.
 test: SELECTED = -m "not exhaustive"
+test-all mutants: export EXHAUSTIVE = 1
 test test-all: $(VENV)/.installed-dev
 	@$(BIN)/python -c '$(VERSIONS)'
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(SELECTED) $(PYTEST_ARGS)

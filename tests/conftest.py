@@ -1,8 +1,20 @@
 """The emulator that most tests talk to, and which tests share a process of pytest-xdist."""
 
+import gc
+
 import pytest
+from hypothesis import HealthCheck, settings
 
 from openai_sessions.emulator import Emulator
+from tests.selection import examples
+
+settings.register_profile(
+    "suite",
+    max_examples=examples(100),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],  # the machine may be busy
+)
+settings.load_profile("suite")
 
 SHARED = {
     "browser": "browser",
@@ -23,6 +35,12 @@ def pytest_collection_modifyitems(items):
         groups = [SHARED[name] for name in used if name in SHARED]
         if groups:
             item.add_marker(pytest.mark.xdist_group(groups[0]))
+
+
+def pytest_collection_finish():
+    """Keep what is imported out of the collections of garbage that follow, which take long otherwise."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

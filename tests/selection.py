@@ -1,19 +1,18 @@
-"""Which cases of a product of parameters `make test` runs; `make test-all` runs every one."""
+"""What `make test` leaves to `make test-all`: cases marked exhaustive, and examples of property tests."""
+
+import os
 
 import pytest
 
 
-def one_in(number, values, *, are_sets=False):
-    """Return values as parameters; all but the first and every `number`th after it are marked exhaustive.
-
-    Args:
-        number: How many values there are for each that `make test` runs.
-        values: Of one argument,
-        are_sets: or, if true, of several arguments, each value a tuple.
-    """
+def one_in(number, values):
+    """Return values of an argument as parameters; all but each `number`th, from the first, are exhaustive."""
     return [
-        pytest.param(
-            *(value if are_sets else [value]), marks=pytest.mark.exhaustive if place % number else ()
-        )
+        pytest.param(value, marks=pytest.mark.exhaustive if place % number else ())
         for place, value in enumerate(values)
     ]
+
+
+def examples(number):
+    """Return how many examples a property test draws: a fifth of `number`, unless EXHAUSTIVE is set."""
+    return number if os.environ.get("EXHAUSTIVE") else -(-number // 5)

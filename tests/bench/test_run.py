@@ -32,7 +32,7 @@ def server():
         yield started
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_short_run_measures_every_scenario(tmp_path, capsys):
     assert 0 == main(["--quick", "--output", str(tmp_path)])
     results = load(tmp_path / RESULTS.name)
@@ -86,7 +86,7 @@ def test_bare_client_reads_as_fast_as_can_be(server, read, depth):
     assert (4, depth) == (len(exchanges), depth_of(exchanges))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_profile_names_the_packages(capsys):
     assert 0 == profile(["--items", "20", "--repeats", "1"])
     shown = capsys.readouterr().out

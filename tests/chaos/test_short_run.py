@@ -10,7 +10,7 @@ PLAN = Plan(operations=120, rooms=20, tasks=2, burst=3)
 
 @pytest.mark.slow
 def test_nothing_is_lost_doubled_or_left_behind(capfd):
-    assert 0 == main(["--operations", "300", "--only", "ours", "--seed", "5", "--conversations", "12"]), (
+    assert 0 == main(["--operations", "100", "--only", "ours", "--seed", "5", "--conversations", "12"]), (
         capfd.readouterr().out
     )
 

@@ -21,6 +21,7 @@ from openai_sessions import (
 from openai_sessions._items.forms import same_item, to_stored
 from openai_sessions.emulator import Emulator
 from tests.fixtures.values import UNKNOWN_FIELDS
+from tests.selection import examples
 from tests.strategies import written_items
 from tests.wire import FAST, Wire, error, not_found, page
 
@@ -469,7 +470,7 @@ def without_unknown_fields(value):
     return [without_unknown_fields(v) for v in value] if isinstance(value, list) else value
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=examples(60))
 @given(written_items().map(without_unknown_fields))
 def test_what_is_read_of_a_written_item_is_the_same_item(item):
     """replay(stored(x)) is the replay form of x, over the API, for items of every type."""

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from openai_sessions.directory import SessionDirectory, SessionEntry
 from openai_sessions.errors import NameNotFoundError, NameTakenError
+from tests.selection import examples
 
 from .stage import held, in_tables, user
 
@@ -78,7 +79,9 @@ async def test_names_are_case_sensitive(directory):
     assert "User" == (await directory.get("User")).name
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.data())
 async def test_prefix_selects_exactly_the_names_that_start_with_it(directory, data):
     """Ordered by code points, on both databases."""

@@ -10,6 +10,8 @@ from contextlib import suppress
 
 import pytest
 
+from tests.selection import one_in
+
 from .on_the_wire import POLICY, behind, of_requests
 from .world import ALWAYS, FAILURES, LETTERS, LIES, LOST, Spot, spots, texts, users
 
@@ -63,7 +65,7 @@ async def test_one_request_that_never_succeeds(world):
         assert fault.kind in LIES or wire == before + LETTERS[fault.operation] * attempts, fault
 
 
-@pytest.mark.parametrize("first", [*READS, *DELETIONS], ids=str)
+@pytest.mark.parametrize("first", one_in(6, [*READS, *DELETIONS]), ids=str)
 async def test_two_faults(world, first):
     for second in behind(first, of_requests("LD", first)):
         await check(world, first, second)
@@ -79,7 +81,7 @@ async def test_two_faults_where_nothing_is_left(world, first):
         assert world.wire() in of_requests("L", first, second)
 
 
-@pytest.mark.parametrize("kind", sorted(LOST))
+@pytest.mark.parametrize("kind", one_in(3, sorted(LOST)))
 async def test_a_deletion_of_unknown_outcome_and_a_fault_of_the_question_that_settles_it(world, kind):
     for question in spots("retrieve_item", times=(1, ALWAYS)):
         session = await world.session_with(*ITEMS, retry_policy=POLICY)

@@ -17,6 +17,7 @@ from openai_sessions._items.turns import (
     turn_spans,
 )
 from openai_sessions._items.types import is_user_message
+from tests.selection import examples
 from tests.strategies import histories
 from tests.turns.histories import (
     PAIRS,
@@ -103,7 +104,7 @@ def test_a_message_without_a_type_is_a_message():
     assert not is_user_message({"type": "hologram", "role": "user"})
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow])
 @given(histories() | interleaved)
 def test_turns_joined_are_the_history_and_separate_no_pair(items):
     turns = split_turns(items)

@@ -3,6 +3,7 @@
 import pytest
 
 from openai_sessions.emulator import Fault
+from tests.selection import one_in
 
 from .staff import batch, user
 
@@ -55,7 +56,7 @@ def receipt(emulator, session, staff, unlocked, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("outage", OUTAGES, ids=lambda outage: outage.__name__)
+@pytest.mark.parametrize("outage", one_in(3, OUTAGES), ids=lambda outage: outage.__name__)
 async def test_receipt_is_settled_by_another_process(session, staff, unlocked, receipt, outage):
     """Nothing of the write is left, and a receipt that is delivered twice does no harm."""
     said, path = await receipt(outage)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from tests.selection import examples
+
 BENIGN = ("append", "newest", "clear")
 """The changes that an incremental read promises to see: items appended, popped, and all deleted."""
 
@@ -53,10 +55,10 @@ class Change:
         return list(labels[max(0, start) : stop])
 
 
-def some(examples: int) -> settings:
-    """Return settings for so many examples, or as many times that as READING_EXAMPLES says."""
+def some(number: int) -> settings:
+    """Return settings for so many examples, as `examples` counts them, times READING_EXAMPLES."""
     times = int(os.environ.get("READING_EXAMPLES", "1"))
-    return settings(max_examples=times * examples, deadline=None)
+    return settings(max_examples=times * examples(number), deadline=None)
 
 
 def sizes(hundreds: int = 7) -> st.SearchStrategy[int]:

@@ -9,6 +9,7 @@ from openai_sessions.errors import UnsettledTransferError
 from openai_sessions.transfer import TransferReport
 from tests.faults.on_the_wire import POLICY
 from tests.faults.world import ALWAYS, FAILURES, Spot, spots, texts
+from tests.selection import one_in
 
 from .items import users
 
@@ -65,7 +66,7 @@ async def copy_or_nothing(world, source, target, *faults):
     return True
 
 
-@pytest.mark.parametrize("fault", ONCE, ids=str)
+@pytest.mark.parametrize("fault", one_in(3, ONCE), ids=str)
 async def test_copy_with_a_fault_is_complete_or_leaves_nothing(world, source, fault):
     """It survives most single faults; otherwise the next call copies everything."""
     target = patient(world)
@@ -74,7 +75,7 @@ async def test_copy_with_a_fault_is_complete_or_leaves_nothing(world, source, fa
         assert EXPECTED == world.stored(target.conversation_id)
 
 
-@pytest.mark.parametrize("fault", FOR_GOOD, ids=str)
+@pytest.mark.parametrize("fault", one_in(2, FOR_GOOD), ids=str)
 async def test_copy_with_a_lasting_fault_leaves_nothing(world, source, fault):
     assert not await copy_or_nothing(world, source, patient(world), fault)
     assert TransferReport(copied=130) == await copy_session(source, patient(world))
@@ -93,7 +94,7 @@ async def test_copy_that_cannot_be_read_back_leaves_no_item(world, source, kind,
     assert TransferReport(copied=130) == await copy_session(source, target)
 
 
-@pytest.mark.parametrize("fault", UNDOING, ids=str)
+@pytest.mark.parametrize("fault", one_in(3, UNDOING), ids=str)
 async def test_undo_survives_a_fault(world, source, fault):
     target = patient(world)
     await copy_or_nothing(world, source, target, Spot("quota", "create_items", after=6), fault)

@@ -9,6 +9,7 @@ import pytest
 from tests.faults.cancelling import WAYS, asyncio_wait_for, task_cancel
 from tests.faults.stage import Gate, Stage
 from tests.faults.world import Spot, texts, users
+from tests.selection import one_in
 
 from .fork_world import ForkWorld
 
@@ -32,7 +33,7 @@ def world(emulator):
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 @pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("phase", one_in(4, PHASES))
 async def test_a_cancelled_fork_leaves_nothing(world, phase, moment, way):
     stage, gate = Stage(world.emulator), Gate()
     session = await world.session_with(*ITEMS, openai_client=stage.client)

@@ -21,6 +21,7 @@ from openai_sessions.emulator import Emulator
 from openai_sessions.errors import ForkPointError, ForkVerificationError
 from openai_sessions.session import ForkParent
 from tests.faults.stage import Stage, after
+from tests.selection import examples
 from tests.strategies import written_items
 from tests.wire import FAST
 
@@ -357,7 +358,7 @@ async def test_reasoning_that_led_to_nothing_is_not_copied(world):
     assert await (await session.fork()).get_items() == [{"role": "user", "content": "Think."}]
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow])
 @given(written_items())
 async def test_a_fork_gives_back_what_the_original_does(item):
     """Whatever the type of an item."""

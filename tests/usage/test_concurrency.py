@@ -13,6 +13,7 @@ from openai_sessions import OpenAIConversationsSession
 from openai_sessions.emulator import Fault
 from tests.examples.stand_in import ROOT, environment
 from tests.processes.redis_server import redis_server
+from tests.selection import one_in
 from tests.servers import client_of, smg_server
 
 from .results import ONE, result_of, times
@@ -71,7 +72,7 @@ FAULTS = [Fault(kind) for kind in ("cut_before", "cut_after_commit", "error_500_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("probability", [0, 0.3])
+@pytest.mark.parametrize("probability", one_in(2, [0.3, 0]))
 def test_processes_with_a_shared_lock_lose_nothing(emulator, conversation, redis_url, probability):
     base_url, conversation_id = conversation
     operations = ("retrieve_conversation", "update_conversation")
