@@ -81,6 +81,7 @@ def test_interrupt_undoes_the_write(emulator, conversation_id):
     assert () == emulator.items(conversation_id)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("stalled")
 def test_second_interrupt_does_not_wait_for_the_undo(emulator, conversation_id):
     """The write is undone while the program ends. Another writer locks the conversation until then."""
@@ -96,6 +97,7 @@ def test_second_interrupt_does_not_wait_for_the_undo(emulator, conversation_id):
     assert () == emulator.items(conversation_id)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("stalled")
 def test_write_of_a_daemon_thread_is_undone_when_the_program_ends(emulator, conversation_id):
     with running("ends_while_writing", conversation_id) as process:
