@@ -328,7 +328,7 @@ def _parsed(raw: bytes) -> dict[str, list[Any]]:
             raw.decode("utf-8-sig"), object_pairs_hook=_without_repetition, parse_constant=_refuse_constant
         )
     except UnicodeDecodeError as error:
-        raise _InvalidEntryError(f"byte {error.start} is not UTF-8: save the file as UTF-8.") from error
+        raise _InvalidEntryError(_not_utf_8(error)) from error
     except json.JSONDecodeError as error:
         raise _InvalidEntryError(
             f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
@@ -502,7 +502,7 @@ class _Lines:
             text = line.decode("utf-8-sig" if self._number == 1 else "utf-8")
             conversation = json.loads(text, parse_constant=self._refuse_constant)
         except UnicodeDecodeError as error:
-            self._refuse(f"byte {error.start + 1} is not UTF-8: save the file as UTF-8.", error)
+            self._refuse(_not_utf_8(error), error)
         except json.JSONDecodeError as error:
             near = error.doc[error.pos :][:_EXCERPT].strip()
             where = f"{near!r} in column {error.colno}" if near else "the end of the line"
@@ -518,6 +518,10 @@ class _Lines:
 
     def _refuse(self, reason: str, cause: Exception | None = None) -> NoReturn:
         raise CommandError(f"{self.place}: {reason}", exit_code=ExitCode.USAGE) from cause
+
+
+def _not_utf_8(error: UnicodeDecodeError) -> str:
+    return f"byte {error.start + 1} is not UTF-8: save the file as UTF-8."
 
 
 def _unreadable(file: Path, error: OSError) -> CommandError:

@@ -201,7 +201,7 @@ def test_long_values_are_told_by_their_beginning(file):
 
 def test_file_that_is_not_utf_8_is_refused(emulator, file):
     file.write_bytes(b'{"inject": "\xe4"}')
-    with pytest.raises(CommandError, match="byte 12 is not UTF-8: save the file as UTF-8"):
+    with pytest.raises(CommandError, match="byte 13 is not UTF-8: save the file as UTF-8"):
         inject_from(file, emulator)
 
 
