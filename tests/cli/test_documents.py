@@ -124,5 +124,6 @@ def test_picture_without_a_browser_is_refused(tmp_path, capsys):
     missing = tmp_path / "chromium"
     assert screenshot.main(["--chromium", str(missing)]) == 2
     assert (
-        capsys.readouterr().err == f"There is no {missing}: install Chromium, or name it with --chromium.\n"
+        capsys.readouterr().err
+        == f"{missing} does not exist: install Chromium, or name it with --chromium.\n"
     )
