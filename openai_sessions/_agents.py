@@ -87,9 +87,9 @@ _NO_OUTLINE = '"#"'
 class WrittenAsGiven:
     """The items written since the history was last read, as the caller gave them.
 
-    The Agents SDK's compaction reads them in this form, as from its own sessions: with fields that the replay
-    form drops, such as `status`. Of each item an outline is kept: its JSON, with marks in place of texts that
-    the replay form has.
+    The Agents SDK's compaction needs the fields that the replay form drops, such as `status`, because its own
+    sessions return them. An outline of each item is kept: its JSON, with marks for the texts that the replay
+    form has.
     """
 
     __slots__ = ("_outlines",)
@@ -157,7 +157,7 @@ def _mark(text: str) -> str:
 
 
 def _marked(value: Any, texts: Mapping[str, str]) -> Any:
-    """Return a JSON value with a mark instead of each of these texts, and "=" before any other string."""
+    """Return a JSON value with a mark for each of these texts, and "=" before any other string."""
     if isinstance(value, dict):
         return {key: _marked(part, texts) for key, part in value.items()}
     if isinstance(value, list):

@@ -15,19 +15,19 @@ from openai_sessions._items.text import has_surrogate
 from openai_sessions._items.types import CountTokens
 
 MAX_ITEMS_PER_REQUEST = 20
-"""Items in one create request."""
+"""The maximum number of items in a create request."""
 
 MAX_PAGE_SIZE = 100
-"""Items in one page of a list."""
+"""The maximum number of items in a page of a list."""
 
 MAX_METADATA_PAIRS = 16
-"""Metadata pairs of a conversation."""
+"""The maximum number of metadata pairs of a conversation."""
 
 MAX_METADATA_KEY = 64
-"""Characters of a metadata key."""
+"""The maximum number of characters in a metadata key."""
 
 MAX_METADATA_VALUE = 512
-"""Characters of a metadata value."""
+"""The maximum number of characters in a metadata value."""
 
 RESERVED_PREFIX = "openai_sessions."
 """The prefix of the metadata keys that this library uses for itself."""

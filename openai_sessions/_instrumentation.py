@@ -162,9 +162,9 @@ def operation(
     Args:
         arguments: The names of arguments whose values observers see, such as "limit". Never name one that
             has content.
-        gives: What the operation does to the items that it returns: "read" or "deleted"; None if it
-            returns none.
-        items: Returns the list of items in what the method returns, or yields at once.
+        gives: What the operation does to the items that it returns: "read" or "deleted"; None if it returns
+            no items.
+        items: Returns the items in the result of the method, or in one value that it yields.
         takes: The name of the argument with the items to be written.
     """
     return Operation(arguments, gives, items, takes)

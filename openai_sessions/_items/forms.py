@@ -337,7 +337,7 @@ class NotJSONError(ValueError):
         self.path = path
 
     def inside(self, place: str) -> NotJSONError:
-        """Return the same error for the container that has the value at `place`."""
+        """Return the error for the container of the value: `place` comes first in its path."""
         return NotJSONError(self.reason, place + self.path)
 
 

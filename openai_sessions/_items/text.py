@@ -13,7 +13,7 @@ def item_text(item: Item) -> str:
     """Return the text that a model reads of an item: what `max_tokens` counts.
 
     It is the text of a message, the summary of reasoning, the name and the arguments or action of a call, and
-    the output of a call, one value a line; a value that is not text is compact JSON. Ids, roles, types,
+    the output of a call, one line per value; a value that is not text is compact JSON. Ids, roles, types,
     statuses, encrypted content, images, audio and files are left out.
 
     Args:
@@ -31,7 +31,7 @@ def item_texts(item: Item) -> list[str]:
 
 
 def message_text(item: Item) -> str:
-    """Return the text of a message, one part a line."""
+    """Return the text of a message, one line per part."""
     return "\n".join(_texts(item.get("content")))
 
 

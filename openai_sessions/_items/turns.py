@@ -31,7 +31,7 @@ class Turn:
 
     @property
     def text(self) -> str:
-        """The text of the user messages, one part a line."""
+        """The text of the user messages, one line per part."""
         return "\n".join(message_text(item) for item in self.items if is_user_message(item))
 
     def says(self, text: str, *, case_sensitive: bool) -> bool:
@@ -72,8 +72,8 @@ def turn_starts(items: Sequence[Item], *, is_all: bool) -> list[tuple[int, bool]
         is_all: Whether they are the whole history.
 
     Returns:
-        Positions of user messages, each with whether it certainly starts a turn. It may not if an output
-        follows whose call may precede `items`.
+        Positions of user messages, each with whether it certainly starts a turn. It is uncertain if the call
+        of a later output may precede `items`.
     """
     call_of = calls_by_output(items)
     starts = []
