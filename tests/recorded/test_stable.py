@@ -1,8 +1,9 @@
 """Ids that a server creates are the same ones in each recording."""
 
 import pytest
+import yaml
 
-from tools.recording.stable import with_stable_ids
+from tools.recording.stable import finish, with_stable_ids
 
 FIRST, SECOND, THIRD = (f"conv_{letter * 47}7" for letter in "abc")
 MESSAGE = f"msg_{'7' * 48}"
@@ -50,3 +51,13 @@ def test_ids_are_numbered_in_order_of_appearance_and_keep_their_length():
 def test_number_that_is_taken_is_skipped():
     taken = f"conv_{1:048d}"
     assert stable((taken, FIRST)) == [(taken, f"conv_{2:048d}")]
+
+
+def test_body_of_several_lines_stays_as_many_lines(tmp_path):
+    body = '{\n  "text": "¿Y en qué país?"\n}'
+    path = tmp_path / "flow.yaml"
+    path.write_text(yaml.safe_dump({"interactions": recorded(("/", body))}))
+    finish(path, {"server": "smg"})
+    written = path.read_text(encoding="utf-8")
+    assert '  "text": "¿Y en qué país?"' in [line[6:] for line in written.splitlines()]
+    assert body == yaml.safe_load(written)["interactions"][0]["response"]["body"][0]

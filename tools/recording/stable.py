@@ -34,7 +34,8 @@ def finish(path: Path, metadata: Mapping[str, str]) -> None:
     data["interactions"] = with_stable_ids(data["interactions"])
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     data["metadata"] = {"recorded_at": now, "openai": openai.__version__, **metadata}
-    path.write_text(yaml.safe_dump(data, width=2**16), encoding="utf-8")
+    text = yaml.dump(data, Dumper=_Dumper, width=2**16, allow_unicode=True)
+    path.write_text(text, encoding="utf-8")
 
 
 def with_stable_ids(interactions: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -63,6 +64,17 @@ def with_stable_ids(interactions: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return {**interaction, "request": request, "response": response}
 
     return [rewritten(interaction) for interaction in interactions]
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes strings of several lines, such as bodies, as block scalars, which can be read and compared."""
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """Return the node of a string."""
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
 
 
 def _rewritten(value: Any, rewrite: Callable[[str], str]) -> Any:
