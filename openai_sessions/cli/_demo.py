@@ -79,7 +79,7 @@ def run_live(model: str) -> None:
 
 
 def answer(texts: Sequence[str]) -> str:
-    """Answer the last of the texts, if an earlier one contains what it takes.
+    """Answer the last of the texts from an earlier one, as a model does that reads the whole conversation.
 
     Args:
         texts: All texts of the conversation, oldest first.
@@ -181,7 +181,7 @@ class SentRequest:
         method: The HTTP method.
         path: The path of the URL.
         is_retry: Whether openai's client sent it again.
-        status: The status of the response; None if none arrived.
+        status: The status of the response; None without a response.
     """
 
     method: str

@@ -58,7 +58,7 @@ def _require_replaceable(path: Path, *, yes: bool) -> None:
 
 @contextmanager
 def input_file(file: str) -> Iterator[str]:
-    """Give the path of a file to import; standard input is copied first, which Ctrl-C can interrupt.
+    """Yield the path of a file to import; standard input is copied to one first, which Ctrl-C can interrupt.
 
     Args:
         file: The path of the file, or `-` for standard input.
