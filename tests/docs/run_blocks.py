@@ -3,31 +3,24 @@
 Each block is a whole program: it runs alone, as a file in an empty folder, in a process forked from this one
 (the large imports are paid for once). It must print what its comments say. A block whose first line is a
 file name (`# test_guide.py`) belongs to a test and is not run.
-
-In a document with a block that awaits at its top level (the older form), all blocks share one namespace.
 """
 
 from __future__ import annotations
 
-import ast
-import asyncio
 import contextlib
 import importlib
-import inspect
 import io
 import os
-import re
 import runpy
 import sys
 import tempfile
 import traceback
-import types
 from pathlib import Path
 
 from tests.docs.markdown import code_blocks, files_in, print_calls, promised_by
 
 PRELOADED = ("agents", "openai_sessions", "openai_sessions.emulator", "openai_sessions.testing")
-"""What most blocks import: loaded before any of them is run."""
+"""What most programs import: loaded before any of them is run."""
 
 
 class OutputError(AssertionError):
@@ -35,32 +28,23 @@ class OutputError(AssertionError):
 
 
 def main(paths):
-    """Run all blocks; print their output, and exit with the document of each block that failed."""
-    documents = {str(path): Path(path).read_text() for path in paths}
-    for name in (*PRELOADED, *modules_in("".join(documents.values()))):
+    """Run all programs; print their output, and exit with the document of each program that failed."""
+    for name in PRELOADED:
         importlib.import_module(name)
     failed = [
-        path
-        for path, document in documents.items()
-        for program in programs_in(document)
+        str(path)
+        for path in paths
+        for program in programs_in(Path(path).read_text())
         if not in_a_process_of_its_own(program)
     ]
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 
 
-def modules_in(documents):
-    """Return the modules of this library that the programs of documents import."""
-    return sorted(set(re.findall(r"^from (openai_sessions\.\w+) import", documents, re.MULTILINE)))
-
-
 def programs_in(document):
-    """Return the programs of a document, each a function that runs it."""
+    """Return the programs of a document."""
     files = files_in(document).values()
-    blocks = [block for block in code_blocks(document, "python") if block not in files]
-    if any(compiled(block).co_flags & inspect.CO_COROUTINE for block in blocks):
-        return [lambda: run_together(blocks)]
-    return [lambda block=block: run_alone(block) for block in blocks]
+    return [block for block in code_blocks(document, "python") if block not in files]
 
 
 def in_a_process_of_its_own(program):
@@ -76,9 +60,9 @@ def in_a_process_of_its_own(program):
 
 
 def exit_code_of(program):
-    """Run a program; print the traceback of what it raises."""
+    """Run a program and return the exit code of its process; print the traceback if it fails."""
     try:
-        program()
+        run(program)
     except BaseException:  # noqa: BLE001 - the process ends here, whatever it was
         traceback.print_exc()
         return 1
@@ -88,53 +72,26 @@ def exit_code_of(program):
     return 0
 
 
-def run_alone(block):
-    """Run a block as the only file of the current folder.
+def run(program):
+    """Run a program as the only file of the current folder, and print its output.
 
     Raises:
-        OutputError: It printed something else than it says.
+        OutputError: The output is not what its comments say.
     """
     path = Path("program.py").absolute()
-    path.write_text(block)
-    with checked_output(block):
-        runpy.run_path(str(path), run_name="__main__")
-
-
-def run_together(blocks):
-    """Run blocks in one namespace; each may await at its top level.
-
-    Raises:
-        OutputError: One printed something else than it says.
-    """
-    namespace = {"__name__": "__main__"}
-    for block in blocks:
-        code = compiled(block)
-        with checked_output(block):
-            if code.co_flags & inspect.CO_COROUTINE:
-                asyncio.run(types.FunctionType(code, namespace)())
-            else:
-                exec(code, namespace)  # noqa: S102 - the blocks are the document's own
-
-
-def compiled(block):
-    return compile(block, "<block>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-
-
-@contextlib.contextmanager
-def checked_output(block):
-    """Print what is printed inside, and compare it with what the comments of the block say."""
+    path.write_text(program)
     with contextlib.redirect_stdout(io.StringIO()) as output:
-        yield
+        runpy.run_path(str(path), run_name="__main__")
+    print(output.getvalue(), end="")  # noqa: T201 - it is a program
     printed = output.getvalue().splitlines()
-    print(*printed, sep="\n", end="\n" if printed else "")  # noqa: T201 - it is a program
-    promised = [promised_by(call, block) for call in print_calls(block)]
+    promised = [promised_by(call, program) for call in print_calls(program)]
     lines = [line for each in promised for line in each]
     if printed != lines and (all(promised) or not in_order(lines, printed)):
-        raise OutputError(f"{block}\npromised {lines}\nprinted  {printed}")
+        raise OutputError(f"{program}\npromised {lines}\nprinted  {printed}")
 
 
 def in_order(lines, printed):
-    """Return whether all lines were printed in this order, whatever else was."""
+    """Return whether all lines were printed in this order, perhaps with others between them."""
     remaining = iter(printed)
     return all(line in remaining for line in lines)
 

@@ -21,8 +21,7 @@ text
 | 1 | `2` |
 
 ```python
-await asyncio.sleep(0)
-print(first)  # 1
+print(1)  # 1
 ```
 """
 
@@ -58,7 +57,7 @@ def run(tmp_path, monkeypatch, capsys):
 
     def run(document):
         for program in run_blocks.programs_in(document):
-            program()
+            run_blocks.run(program)
         return capsys.readouterr().out
 
     return run
@@ -67,10 +66,6 @@ def run(tmp_path, monkeypatch, capsys):
 def test_blocks_are_programs_by_themselves(run):
     alone = "```python\nname = 1\nprint(__name__)\n```\n```python\nprint('name' in globals())  # False\n```\n"
     assert "__main__\nFalse\n" == run(alone)
-
-
-def test_blocks_that_await_share_names(run):
-    assert "1\n" == run(DOCUMENT.replace("first = 1", "import asyncio\nfirst = 1"))
 
 
 def test_blocks_that_are_files_are_left_alone(run):
@@ -90,10 +85,9 @@ def test_program_that_prints_something_else_fails(run, program):
 
 
 @pytest.mark.parametrize(("program", "code"), [("pass", 0), ("print(1)  # 2", 1), ("raise SystemExit", 1)])
-def test_exit_code_of_a_program(run, program, code):
-    assert [code] == [
-        run_blocks.exit_code_of(each) for each in run_blocks.programs_in(f"```python\n{program}\n```\n")
-    ]
+def test_exit_code_of_a_program(program, code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert code == run_blocks.exit_code_of(program)
 
 
 @pytest.mark.slow
