@@ -1,4 +1,4 @@
-"""Test what you build on conversations: checks of a session class, and answers without a server.
+"""Test code that uses conversations: conformance checks of a session class, and a respx router.
 
 Example:
     ```python
@@ -42,9 +42,9 @@ _MODULES = {
     "respx_router": "_respx",
     "run_check": "_conformance",
 }
-"""Where each name comes from."""
+"""The module of each name."""
 
-if not TYPE_CHECKING:  # type checkers know the names above, and none besides
+if not TYPE_CHECKING:  # type checkers use the imports above
 
     def __getattr__(name: str) -> Any:
         if name not in _MODULES:

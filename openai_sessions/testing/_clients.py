@@ -1,4 +1,4 @@
-"""Closing what was used in event loops, from fixtures that run in none."""
+"""Cleanup of clients and conversations, for synchronous fixtures of asynchronous tests."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import openai
 import pytest
 
 _CLOSING_TIMEOUT = 30.0
-"""Seconds that the loop of another thread has to close what was used in it."""
+"""Seconds that the event loop of another thread has to close its connections."""
 
 Closing = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Connections:
-    """The connections of an HTTP client: closed as the event loop that opened them shuts down, or by `close`.
+    """The connections of an HTTP client: closed when their event loop shuts down, or by `close`.
 
-    A loop shuts down its asynchronous generators before it closes: one in each loop stands for the
-    connections.
+    An event loop closes its asynchronous generators before it shuts down. One generator in each loop closes
+    the connections.
     """
 
     def __init__(self, http_client: Any) -> None:
@@ -44,18 +44,18 @@ class Connections:
         try:
             yield
         finally:
-            # Not the client itself: a loop may go on after that, as Runner.run_sync lets it.
+            # Not the client itself: the loop may continue, as with Runner.run_sync.
             client = self._http_client
             for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001 -- no public name
                 if transport is not None:
                     await transport.aclose()
 
     def run(self, closing: Closing) -> None:
-        """Run a coroutine function in the loop that last used the client, or in a new one if it has ended."""
+        """Run a coroutine function in the loop that last used the client, or in a new one if it is closed."""
         run_in(next((loop for loop in reversed(self._lifetimes) if not loop.is_closed()), None), closing)
 
     def close(self) -> None:
-        """Close the connections of loops that go on, and the client."""
+        """Close the connections of loops that are still open, and the client."""
         for loop, lifetime in self._lifetimes.items():
             if not loop.is_closed():
                 run_in(loop, partial(_aclose, lifetime))
@@ -67,14 +67,14 @@ async def _aclose(lifetime: AsyncGenerator[None, None]) -> None:
 
 
 def connections_of(client: openai.AsyncOpenAI) -> Connections:
-    """Take charge of the connections of an openai client."""
+    """Return the connections of an openai client."""
     return Connections(client._client)  # noqa: SLF001 -- openai has no public name for it
 
 
 def run_in(loop: asyncio.AbstractEventLoop | None, closing: Closing) -> None:
-    """Run a coroutine function in an event loop that is open; None for a new one in a thread of its own.
+    """Run a coroutine function in an open event loop, or if None, in a new one in a new thread.
 
-    The thread leaves the loop alone that is set in this one: `asyncio.run` would unset it.
+    `asyncio.run` in this thread would unset its current event loop.
     """
     if loop is None:
         failures: list[BaseException] = []
@@ -92,15 +92,15 @@ def run_in(loop: asyncio.AbstractEventLoop | None, closing: Closing) -> None:
 def _run(closing: Closing, failures: list[BaseException]) -> None:
     try:
         asyncio.run(closing())
-    except BaseException as failure:  # noqa: BLE001 -- raised again by the thread that waits
+    except BaseException as failure:  # noqa: BLE001 -- raised again by the waiting thread
         failures.append(failure)
 
 
 class CreatedConversations:
-    """Note the conversations that are created through any client of openai, and delete them.
+    """The conversations that were created through any client of openai in this process.
 
-    Programs make clients of their own, so that all HTTP clients of openai's family are looked at. One whose
-    reply is lost is not seen, nor is what another process creates.
+    Programs make their own clients, so that every HTTP client of openai's library is observed. A conversation
+    whose response was lost is not noted.
     """
 
     def __init__(self) -> None:
@@ -108,7 +108,7 @@ class CreatedConversations:
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        """Note what is created inside the block."""
+        """Note the conversations that are created inside the block."""
         with pytest.MonkeyPatch.context() as patch:
             self._wrap_async(openai.DefaultAsyncHttpxClient.__mro__[1], patch)
             self._wrap(openai.DefaultHttpxClient.__mro__[1], patch)
@@ -142,23 +142,23 @@ class CreatedConversations:
         self._requests[response.json()["id"]] = response.request
 
     def delete(self) -> None:
-        """Delete all that were noted and are still there; OpenAI keeps their items, out of reach.
+        """Delete the noted conversations. OpenAI keeps their items, which can no longer be read.
 
         Raises:
-            pytest.fail.Exception: Some could not be deleted; the message names their ids.
+            pytest.fail.Exception: Some could not be deleted; the message has their ids.
         """
         left = []
         for conversation_id, request in self._requests.items():
             try:
                 with _client_like(request) as client:
                     client.conversations.delete(conversation_id)
-            except openai.NotFoundError:  # the test has deleted it
+            except openai.NotFoundError:  # the test deleted it
                 continue
             except openai.OpenAIError as error:
                 left.append(f"{conversation_id} ({type(error).__name__})")
         if left:
             pytest.fail(
-                f"Created by this test and not deleted: {', '.join(left)}. Delete them by hand, with "
+                f"These conversations of the test could not be deleted: {', '.join(left)}. Delete them with "
                 "client.conversations.delete(id).",
                 pytrace=False,
             )

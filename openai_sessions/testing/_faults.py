@@ -1,4 +1,4 @@
-"""Faults on demand, for the pytest plugin: the fixture `conversation_faults` and the marker of this name."""
+"""Faults on demand for the pytest plugin: the fixture and the marker `conversation_faults`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from openai_sessions.emulator import Emulator, Fault, FaultKind, OperationName
 
 
-_REMEDY = "Inject it where a request comes, say allow_unmet=True, or clear the faults."
+_REMEDY = "Inject it before a request that it fits, set allow_unmet=True, or clear the faults."
 
 
 class ConversationFaults:
-    """The faults that the requests of a test meet at the emulator.
+    """Injects faults into the requests of a test to the emulator.
 
     Args:
-        emulator: The emulator that the test talks to.
+        emulator: The emulator that the test uses.
     """
 
     def __init__(self, emulator: Emulator) -> None:
@@ -40,17 +40,17 @@ class ConversationFaults:
         allow_unmet: bool = False,
         **details: float,
     ) -> None:
-        """Let coming requests meet a fault.
+        """Make following requests fail.
 
-        A test that passes although no request has met the fault fails: it would prove nothing of it.
+        A test that passes without any request meeting the fault fails, because it does not test the fault.
 
         Args:
             kind: The kind of fault, one of `openai_sessions.emulator.FAULT_KINDS`, or a `Fault`.
-            operation: The operation it happens to, such as "create_items"; None for all that it fits.
-            after: How many matching requests pass before.
-            times: How many requests meet the fault then.
-            conversation_id: The conversation it happens to; None for all.
-            allow_unmet: Let the test pass although no request meets the fault.
+            operation: The operation that fails, such as "create_items"; None for all that the kind fits.
+            after: The number of matching requests that succeed first.
+            times: The number of requests that fail then.
+            conversation_id: The conversation whose requests fail; None for all.
+            allow_unmet: Whether the test may pass without any request meeting the fault.
             **details: `retry_after` and `delay` of the `Fault`.
 
         Raises:
@@ -72,30 +72,30 @@ class ConversationFaults:
         kinds: Iterable[FaultKind | Fault] | None = None,
         operations: Collection[OperationName] | None = None,
     ) -> None:
-        """Let coming requests meet faults at random, until `clear`.
+        """Make following requests fail at random, until `clear`.
 
         Args:
-            rate: The probability, from 0 to 1, with which a request meets a fault.
-            seed: What the choices are made from: the same requests meet the same faults.
+            rate: The probability, from 0 to 1, that a request fails.
+            seed: The seed of the choices: with the same seed, the same requests meet the same faults.
             kinds: The faults to choose from; None for one of each kind.
-            operations: The operations that they happen to; None for all.
+            operations: The operations that fail; None for all.
 
         Raises:
-            ValueError: The rate is no probability, a kind or an operation is unknown, or none fits.
+            ValueError: The rate is not between 0 and 1, a kind or an operation is unknown, or none fits.
         """
         faults = None if kinds is None else [_fault(kind, {}) for kind in kinds]
         self._emulator.inject_at_random(rate, seed=seed, faults=faults, operations=operations)
 
     def locked(self, conversation_id: str) -> AbstractContextManager[None]:
-        """Let another writer hold the conversation inside a `with` block, so that writes are refused."""
+        """Lock the conversation for another writer inside a `with` block: writes fail."""
         return self._emulator.locked(conversation_id)
 
     def clear(self) -> None:
-        """Let no more requests meet a fault, and let the test pass without those that were not met."""
+        """Remove all faults, including those that no request has met."""
         self._emulator.clear_faults()
 
     def check_met(self) -> None:
-        """Fail the test when a fault was injected, here or at the emulator, that no request has met."""
+        """Fail the test if no request has met an injected fault, wherever it was injected."""
         unmet = [
             fault.kind
             for fault in self._emulator.unmet_faults
@@ -104,15 +104,15 @@ class ConversationFaults:
         if unmet:
             kinds = ", ".join(map(repr, unmet))
             pytest.fail(
-                f"The test passed, but no request met the fault {kinds}: it proves nothing of it. {_REMEDY}",
+                f"The test passed, but no request met the fault {kinds}, so it is not tested. {_REMEDY}",
                 pytrace=False,
             )
 
 
 def use_marked(items: Iterable[pytest.Item]) -> None:
-    """Check the markers of faults on tests, and give these tests the fixture that injects them.
+    """Check the `conversation_faults` markers of tests, and request the fixture for these tests.
 
-    It comes last, so that the faults meet the test and not what its other fixtures prepare.
+    The fixture comes last, so that the faults affect the test but not the setup of its other fixtures.
 
     Raises:
         pytest.UsageError: As for `inject_marked`.
@@ -129,14 +129,14 @@ def use_marked(items: Iterable[pytest.Item]) -> None:
             item.fixturenames = [
                 *item.fixturenames,
                 "conversation_faults",
-            ]  # the list may be of several tests
+            ]  # a new list: tests may share it
 
 
 def inject_marked(faults: ConversationFaults, item: pytest.Item) -> None:
-    """Inject what the markers of a test say: those of its module and class first, then its own from the top.
+    """Inject the faults of a test's markers: those of its module and class, then its own from the top.
 
     Raises:
-        pytest.UsageError: A marker has bad arguments; the message names the test, them and the remedy.
+        pytest.UsageError: A marker has invalid arguments; the message names the test and the remedy.
     """
     for marker in reversed(list(item.iter_markers("conversation_faults"))):
         try:
@@ -150,7 +150,7 @@ def inject_marked(faults: ConversationFaults, item: pytest.Item) -> None:
 
 
 def as_written(marker: pytest.Mark) -> str:
-    """Return a marker as it stands in the source of a test."""
+    """Return a marker as it is written in a test."""
     given = [*map(repr, marker.args), *(f"{name}={value!r}" for name, value in marker.kwargs.items())]
     return f"{marker.name}({', '.join(given)})"
 
@@ -168,14 +168,14 @@ def _fault(kind: FaultKind | Fault, details: dict[str, Any]) -> Fault:
 
     if isinstance(kind, Fault):
         if details:
-            raise TypeError(f"{', '.join(details)}: give it to the Fault itself.")
+            raise TypeError(f"{', '.join(details)}: pass it to the Fault instead.")
         return kind
     return Fault(kind, **details)
 
 
 @contextmanager
 def testing_extra() -> Iterator[None]:
-    """Fail the test with the remedy when an import inside the block finds no module."""
+    """Fail the test with the remedy if an import inside the block fails."""
     try:
         yield
     except ImportError as error:

@@ -40,14 +40,14 @@ FIXTURES = frozenset(
         "openai_environment",
     }
 )
-"""The names of those that tests ask for."""
+"""The fixtures that tests request."""
 
 _DEFAULT_BASE_URL = "https://api.openai.com/v1"
 
 
 @pytest.fixture
 def _isolated_test(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Isolate a test that has asked for a fixture while it runs, and delete what it creates live."""
+    """Isolate a test that requests a fixture with `getfixturevalue`, and delete what it creates live."""
     with isolated(request.node), ExitStack() as stack:
         if is_live(request.node):
             from openai_sessions.testing._clients import CreatedConversations  # noqa: PLC0415 -- loads openai
@@ -60,13 +60,13 @@ def _isolated_test(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def conversations(request: pytest.FixtureRequest, _isolated_test: None) -> Iterator[Emulator]:
-    """The Conversations API, emulated: a new `openai_sessions.emulator.Emulator` for each test.
+    """An emulator of the Conversations API: a new `openai_sessions.emulator.Emulator` for each test.
 
-    It tells which requests it has seen (`requests`), and is closed after the test. The report of a failed
-    test lists them. Skipped with --conversations-live.
+    Its `requests` are the requests received; the report of a failed test lists them. It is closed after the
+    test. Skipped with --conversations-live.
     """
     if is_live(request.node):
-        pytest.skip("--conversations-live: this test looks into the emulator, or injects faults")
+        pytest.skip("--conversations-live: this test needs the emulator")
     _check_one_of_two(request)
     with testing_extra():
         from openai_sessions.emulator import Emulator  # noqa: PLC0415 -- needs the extra
@@ -80,8 +80,8 @@ def conversation_faults(request: pytest.FixtureRequest, conversations: Emulator)
     """Faults on demand: `inject`, `at_random`, `locked` and `clear` of a `ConversationFaults`.
 
     `conversation_faults.inject("cut_after_commit", operation="create_items")` stores items and loses the
-    reply. The marker of this name takes the same arguments. A test that passes although no request has met an
-    injected fault fails. No fault is left when fixtures are torn down.
+    response. The marker of this name takes the same arguments. A test that passes without any request meeting
+    an injected fault fails. Faults are removed before fixtures are torn down.
     """
     faults = ConversationFaults(_noted(request, conversations))
     running(request.node).faults = faults
@@ -91,10 +91,10 @@ def conversation_faults(request: pytest.FixtureRequest, conversations: Emulator)
 
 @pytest.fixture
 def openai_client(request: pytest.FixtureRequest, _isolated_test: None) -> Iterator[AsyncOpenAI]:
-    """An `openai.AsyncOpenAI` on the emulator, in process: no socket, any event loop. Closed after the test.
+    """An `openai.AsyncOpenAI` on the emulator in process, without sockets, for any event loop.
 
-    With conversation_cassette it is one whose requests are recorded and replayed; with --conversations-live,
-    one configured from the environment.
+    With conversation_cassette its requests are recorded or replayed; with --conversations-live it is
+    configured from the environment. It is closed after the test.
     """
     from openai_sessions.testing._clients import connections_of  # noqa: PLC0415 -- loads openai
 
@@ -122,7 +122,7 @@ def conversation_session(
     session = OpenAIConversationsSession(openai_client=openai_client)
     yield session
     connections = running(request.node).connections
-    if connections is None:  # the project has an openai_client of its own
+    if connections is None:  # the project defines openai_client itself
         run_in(None, session.aclose)
     else:
         connections.run(session.aclose)
@@ -130,11 +130,11 @@ def conversation_session(
 
 @pytest.fixture
 def openai_environment(request: pytest.FixtureRequest, _isolated_test: None) -> Iterator[str]:
-    """For programs that make their own clients: the emulator on a loopback socket. Gives its base URL.
+    """The base URL of the emulator on a loopback socket, for programs that make their own clients.
 
-    OPENAI_BASE_URL and OPENAI_API_KEY are set for the test, and the Agents SDK forgets a default client. A
-    client that was made before the test, as by a module that is imported, keeps its address: make it
-    later, in a function. With --conversations-live the environment stays as it is.
+    OPENAI_BASE_URL and OPENAI_API_KEY are set for the test, and the Agents SDK has no default client.
+    A client made before the test, for example on import of a module, keeps its base URL: make it in a
+    function. With --conversations-live the environment is unchanged.
     """
     with ExitStack() as stack:
         if is_live(request.node) or _plays(request):
@@ -151,11 +151,11 @@ def openai_environment(request: pytest.FixtureRequest, _isolated_test: None) -> 
 
 @pytest.fixture
 def conversation_cassette(request: pytest.FixtureRequest, _isolated_test: None) -> Iterator[Cassette]:
-    """A cassette that replays what the test recorded: fixtures/cassettes/<its file>/<its name>.yaml.
+    """The cassette of the test: fixtures/cassettes/<test file>/<test name>.yaml.
 
-    Every client takes part, also one that a program makes for itself. Nothing reaches the network
-    unless --conversations-record-mode says so. A request that was not recorded fails the test, and so does a
-    recorded one that was not made. Skipped with --conversations-live.
+    It replays the requests of every client, including those that the program makes, and records only with
+    --conversations-record-mode. A request that is not in the cassette fails the test, and so does an unused
+    exchange. Skipped with --conversations-live.
     """
     if is_live(request.node):
         pytest.skip("--conversations-live: this test replays a cassette")
@@ -163,7 +163,7 @@ def conversation_cassette(request: pytest.FixtureRequest, _isolated_test: None) 
     path, mode = cassette_path(request.node), record_mode(request.node)
     if mode == "none" and not path.is_file():
         pytest.fail(
-            f"{path} is not there: record it, with OPENAI_API_KEY and --conversations-record-mode=once.",
+            f"{path} does not exist. Record it with OPENAI_API_KEY and --conversations-record-mode=once.",
             pytrace=False,
         )
     with ExitStack() as stack:
@@ -174,7 +174,7 @@ def conversation_cassette(request: pytest.FixtureRequest, _isolated_test: None) 
 
 
 def _noted(request: pytest.FixtureRequest, emulator: Emulator) -> Emulator:
-    """Note the emulator of a test, which may be of a fixture of the project's own."""
+    """Note the emulator of a test; a project may define the fixture itself."""
     running(request.node).emulator = emulator
     return emulator
 
@@ -182,7 +182,7 @@ def _noted(request: pytest.FixtureRequest, emulator: Emulator) -> Emulator:
 def _check_one_of_two(request: pytest.FixtureRequest) -> None:
     if _plays(request) and "conversations" in request.fixturenames:
         pytest.fail(
-            "A test talks to the emulator or to a cassette: leave out conversation_cassette, or "
+            "A test uses the emulator or a cassette, not both: remove conversation_cassette, or "
             "conversations and conversation_faults.",
             pytrace=False,
         )
@@ -193,11 +193,11 @@ def _plays(request: pytest.FixtureRequest) -> bool:
 
 
 _LONGEST_NAME = 100
-"""Characters of a name before it is shortened: file systems take 255 bytes, with the suffix."""
+"""Longer names are shortened: file systems allow 255 bytes."""
 
 
 def cassette_path(item: pytest.Item) -> Path:
-    """Return the path of a test's cassette, in the folder that the configuration names, from the rootdir on.
+    """Return the path of a test's cassette, in the configured folder under the rootdir.
 
     `tests/test_a.py::TestB::test_c[d]` has `tests/test_a/TestB.test_c[d].yaml`.
     """
@@ -208,7 +208,7 @@ def cassette_path(item: pytest.Item) -> Path:
 
 
 def _safe(name: str) -> str:
-    """Return a name that any file system takes; one that is changed has a digest, and so stays its own."""
+    """Return a valid file name; a name that is changed gets a digest, so that it stays unique."""
     safe = re.sub(r"[^\w.\-\[\]]+", "-", name, flags=re.ASCII)
     if safe == name and len(name) <= _LONGEST_NAME:
         return name
@@ -217,9 +217,9 @@ def _safe(name: str) -> str:
 
 @contextmanager
 def playing(path: Path, *, record_mode: str, test: RunningTest) -> Iterator[Cassette]:
-    """Replay or record a cassette inside the block, and end it as the test has ended.
+    """Replay or record a cassette inside the block.
 
-    After a test that failed nothing is written, and what it did not use is no error.
+    If the test failed, nothing is written, and unused exchanges are accepted.
     """
     with testing_extra():
         from openai_sessions.testing.cassettes import use_cassette  # noqa: PLC0415 -- needs the extra

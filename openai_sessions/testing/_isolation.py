@@ -1,4 +1,4 @@
-"""A test apart from the network, and from the settings of the machine."""
+"""Isolation of a test from the network and from the settings of the machine, and the state of its run."""
 
 from __future__ import annotations
 
@@ -20,18 +20,171 @@ if TYPE_CHECKING:
     from openai_sessions.testing._faults import ConversationFaults
 
 
+@dataclass(slots=True)
+class RunningTest:
+    """The state that fixtures and hooks of one test share.
+
+    Attributes:
+        isolated: Whether it is isolated already.
+        refused: The destinations that were blocked.
+        emulator: The emulator that it uses.
+        faults: The faults that it has injected.
+        connections: The connections of its client.
+        error: The error that it has raised.
+    """
+
+    isolated: bool = False
+    refused: list[str] = field(default_factory=list)
+    emulator: Emulator | None = None
+    faults: ConversationFaults | None = None
+    connections: Connections | None = None
+    error: BaseException | None = None
+
+    def start(self) -> None:
+        """Forget an earlier run of the same test."""
+        self.refused.clear()
+        self.emulator = self.faults = self.connections = self.error = None
+
+
+_RUNNING = pytest.StashKey[RunningTest]()
+
+
+def running(item: pytest.Item) -> RunningTest:
+    """Return the state of a test."""
+    return item.stash.setdefault(_RUNNING, RunningTest())
+
+
+def is_live(item: pytest.Item) -> bool:
+    """Return whether tests run against OpenAI (--conversations-live)."""
+    return bool(item.config.getoption("conversations_live"))
+
+
+def record_mode(item: pytest.Item) -> str:
+    """Return the record mode of cassettes."""
+    return str(item.config.getoption("conversations_record_mode"))
+
+
+@contextmanager
+def isolated(item: pytest.Item) -> Iterator[None]:
+    """Disable traces, and block the network unless the test may use it. Nested blocks change nothing."""
+    test = running(item)
+    if test.isolated:
+        yield
+        return
+    with ExitStack() as stack:
+        stack.enter_context(without_traces())
+        if not _may_use_network(item):
+            test.refused = stack.enter_context(network_guard().closed())
+        test.isolated = True
+        yield
+    test.isolated = False
+
+
+def _may_use_network(item: pytest.Item) -> bool:
+    records = record_mode(item) != "none" and "conversation_cassette" in getattr(item, "fixturenames", ())
+    return is_live(item) or records or item.get_closest_marker("conversation_network") is not None
+
+
+_STAND_IN_KEY = "sk-stand-in"
+"""The API key of programs that use the emulator or a cassette."""
+
+_OTHER_SETTINGS = (
+    "OPENAI_ADMIN_KEY",
+    "OPENAI_CUSTOM_HEADERS",
+    "OPENAI_ORG_ID",
+    "OPENAI_PROJECT_ID",
+    "OPENAI_WEBSOCKET_BASE_URL",
+)
+"""Other variables that openai reads, and would send to the emulator."""
+
+_TRACING = "agents.tracing.setup"
+
+_PROVIDER = "agents.models.openai_provider"
+
+_SHARED = "agents.models._openai_shared"
+
+
+@contextmanager
+def stand_in_credentials(base_url: str | None) -> Iterator[None]:
+    """Set the environment so that clients made inside the block use a placeholder key and no loopback proxy.
+
+    Args:
+        base_url: Their base URL; None leaves it unchanged.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in _OTHER_SETTINGS:
+            patch.delenv(name, raising=False)
+        patch.setenv("OPENAI_API_KEY", _STAND_IN_KEY)
+        if base_url is not None:
+            patch.setenv("OPENAI_BASE_URL", base_url)
+        for name in ("NO_PROXY", "no_proxy"):
+            patch.setenv(name, "127.0.0.1,localhost,::1")
+        yield
+
+
+@contextmanager
+def without_traces() -> Iterator[None]:
+    """Disable the traces of the Agents SDK inside the block.
+
+    It would send them to OpenAI from a thread, with any key that it finds.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENAI_AGENTS_DISABLE_TRACING", "1")
+        # Its provider reads the variable once; the next trace makes a new provider.
+        _unset(patch, _TRACING, "GLOBAL_TRACE_PROVIDER")
+        known = _TRACING in sys.modules
+        yield
+        if not known and _TRACING in sys.modules:
+            vars(sys.modules[_TRACING])["GLOBAL_TRACE_PROVIDER"] = None
+
+
+@contextmanager
+def fresh_agents_sdk(*, forget_defaults: bool) -> Iterator[None]:
+    """Replace the HTTP client of the Agents SDK, if it is installed, inside the block.
+
+    The one its clients share has connections that belong to closed event loops.
+
+    Args:
+        forget_defaults: Whether to unset the default client and key inside the block.
+    """
+    with suppress(importlib.metadata.PackageNotFoundError, ImportError):
+        importlib.metadata.version("openai-agents")
+        importlib.import_module(_PROVIDER)
+    if _PROVIDER not in sys.modules:
+        yield
+        return
+    from openai import DefaultAsyncHttpxClient  # noqa: PLC0415 -- loaded by tests that use it
+
+    from openai_sessions.testing._clients import Connections  # noqa: PLC0415 -- loads asyncio
+
+    http_client = DefaultAsyncHttpxClient()
+    connections = Connections(http_client)
+    with pytest.MonkeyPatch.context() as patch:
+        if forget_defaults:
+            _unset(patch, _SHARED, "_default_openai_client")
+            _unset(patch, _SHARED, "_default_openai_key")
+        patch.setattr(sys.modules[_PROVIDER], "_http_client", http_client, raising=False)
+        yield
+    connections.close()
+
+
+def _unset(patch: pytest.MonkeyPatch, module: str, name: str) -> None:
+    if module in sys.modules:
+        patch.setattr(sys.modules[module], name, None, raising=False)
+
+
 _REMEDY = (
-    "and the network is closed to this test but for loopback. A program that makes its own clients is "
-    "pointed to the emulator by the fixture openai_environment; a test that may use the network is marked "
+    "but the network is closed to this test except for loopback. For a program that makes its own "
+    "clients, use the fixture openai_environment; to allow network access, mark the test with "
     "@pytest.mark.conversation_network."
 )
 
 
 class NetworkGuard:
-    """Refuse what would leave this machine, while a block is in force in this process.
+    """Blocks connections and name lookups that leave this machine, for the whole process.
 
-    Unix sockets, loopback, unspecified addresses and this machine's own name are let through. Not seen are
-    subprocesses, and libraries that open sockets in C, such as uvloop, grpcio and libpq.
+    Unix sockets, loopback, unspecified addresses and the name of this machine are allowed. Subprocesses are
+    not covered, nor libraries that open sockets in C, such as uvloop, grpcio and libpq.
     """
 
     def __init__(self) -> None:
@@ -39,10 +192,10 @@ class NetworkGuard:
 
     @contextmanager
     def closed(self) -> Iterator[list[str]]:
-        """Refuse what leaves this machine inside the block; give the list that its destinations are added to.
+        """Block the network inside the `with` block, and yield the list of blocked destinations.
 
-        What is refused raises the exception of `pytest.fail`: no program takes it for a failed connection
-        that is worth a retry.
+        A blocked call raises the exception of `pytest.fail`, which no program mistakes for a failed
+        connection and retries.
         """
         outer, self._refused = self._refused, []
         try:
@@ -51,7 +204,7 @@ class NetworkGuard:
             self._refused = outer
 
     def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Raise when a block is in force and the event is one of leaving this machine.
+        """Raise if the network is blocked and the event leaves this machine.
 
         https://docs.python.org/3/library/audit_events.html
         """
@@ -62,17 +215,17 @@ class NetworkGuard:
         if destination is not None:
             self._refused.append(destination)
             if event == "socket.connect":
-                arguments[0].close()  # callers close it for an OSError only
+                arguments[0].close()  # callers close it only after an OSError
             raise pytest.fail.Exception(refusal([destination]))
 
 
 def refusal(destinations: list[str]) -> str:
-    """Return the message of a test that tried to reach these destinations."""
+    """Return the failure message for blocked destinations."""
     return f"The test tried to reach {', '.join(dict.fromkeys(destinations))}, {_REMEDY}"
 
 
 _guards: list[NetworkGuard] = []
-"""The registry of the process: its one guard, once it is needed. An audit hook cannot be removed."""
+"""The guard of this process, once it is needed: an audit hook cannot be removed."""
 
 
 def network_guard() -> NetworkGuard:
@@ -101,7 +254,7 @@ _DESTINATIONS: dict[str, Callable[..., str | None]] = {
     "socket.gethostbyname": _of_lookup,
     "socket.gethostbyaddr": _of_lookup,
 }
-"""What each event says of where it leads; None when it stays on this machine."""
+"""The destination of each audit event; None if it stays on this machine."""
 
 
 def _is_local(host: Any) -> bool:
@@ -113,7 +266,7 @@ def _is_local(host: Any) -> bool:
 
 
 def _address(host: Any) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return the address that a host is written as; None for a name."""
+    """Return the IP address that a host is written as; None for a name."""
     try:
         address = ipaddress.ip_address(_text(host).partition("%")[0])
     except ValueError:
@@ -129,185 +282,32 @@ def _with_port(host: Any, port: Any) -> str:
     return f"{_text(host)}:{_text(port)}" if port else _text(host)
 
 
-_STAND_IN_KEY = "sk-stand-in"
-"""The key of programs that talk to the emulator or to a cassette."""
-
-_OTHER_SETTINGS = (
-    "OPENAI_ADMIN_KEY",
-    "OPENAI_CUSTOM_HEADERS",
-    "OPENAI_ORG_ID",
-    "OPENAI_PROJECT_ID",
-    "OPENAI_WEBSOCKET_BASE_URL",
-)
-"""What openai reads besides the key and the base URL, and would send to a stand-in."""
-
-_TRACING = "agents.tracing.setup"
-
-_PROVIDER = "agents.models.openai_provider"
-
-_SHARED = "agents.models._openai_shared"
-
-
-@contextmanager
-def stand_in_credentials(base_url: str | None) -> Iterator[None]:
-    """Let clients that are made inside the block talk to an address, with a key that is none.
-
-    Args:
-        base_url: The address; None leaves it as it is. Proxies are not asked for loopback.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        for name in _OTHER_SETTINGS:
-            patch.delenv(name, raising=False)
-        patch.setenv("OPENAI_API_KEY", _STAND_IN_KEY)
-        if base_url is not None:
-            patch.setenv("OPENAI_BASE_URL", base_url)
-        for name in ("NO_PROXY", "no_proxy"):
-            patch.setenv(name, "127.0.0.1,localhost,::1")
-        yield
-
-
-@contextmanager
-def without_traces() -> Iterator[None]:
-    """Let the Agents SDK send no traces inside the block.
-
-    It would send them to OpenAI from a thread of its own, with any key that it finds.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OPENAI_AGENTS_DISABLE_TRACING", "1")
-        # Its provider reads the variable once. A new one is made at the next trace.
-        _unset(patch, _TRACING, "GLOBAL_TRACE_PROVIDER")
-        known = _TRACING in sys.modules
-        yield
-        if not known and _TRACING in sys.modules:
-            vars(sys.modules[_TRACING])["GLOBAL_TRACE_PROVIDER"] = None
-
-
-@contextmanager
-def fresh_agents_sdk(*, forget_defaults: bool) -> Iterator[None]:
-    """Give the Agents SDK, where it is installed, an HTTP client of its own inside the block.
-
-    The one that its clients share has connections of event loops that have ended.
-
-    Args:
-        forget_defaults: Whether the default client and key that a program has set are forgotten meanwhile.
-    """
-    with suppress(importlib.metadata.PackageNotFoundError, ImportError):
-        importlib.metadata.version("openai-agents")
-        importlib.import_module(_PROVIDER)
-    if _PROVIDER not in sys.modules:
-        yield
-        return
-    from openai import DefaultAsyncHttpxClient  # noqa: PLC0415 -- loaded by tests that use it
-
-    from openai_sessions.testing._clients import Connections  # noqa: PLC0415 -- loads asyncio
-
-    http_client = DefaultAsyncHttpxClient()
-    connections = Connections(http_client)
-    with pytest.MonkeyPatch.context() as patch:
-        if forget_defaults:
-            _unset(patch, _SHARED, "_default_openai_client")
-            _unset(patch, _SHARED, "_default_openai_key")
-        patch.setattr(sys.modules[_PROVIDER], "_http_client", http_client, raising=False)
-        yield
-    connections.close()
-
-
-def _unset(patch: pytest.MonkeyPatch, module: str, name: str) -> None:
-    if module in sys.modules:
-        patch.setattr(sys.modules[module], name, None, raising=False)
-
-
 _MOST_REQUESTS = 50
-"""How many of the last requests a report shows."""
-
-
-@dataclass(slots=True)
-class RunningTest:
-    """What the fixtures and hooks of one test share.
-
-    Attributes:
-        isolated: Whether the network is closed to it, where it must be, and traces are off.
-        refused: The destinations beyond this machine that it has tried to reach.
-        emulator: The emulator that it talks to.
-        faults: The faults that it has injected.
-        connections: The connections of the client that it talks through.
-        error: What it has raised.
-    """
-
-    isolated: bool = False
-    refused: list[str] = field(default_factory=list)
-    emulator: Emulator | None = None
-    faults: ConversationFaults | None = None
-    connections: Connections | None = None
-    error: BaseException | None = None
-
-    def begin(self) -> None:
-        """Forget an earlier run of the same test."""
-        self.refused.clear()
-        self.emulator = self.faults = self.connections = self.error = None
-
-
-_RUNNING = pytest.StashKey[RunningTest]()
-
-
-def running(item: pytest.Item) -> RunningTest:
-    """Return what is known of a test."""
-    return item.stash.setdefault(_RUNNING, RunningTest())
+"""The number of latest requests that a report shows."""
 
 
 def report_sections(test: RunningTest) -> Iterator[tuple[str, str]]:
-    """Yield the titles and texts that the report of a failure needs."""
+    """Yield the titles and texts to add to the report of a failed test."""
     if test.refused:
-        yield "Refused by the closed network", "\n".join(test.refused)
+        yield "Blocked network destinations", "\n".join(test.refused)
     if test.emulator is not None:
         yield "Requests to the emulator", "\n".join(_request_lines(test.emulator.requests))
 
 
 def unused(replies: int) -> str:
-    """Return why a test with scripted replies that were not asked for has not passed."""
+    """Return the failure message for scripted replies that were not used."""
     return (
-        f"The test passed, but the model was asked less often than planned: {replies} of the scripted "
-        "replies were not used. Leave them out, give times=None, or call conversations.clear_replies()."
+        f"The test passed, but {replies} scripted replies of the model were not used. Remove them, set "
+        "times=None, or call conversations.clear_replies()."
     )
 
 
 def _request_lines(requests: tuple[EmulatedRequest, ...]) -> Iterator[str]:
-    """Yield a line for each request: no body, no query, no header."""
+    """Yield a line for each request, without body, query and headers."""
     if not requests:
         yield "none"
     if len(requests) > _MOST_REQUESTS:
-        yield f"... {len(requests) - _MOST_REQUESTS} before these"
+        yield f"... {len(requests) - _MOST_REQUESTS} earlier requests"
     for request in requests[-_MOST_REQUESTS:]:
-        answer = "no answer" if request.status is None else request.status
+        answer = "no response" if request.status is None else request.status
         yield f"{request.method} {request.path} {answer}" + (f" ({request.fault})" if request.fault else "")
-
-
-def is_live(item: pytest.Item) -> bool:
-    """Tell whether tests run against OpenAI."""
-    return bool(item.config.getoption("conversations_live"))
-
-
-def record_mode(item: pytest.Item) -> str:
-    """Return how cassettes record."""
-    return str(item.config.getoption("conversations_record_mode"))
-
-
-@contextmanager
-def isolated(item: pytest.Item) -> Iterator[None]:
-    """Keep a test away, inside the block, from what it has no business with. Twice is as once."""
-    test = running(item)
-    if test.isolated:
-        yield
-        return
-    with ExitStack() as stack:
-        stack.enter_context(without_traces())
-        if not _may_use_network(item):
-            test.refused = stack.enter_context(network_guard().closed())
-        test.isolated = True
-        yield
-    test.isolated = False
-
-
-def _may_use_network(item: pytest.Item) -> bool:
-    records = record_mode(item) != "none" and "conversation_cassette" in getattr(item, "fixturenames", ())
-    return is_live(item) or records or item.get_closest_marker("conversation_network") is not None

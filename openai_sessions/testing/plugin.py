@@ -1,7 +1,7 @@
-"""A pytest plugin: an emulated Conversations API, clients and sessions on it, faults, cassettes, no network.
+"""A pytest plugin: an emulator of the Conversations API, clients, sessions, faults, and cassettes.
 
-It is loaded by its entry point wherever the package is installed, and imports what a fixture needs when a
-test asks for it. docs/testing.md is its manual.
+pytest loads it by its entry point if the package is installed. Modules that a fixture needs are imported
+when a test requests it. See docs/testing.md.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ __all__ = [
 
 _MARKERS = {
     "conversation_faults(kind, *, operation, after, times, conversation_id, allow_unmet, ...)": (
-        "let requests of the test to the emulator meet a fault; it takes the arguments of "
+        "make requests of the test to the emulator fail; takes the arguments of "
         "conversation_faults.inject, or with rate= and seed= those of conversation_faults.at_random."
     ),
-    "conversation_network": "leave the network open to the test.",
+    "conversation_network": "allow the test to use the network.",
 }
 _RECORD_MODES = ("none", "once", "new_episodes", "all")
 
@@ -59,54 +59,54 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--conversations-live",
         action="store_true",
-        help="Run the tests that use openai_client, openai_environment or conversation_session against "
-        "OpenAI, with OPENAI_API_KEY. The network is open; conversations that they create are deleted.",
+        help="Run tests that use openai_client, openai_environment or conversation_session against OpenAI, "
+        "with OPENAI_API_KEY. They may use the network; the conversations they create are deleted.",
     )
     group.addoption(
         "--conversations-record-mode",
         choices=_RECORD_MODES,
         default="none",
-        help="How conversation_cassette records, in vcrpy's words: %(choices)s. The network is open to the "
-        "tests that record. Default: %(default)s.",
+        help="vcrpy's record mode for conversation_cassette: %(choices)s. Tests that record may use the "
+        "network. Default: %(default)s.",
     )
     parser.addini(
         "conversations_cassette_dir",
-        "Where conversation_cassette keeps its files, from the rootdir on.",
+        "The folder for the files of conversation_cassette, relative to the rootdir.",
         default="fixtures/cassettes",
     )
     parser.addini(
         "conversations_block_network",
-        "Close the network, but for loopback, to all tests, and not only to those that use this plugin.",
+        "Block network access except loopback for all tests, not only for those that use this plugin.",
         type="bool",
         default=False,
     )
     parser.addini(
         "conversations_vcr_defaults",
-        "Give the tests marked vcr, of pytest-recording, the defaults of openai_sessions.testing.cassettes.",
+        "Use the defaults of openai_sessions.testing.cassettes for tests with pytest-recording's marker vcr.",
         type="bool",
         default=False,
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers, and refuse to run live without a key."""
+    """Register the markers, and reject --conversations-live without a key."""
     for marker, meaning in _MARKERS.items():
         config.addinivalue_line("markers", f"{marker}: {meaning}")
     if config.getoption("conversations_live") and not os.environ.get("OPENAI_API_KEY"):
         raise pytest.UsageError(
-            "--conversations-live needs a key: set OPENAI_API_KEY, or leave the option out to run offline."
+            "--conversations-live needs a key: set OPENAI_API_KEY, or remove the option to run offline."
         )
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Check the markers of the tests that are going to run."""
+    """Check the markers of the collected tests."""
     for item in items:
         marker = item.get_closest_marker("conversation_network")
         if marker is not None and (marker.args or marker.kwargs):
             raise pytest.UsageError(
-                f"{item.nodeid}: {as_written(marker)}: it takes no arguments, and opens the network as a "
-                "whole. Remove them."
+                f"{item.nodeid}: {as_written(marker)}: it takes no arguments, and allows all network access. "
+                "Remove them."
             )
     use_marked(items)
 
@@ -123,13 +123,13 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Begin a run of a test."""
-    running(item).begin()
+    """Reset the state of a test that runs again."""
+    running(item).start()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """Fail a test that passes although the network refused it something, or what it planned never came."""
+    """Fail a passing test with a blocked connection, a fault that no request met, or an unused reply."""
     yield
     test = running(item)
     if test.refused:
@@ -142,7 +142,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """Let no fault meet what the fixtures of a test clear up."""
+    """Remove faults, so that they do not affect the teardown of fixtures."""
     emulator = running(item).emulator
     if emulator is not None:
         emulator.clear_faults()
@@ -152,7 +152,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add to the report of a failure what the emulator saw, and what the network refused."""
+    """Add the requests to the emulator and the blocked destinations to the report of a failure."""
     report = yield
     test = running(item)
     if call.excinfo is not None and test.error is None:
@@ -164,10 +164,10 @@ def pytest_runtest_makereport(
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_recording_configure(config: pytest.Config, vcr: Any) -> None:
-    """Keep credentials out of the cassettes of pytest-recording, in all tests marked `vcr`.
+    """Remove credentials from the cassettes of pytest-recording, in all tests with the marker `vcr`.
 
-    With the setting conversations_vcr_defaults these cassettes are used as `use_cassette` does. It is off by
-    default: a project that has this package installed may have cassettes that have nothing to do with it.
+    With the setting conversations_vcr_defaults they behave like those of `use_cassette`. It is off by
+    default, because a project may have unrelated cassettes.
     """
     has_defaults = bool(config.getini("conversations_vcr_defaults"))
     try:
@@ -175,7 +175,7 @@ def pytest_recording_configure(config: pytest.Config, vcr: Any) -> None:
     except ImportError:
         if has_defaults:
             raise
-        return  # a vcrpy that is too old for ours, and still good for the project's own
+        return  # this vcrpy is too old for us, but may suffice for the project
     if has_defaults:
         cassettes.configure(vcr)
     else:

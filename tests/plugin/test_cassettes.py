@@ -87,8 +87,8 @@ def test_cassettes_are_recorded_and_replayed(project, emulator, monkeypatch):
             '*body.metadata: not recorded, sent {"another": "one"}',
             "E *UnusedExchangesError: *TestOwnClients.test_it?first?.yaml*",
             "E *assert '2nd/<b>' == 'first'",
-            "*/recorded/test_it/test_that_was_not_recorded.yaml is not there: record it, *-record-mode=once.",
-            "A test talks to the emulator or to a cassette: leave out conversation_cassette, or *",
+            "*/recorded/test_it/test_that_was_not_recorded.yaml does not exist. Record it *-mode=once.",
+            "A test uses the emulator or a cassette, not both: remove conversation_cassette, or *",
         ]
     )
     assert cassettes_of(project) == files

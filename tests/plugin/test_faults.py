@@ -138,7 +138,7 @@ def test_fault_that_no_request_meets_fails_the_test(project):
     result = project.run_tests(UNMET)
     result.assert_outcomes(failed=5, passed=1, skipped=1, xfailed=1)
     proves_nothing = (
-        "The test passed, but no request met the fault {}: it proves nothing of it. *allow_unmet=True*"
+        "The test passed, but no request met the fault {}, so it is not tested. *allow_unmet=True*"
     )
     result.stdout.fnmatch_lines(
         [
@@ -182,7 +182,7 @@ marked = pytest.mark.conversation_faults
         ),
         (marked("cut_before", times=0), "after must be at least 0 and times at least 1, not 0 and 0."),
         (marked("cut_before", when=1), "unexpected keyword argument 'when'"),
-        (marked(Fault("cut_before"), delay=1), "delay: give it to the Fault itself."),
+        (marked(Fault("cut_before"), delay=1), "delay: pass it to the Fault instead."),
         (marked(), "missing 1 required positional argument: 'kind'"),
         (marked(rate=2, seed=1), "rate must be a probability from 0 to 1, not 2."),
         (marked(rate=0.1), "missing 1 required keyword-only argument: 'seed'"),

@@ -165,10 +165,10 @@ def test_failure_shows_the_requests(project):
         [
             "*- Requests to the emulator -*",
             "POST /v1/conversations 200",
-            "POST /v1/conversations/conv_*/items no answer (cut_before)",
+            "POST /v1/conversations/conv_*/items no response (cut_before)",
             "GET /v1/conversations/conv_*/items 200",
             "*- Requests to the emulator -*",
-            "... 11 before these",
+            "... 11 earlier requests",
             "GET /v1/conversations/conv_*/items 200",
             "*- Requests to the emulator -*",
             "none",
@@ -204,12 +204,12 @@ def test_fixtures_of_the_project_stand_in_for_ours(project):
 def test_fixtures_explain_themselves(project):
     shown = project.run("--fixtures").stdout
     for name, beginning in {
-        "conversations": "The Conversations API, emulated",
+        "conversations": "An emulator of the Conversations API",
         "conversation_faults": "Faults on demand",
         "openai_client": "An `openai.AsyncOpenAI` on the emulator",
         "conversation_session": "A new `openai_sessions.OpenAIConversationsSession`",
-        "openai_environment": "For programs that make their own clients",
-        "conversation_cassette": "A cassette that replays what the test recorded",
+        "openai_environment": "The base URL of the emulator",
+        "conversation_cassette": "The cassette of the test",
     }.items():
         shown.fnmatch_lines([f"{name} -- *", f"    {beginning}*"])
     shown.no_fnmatch_line("_isolated_test*")
@@ -251,5 +251,5 @@ def test_failed_for_another_reason(conversations):
 def test_scripted_replies_that_were_not_used_fail_the_test(project):
     result = project.run_tests(REPLIES)
     result.assert_outcomes(passed=2, failed=2)
-    result.stdout.fnmatch_lines(["*asked less often than planned: 2 of the scripted replies were not used.*"])
+    result.stdout.fnmatch_lines(["*The test passed, but 2 scripted replies of the model were not used.*"])
     result.stdout.fnmatch_lines(["*AssertionError: assert 'this' == 'that'*"])

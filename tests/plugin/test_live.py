@@ -116,7 +116,7 @@ def test_live_run(project, api):
     result = project.run_tests(TESTS, "--conversations-live", "-rs")
     result.assert_outcomes(passed=8, failed=1, skipped=3)
     assert created_and_deleted(api) == (11, 11)
-    looks_into = "*--conversations-live: this test looks into the emulator, or injects faults"
+    looks_into = "*--conversations-live: this test needs the emulator"
     result.stdout.fnmatch_lines([looks_into, "*--conversations-live: this test replays a cassette"])
     assert KEY not in result.stdout.str()
 
@@ -139,7 +139,7 @@ def test_conversation_that_cannot_be_deleted_is_named(project, api):
     result.assert_outcomes(passed=1, errors=1)
     (created,) = [one.id for one in api.conversations(api_key=KEY)]
     result.stdout.fnmatch_lines(
-        [f"Created by this test and not deleted: {created} (RateLimitError). Delete*"]
+        [f"These conversations of the test could not be deleted: {created} (RateLimitError). Delete*"]
     )
 
 

@@ -17,7 +17,7 @@ def test_run_that_does_not_use_it_loads_nothing(project):
     project.write("pytest.ini", "[pytest]\nfilterwarnings = error\n")
     project.write("conftest.py", LOADED)
     project.write("test_it.py", "def test_it():\n    pass\n")
-    result = project.run(plugins=[])
+    result = project.run_in_new_process()
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["loaded:"])
 
@@ -34,7 +34,8 @@ def test_vcr(conversation_cassette):
 def test_missing_extra_is_named(project):
     project.write("conftest.py", "import sys\nsys.modules.update(starlette=None, vcr=None)\n")
     project.write("fixtures/cassettes/test_it/test_vcr.yaml", "interactions: []\nversion: 1\n")
-    result = project.run_tests(NEEDING)
+    project.write("test_it.py", NEEDING)
+    result = project.run_in_new_process()
     result.assert_outcomes(errors=2)
     for module in ("starlette", "vcr"):
         result.stdout.fnmatch_lines([f'{module}* not found: install "openai-sessions?testing?"'])
@@ -63,5 +64,5 @@ def test_rootdir_elsewhere(project, tmp_path_factory):
     result = project.run("tests", f"--rootdir={rootdir}", "--strict-markers")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
-        [f"{rootdir}/fixtures/cassettes/*test_it.yaml is not there: record it, *=once."]
+        [f"{rootdir}/fixtures/cassettes/*test_it.yaml does not exist. Record it *=once."]
     )
