@@ -48,9 +48,10 @@ class Project:
         loaded = [word for name in (*map(PLUGINS.get, plugins), OURS) for word in ("-p", name)]
         return run_pytest(self._pytester, *loaded, *arguments, imported=LARGE if knows_agents else OF_OPENAI)
 
-    def run_in_new_process(self):
-        """Run pytest with our plugin in a process that has imported nothing."""
-        return self._pytester.runpytest_subprocess("-p", OURS, timeout=120)
+    def run_in_new_process(self, *plugins):
+        """Run pytest with our plugin and those named in a process that has imported nothing."""
+        loaded = [word for name in (*map(PLUGINS.get, plugins), OURS) for word in ("-p", name)]
+        return self._pytester.runpytest_subprocess(*loaded, timeout=120)
 
     def run_with_all_plugins(self, *arguments):
         """Run pytest with what is installed, as projects do."""

@@ -35,7 +35,7 @@ def test_missing_extra_is_named(project):
     project.write("conftest.py", "import sys\nsys.modules.update(starlette=None, vcr=None)\n")
     project.write("fixtures/cassettes/test_it/test_vcr.yaml", "interactions: []\nversion: 1\n")
     project.write("test_it.py", NEEDING)
-    result = project.run_in_new_process()
+    result = project.run_in_new_process("asyncio")
     result.assert_outcomes(errors=2)
     for module in ("starlette", "vcr"):
         result.stdout.fnmatch_lines([f'{module}* not found: install "openai-sessions?testing?"'])
