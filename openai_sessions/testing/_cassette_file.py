@@ -23,9 +23,11 @@ class CassetteFile:
         self._extra_paths = extra_paths
         self._replaces = replaces
         self._unsaved: tuple[Path, Any, Any] | None = None
+        self.path = ""  # set by vcrpy, which may put the file into a folder
 
     def load_cassette(self, cassette_path: str, serializer: Any) -> Any:
         """Return the recorded requests and responses; without a file, vcrpy starts an empty cassette."""
+        self.path = cassette_path
         paths = dict.fromkeys([cassette_path, *self._extra_paths])
         found = [data for path in paths if (data := _read(path, serializer)) is not None]
         if self._replaces or not found:

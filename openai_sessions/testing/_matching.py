@@ -51,10 +51,10 @@ class MissDetector:
     `before_record_request` functions, which vcrpy calls with each request that it loads or looks up.
     """
 
-    def __init__(self, path: str, matchers: Sequence[Callable[[Any, Any], Any]]) -> None:
-        self._path = path
+    def __init__(self, matchers: Sequence[Callable[[Any, Any], Any]]) -> None:
         self._matchers = matchers
-        self.cassette: Cassette | None = None  # set when it is loaded
+        self.path = ""
+        self.cassette: Cassette | None = None  # set, like its path, when it is loaded
         self.misses: list[CassetteMissError] = []
 
     def __call__(self, request: Any) -> Any:
@@ -73,8 +73,8 @@ class MissDetector:
 
     def _finding(self, sent: Any, cassette: Cassette) -> str:
         if not cassette.rewound:
-            return f"{self._path} does not exist, and {described(sent)} may not be recorded."
-        headline, total = f"{self._path} has no response to {described(sent)}.", len(cassette)
+            return f"{self.path} does not exist, and {described(sent)} may not be recorded."
+        headline, total = f"{self.path} has no response to {described(sent)}.", len(cassette)
         if not total:
             return f"{headline} It contains no exchanges."
         distances = [self._distance(recorded, sent) for recorded in cassette.requests]

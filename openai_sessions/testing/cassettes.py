@@ -163,7 +163,7 @@ def _opened(
     match_on = [*options.get("match_on", vcr.match_on), *options.get("additional_matchers", ())]
     file = CassetteFile(extra_paths=extra_paths, replaces=mode == "all")
     vcr.register_persister(file)
-    scrubber, detector = Scrubber(), MissDetector(path, [vcr.matchers[name] for name in match_on])
+    scrubber, detector = Scrubber(), MissDetector([vcr.matchers[name] for name in match_on])
     options = {
         "serializer": "json" if path.lower().endswith(".json") else vcr.serializer,
         **options,
@@ -175,7 +175,7 @@ def _opened(
     }
     try:
         with use(path, **options) as cassette:
-            detector.cassette, loaded = cassette, len(cassette)
+            detector.path, detector.cassette, loaded = file.path, cassette, len(cassette)
             yield cassette
     except Exception as error:
         if detector.misses and error not in detector.misses:
@@ -188,7 +188,7 @@ def _opened(
     unused = [index for index in range(loaded) if not cassette.play_counts[index]]
     if unused and len(cassette) == loaded and not allow_unused:
         requests = [f"{index + 1}: {described(cassette.requests[index])}" for index in unused]
-        raise UnusedExchangesError(path, requests, total=loaded)
+        raise UnusedExchangesError(file.path, requests, total=loaded)
 
 
 def _own(vcr: Any, options: dict[str, Any], name: str) -> list[Callable[[Any], Any]]:

@@ -52,7 +52,7 @@ def test_configured_vcr_does_what_use_cassette_does(served, path):
     with own.use_cassette(path.name):
         create(served.url)
     assert KEY not in path.read_text()
-    with pytest.raises(CassetteMissError), own.use_cassette(path.name):
+    with pytest.raises(CassetteMissError, match=f"^{path} has no response"), own.use_cassette(path.name):
         create(metadata={"a": "b"})
 
 

@@ -20,8 +20,8 @@ from tests.processes.redis_server import redis_server
 from tests.servers import client_of
 
 NOT_STARTED = {
-    "DaprSession": "needs a Dapr sidecar, with a state store behind it",
-    "MongoDBSession": "needs a MongoDB server, which Debian does not have",
+    "DaprSession": "needs a Dapr sidecar with a state store",
+    "MongoDBSession": "needs a MongoDB server, which Debian does not package",
 }
 """The session classes of the SDK that do not start here, with the reason."""
 
