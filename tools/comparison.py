@@ -39,7 +39,7 @@ def reading(kind: Any) -> str:
         counts = []
         for _ in range(2):
             emulator.forget_requests()
-            assert len(await session.get_items()) == 990  # noqa: S101
+            assert len(await session.get_items()) == 990  # noqa: S101 - a wrong read does not count
             counts.append(len(emulator.requests))
         return f"{counts[0]} requests, then {counts[1]}"
 
@@ -83,11 +83,11 @@ def picture(kind: Any) -> str:
 def lost_reply(kind: Any) -> str:
     """Add two items, which the server stores; the first response is lost."""
 
-    async def write(emulator: Emulator, session: Any) -> str:
+    async def write(emulator: _Emulator, session: Any) -> str:
         await session.add_items(list(SEED))
         await session.pop_item()
         await session.pop_item()
-        emulator.loses_reply = True  # type: ignore[attr-defined]
+        emulator.loses_reply = True
         try:
             await session.add_items(list(SEED))
         except openai.OpenAIError as error:
