@@ -19,6 +19,7 @@ class Directory:
     def __init__(self, service, file):
         self.url = f"sqlite+aiosqlite:///{file}"
         self._service = service
+        self._has_tables = False
         service.variables["OPENAI_SESSIONS_DIRECTORY"] = self.url
 
     def do(self, work, **options):
@@ -29,7 +30,9 @@ class Directory:
                 self._service.client() as client,
                 SessionDirectory(self.url, openai_client=client, **options) as directory,
             ):
-                await directory.create_tables()
+                if not self._has_tables:
+                    await directory.create_tables()
+                    self._has_tables = True
                 return await work(directory)
 
         return asyncio.run(doing())

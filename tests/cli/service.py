@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-import openai
-
 from tests.cli.command import run, run_here
 from tests.examples.stand_in import API_KEY
 
@@ -49,8 +47,8 @@ class Service:
         return [item["content"][0]["text"] for item in self.emulator.items(conversation_id)]
 
     def client(self):
-        """Return a client of the service."""
-        return openai.AsyncOpenAI(base_url=self.base_url, api_key=API_KEY, max_retries=0)
+        """Return a client of the service, without a socket."""
+        return self.emulator.client(api_key=API_KEY)
 
     def run(self, *arguments, own_process=False, **options):
         """Run the command to its end, with no terminal: in this process, unless it is to have its own."""
