@@ -90,7 +90,7 @@ def turn_starts(items: Sequence[Item], *, is_all: bool) -> list[tuple[int, bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnLimits:
-    """Limits of a read, in whole turns. None is no limit; a read keeps all limits.
+    """Limits of a read of whole turns. All of them apply; None is no limit.
 
     Attributes:
         turns: The maximum number of turns; the items before the first user message count as one.
