@@ -52,8 +52,8 @@ class Scrubber:
         for name, value in list(request.headers.items()):
             if self._is_secret(name, str(value)) or name.lower().startswith("x-stainless-"):
                 del request.headers[name]  # the latter describe the machine
-            else:
-                request.headers[name] = self._redacted(str(value))
+        for name, value in list(request.headers.items()):
+            request.headers[name] = self._redacted(str(value))
         uri = _PARAMETER.sub(rf"\1{_REDACTED}", _USER_INFO.sub(_REDACTED, request.uri))
         request.uri = self._redacted(uri)
         if isinstance(request.body, bytes):

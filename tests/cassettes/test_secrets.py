@@ -6,6 +6,7 @@ import subprocess
 
 import openai
 import pytest
+import vcr
 
 from openai_sessions.testing._scrubbing import Scrubber
 from openai_sessions.testing.cassettes import CassetteMissError, use_cassette
@@ -111,6 +112,12 @@ def test_no_secret_is_in_the_message_of_a_miss(path):
 def scrubbed(header):
     response = {"headers": {header: ["x"]}, "body": {"string": b""}}
     return Scrubber().response(response)["headers"]
+
+
+def test_secret_is_left_out_of_a_header_before_its_own():
+    headers = {"x-note": f"it is {MARK}-value", "x-api-key": f"{MARK}-value"}
+    request = vcr.request.Request("GET", "http://nowhere.invalid/", b"", headers)
+    assert dict(Scrubber().request(request).headers) == {"x-note": "it is REDACTED"}
 
 
 def test_secrets_of_a_response_in_the_form_of_vcrpy_4_are_left_out():
