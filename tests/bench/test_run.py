@@ -22,8 +22,6 @@ from tools.bench.stage import staged
 def little_to_collect():
     """Keep what other tests have left from the collections of garbage between repetitions."""
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
