@@ -74,6 +74,9 @@ class Hooks:
 class LazyConversation:
     """A conversation that is created, empty, by the first operation that needs one.
 
+    An extension point: a subclass may take the id from elsewhere, as the sessions of a directory do. It
+    overrides `ensure` and `run` to look it up, `_create_once` to create it, and `_delete`.
+
     Args:
         clients: The source of the client for the running event loop.
         conversation_id: The conversation to resume, or None.
