@@ -22,7 +22,7 @@ SHARED = {
     "postgresql": "postgresql",  # the parameter of a fixture that runs a test on each database
     "redis_url": "processes",
     "staff": "processes",
-    "nursery": "nursery",
+    "fork_server": "fork_server",
     "smg_url": "smg",
 }
 """The xdist group of tests by their fixture: the server or the processes that it starts are started once."""

@@ -66,24 +66,24 @@ class Registration:
         self.opened = found
         return None if self.is_over else found.conversation_id
 
-    async def renew(self, held: str | None) -> str | None:
+    async def renew(self, current: str | None) -> str | None:
         """Record that the session is written to, and return the registered conversation.
 
         Args:
-            held: The conversation that the session uses. If its name or branch was forgotten, the session
+            current: The conversation that the session uses. If its name or branch was forgotten, the session
                 keeps it unless its deletion is pending.
         """
 
         async def renew(connection: AsyncConnection) -> OpenedBranch | None:
             transaction = self._transaction(connection)
             found = await transaction.reopen(self.opened)
-            if found is None and (held is None or await transaction.is_deletion_pending(held)):
+            if found is None and (current is None or await transaction.is_deletion_pending(current)):
                 return await transaction.recreate(self.opened)
             return found
 
         opened = await self.database.write(renew)
         if opened is None:
-            return held
+            return current
         self.opened = opened
         return opened.conversation_id
 

@@ -12,7 +12,7 @@ from openai_sessions.directory import SessionDirectory
 from openai_sessions.directory._database import metadata, schema
 from tests.conformance.postgres_server import postgres_server
 
-from .nursery import Nursery
+from .fork_server import ForkServer
 from .stage import OPTIONS, Clock
 
 EMPTY_SCHEMA = ("DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
@@ -140,11 +140,11 @@ def other(open_directory):
 
 
 @pytest.fixture(scope="session")
-def nursery():
-    """Processes that start at once."""
-    nursery = Nursery()
-    yield nursery
-    nursery.close()
+def fork_server():
+    """Starts processes without importing everything again."""
+    server = ForkServer()
+    yield server
+    server.close()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What processes do with a directory, each function in one of its own."""
+"""Operations on a directory; the tests run each function in a separate process."""
 
 import asyncio
 import os
@@ -21,14 +21,14 @@ LONG_AGO = timedelta(days=1)
 
 
 def batch(size):
-    """Return items that say which write they are of, and which of how many."""
+    """Return items that contain the name of their write, their index and their number."""
     name = os.urandom(6).hex()
     return [{"role": "user", "content": f"{name} {number} {size}"} for number in range(size)]
 
 
 @asynccontextmanager
 async def opened(url, base_url, *, now=None, hooks=None):
-    """Give a directory as a process of its own has it."""
+    """Open a directory with a client of its own, as a separate process does."""
     transport = openai.DefaultAsyncHttpxClient(verify=False, event_hooks=hooks or {})
     async with openai.AsyncOpenAI(base_url=base_url, api_key="sk-emulator", http_client=transport) as client:
         clock = {} if now is None else {"clock": lambda: datetime.fromtimestamp(now, timezone.utc)}
@@ -38,7 +38,7 @@ async def opened(url, base_url, *, now=None, hooks=None):
 
 
 class Death:
-    """Ends this process with SIGKILL at its n-th step: a commit, a request, or an answer that came."""
+    """Ends this process with SIGKILL at its n-th step: a commit, a request or a response."""
 
     def __init__(self, after):
         self._left = after
@@ -60,13 +60,13 @@ class Death:
 
 
 async def begin(url, base_url, name, after):
-    """Write to a name for the first time."""
+    """Write to a new name."""
     async with opened(url, base_url, hooks=Death(after).hooks()) as directory:
         await (await directory.session(name)).add_items(batch(3))
 
 
 async def lose(url, base_url, name, after):
-    """Write to a name for the first time, while another session of it does so too, and is first."""
+    """Write to a new name while another session of it writes first."""
     death, others = Death(after), []
 
     async def let_another_be_first(response):
@@ -91,14 +91,14 @@ async def forget(url, base_url, name, after):
 
 
 async def sweep(url, base_url, name, after):
-    """Sweep when the name has expired."""
+    """Sweep after the name has expired."""
     later = (datetime.now(timezone.utc) + LONG_AGO).timestamp()
     async with opened(url, base_url, now=later, hooks=Death(after).hooks()) as directory:
         await directory.sweep()
 
 
 async def use_at_random(url, base_url, *, names, seed, until, errors):
-    """Use some names in every way until a time; write errors that must not be to a file."""
+    """Use names in every way until a time; write unexpected errors to a file."""
     choice = random.Random(seed)  # noqa: S311 - so that a run can be repeated
     async with opened(url, base_url) as directory:
         user = _User(directory, names, choice)
@@ -115,7 +115,7 @@ def _append(path, line):
 
 
 class _User:
-    """One process that uses a directory at random; some of its sessions are kept for a while."""
+    """A process that uses a directory at random, and keeps some sessions open."""
 
     def __init__(self, directory, names, choice):
         self._directory = directory
@@ -175,7 +175,7 @@ class _User:
 
 
 def assert_whole(texts):
-    """Every write is there in one piece, its items in order."""
+    """Assert that every write is complete, and its items are in order."""
     while texts:
         name, _, size = texts[0].split()
         expected = [f"{name} {number} {size}" for number in range(int(size))]

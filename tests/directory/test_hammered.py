@@ -1,6 +1,6 @@
-"""Eight processes use a few names in every way, and are killed in the middle of it.
+"""Eight processes use a few names in every way, and are killed at random.
 
-`DIRECTORY_HAMMER_SECONDS=120` hammers for longer, `DIRECTORY_HAMMER_SEED=7` otherwise.
+`DIRECTORY_HAMMER_SECONDS=120` runs longer, `DIRECTORY_HAMMER_SEED=7` runs other operations.
 """
 
 import asyncio
@@ -27,40 +27,40 @@ OPERATIONS = ("create_conversation", "delete_conversation", "create_items")
 
 
 class Conductor:
-    """Has some processes at work until a time, and kills one after the other."""
+    """Runs processes until a time, and kills and replaces one after the other."""
 
-    def __init__(self, nursery, *, number, seconds, seed, **arguments):
-        self._nursery = nursery
+    def __init__(self, fork_server, *, number, seconds, seed, **arguments):
+        self._fork_server = fork_server
         self._choice = random.Random(seed)  # noqa: S311 - so that a run can be repeated
         self._seeds = iter(range(seed * 10_000, (seed + 1) * 10_000))
         self._arguments = {**arguments, "until": 0}
-        assert 0 == nursery.wait(self._start())  # the first one takes longer, for its imports
+        assert 0 == fork_server.wait(self._start())  # the first one takes longer, for its imports
         self._until = time.time() + seconds
         self._arguments["until"] = self._until
         self._pids = [self._start() for _ in range(number)]
         self.killed = 0
 
     def _start(self):
-        return self._nursery.start("use_at_random", seed=next(self._seeds), **self._arguments)
+        return self._fork_server.start("use_at_random", seed=next(self._seeds), **self._arguments)
 
     async def conduct(self):
-        """Kill and replace processes; return how those ended that were left alone."""
+        """Kill and replace processes; return the exit codes of the surviving ones."""
         while time.time() < self._until - 1:
             await asyncio.sleep(self._choice.uniform(0.05, 0.5))
             position = self._choice.randrange(len(self._pids))
-            self._nursery.kill(self._pids[position])
-            assert -signal.SIGKILL == self._nursery.wait(self._pids[position])
+            self._fork_server.kill(self._pids[position])
+            assert -signal.SIGKILL == self._fork_server.wait(self._pids[position])
             self.killed += 1
             self._pids[position] = self._start()
-        return [await asyncio.to_thread(self._nursery.wait, pid) for pid in self._pids]
+        return [await asyncio.to_thread(self._fork_server.wait, pid) for pid in self._pids]
 
 
-async def hammer(url, emulator, directory, nursery, errors, *, number, seconds):
-    """Let processes use the directory; assert what must hold afterwards, and return what happened."""
+async def hammer(url, emulator, directory, fork_server, errors, *, number, seconds):
+    """Run the processes, assert that they report no errors, and return how many were killed."""
     with emulator.serve() as base_url:
         emulator.inject_at_random(0.05, seed=SEED, faults=FAULTS, operations=OPERATIONS)
         conductor = Conductor(
-            nursery,
+            fork_server,
             number=number,
             seconds=seconds,
             seed=SEED,
@@ -71,7 +71,7 @@ async def hammer(url, emulator, directory, nursery, errors, *, number, seconds):
         )
         ended = await conductor.conduct()
         emulator.clear_faults()
-        assert [0] * number == ended, nursery.complaints()
+        assert [0] * number == ended, fork_server.errors()
     assert "" == (errors.read_text() if errors.exists() else "")
     return conductor.killed
 
@@ -89,11 +89,13 @@ async def assert_all_is_well(url, emulator, directory):
         assert_whole([item["content"] for item in await session.get_items()])
 
 
-async def test_hammered_directory_forgets_nothing(emulator, open_on, nursery, tmp_path, url):
+async def test_hammered_directory_forgets_nothing(emulator, open_on, fork_server, tmp_path, url):
     directory = open_on(url)
     kind = url.partition("+")[0]
     seconds = SECONDS if kind == "postgresql" else SECONDS / 2
-    killed = await hammer(url, emulator, directory, nursery, tmp_path / "errors", number=8, seconds=seconds)
+    killed = await hammer(
+        url, emulator, directory, fork_server, tmp_path / "errors", number=8, seconds=seconds
+    )
     lost = await directory.lost_creations(older_than=0)
     made = len(emulator.requests)
     print(f"{kind}: {made} requests, {killed} processes killed, {len(lost)} creations lost")  # noqa: T201

@@ -52,7 +52,7 @@ async def assert_a_sweep_cleans_up(directory, url, emulator):
 
 @pytest.mark.parametrize("deed", one_in(2, DEEDS))
 async def test_process_killed_at_each_step_leaves_nothing_forgotten(
-    emulator, sqlite_url, open_on, nursery, deed
+    emulator, sqlite_url, open_on, fork_server, deed
 ):
     """After each, the next process continues."""
     directory = open_on(sqlite_url)
@@ -62,9 +62,9 @@ async def test_process_killed_at_each_step_leaves_nothing_forgotten(
             if deed not in {"begin", "lose"}:
                 session = await directory.session(name, expires_in=3600)
                 await session.add_items(batch(2))
-            pid = nursery.start(deed, url=sqlite_url, base_url=base_url, name=name, after=step)
-            ended = nursery.wait(pid)
-            assert ended in {0, -signal.SIGKILL}, nursery.complaints()
+            pid = fork_server.start(deed, url=sqlite_url, base_url=base_url, name=name, after=step)
+            ended = fork_server.wait(pid)
+            assert ended in {0, -signal.SIGKILL}, fork_server.errors()
             await assert_nothing_is_forgotten(sqlite_url, emulator)
             await assert_a_sweep_cleans_up(directory, sqlite_url, emulator)
             again = await directory.session(name)

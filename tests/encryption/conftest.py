@@ -21,13 +21,13 @@ async def client(emulator):
 
 @pytest.fixture
 def hosted(client):
-    """A session of this library, over whose tokens encrypted ones are made."""
+    """The underlying session of encrypted ones."""
     return OpenAIConversationsSession(openai_client=client)
 
 
 @pytest.fixture
 def encrypted(hosted, clock):
-    """Make an encrypted session, by default over `hosted`, with a name and a key of the tests."""
+    """Return a factory of encrypted sessions, by default over `hosted`."""
 
     def make(underlying=None, *, session_id="first user", key=KEY, ttl=600):
         return EncryptedSession(
@@ -39,6 +39,6 @@ def encrypted(hosted, clock):
 
 @pytest.fixture
 def names():
-    """Names of sessions that no other has."""
+    """Return a factory of unique session names."""
     numbers = itertools.count(1)
     return lambda: f"user {next(numbers)}"

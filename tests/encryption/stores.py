@@ -1,4 +1,4 @@
-"""What encrypted sessions of the tests are made of: keys, a clock, a plain store."""
+"""Helpers of the encryption tests: keys, a clock, a plain session."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ HI = {"role": "assistant", "content": "Hi there!"}
 
 @dataclass
 class Clock:
-    """Seconds since the epoch, as a test sets them."""
+    """A clock that a test sets, in Unix seconds."""
 
     now: float = 1_760_000_000.0
 
@@ -20,10 +20,10 @@ class Clock:
 
 
 class ListSession:
-    """Keep a history in a list, which a test may look into and change; fail when told to.
+    """A session in a list, which a test may read and change, and whose methods can be made to fail.
 
     Attributes:
-        items: What is stored.
+        items: The stored items.
         failing: The names of the methods whose next call raises.
         calls: The names of the methods called.
     """

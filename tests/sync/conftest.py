@@ -6,14 +6,14 @@ from openai_sessions.sync import OpenAIConversationsSession
 
 @pytest.fixture(scope="module")
 def server():
-    """An emulator on a socket, with its URL; one for a module, as each takes a while to stop."""
+    """An emulator on a socket and its URL; one per module, because stopping it takes a while."""
     with Emulator() as emulator, emulator.serve() as url:
         yield emulator, url
 
 
 @pytest.fixture
 def emulator(server):
-    """That emulator, without requests and faults of the tests before."""
+    """The emulator without requests and faults of earlier tests."""
     emulator, _ = server
     emulator.forget_requests()
     yield emulator
@@ -22,7 +22,7 @@ def emulator(server):
 
 @pytest.fixture
 def base_url(server, emulator, monkeypatch):
-    """The URL of the emulator, where clients look by default."""
+    """The URL of the emulator, as the default of clients."""
     _, url = server
     monkeypatch.setenv("OPENAI_BASE_URL", url)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-emulator")
@@ -31,6 +31,6 @@ def base_url(server, emulator, monkeypatch):
 
 @pytest.fixture
 def session(base_url):
-    """A session with clients of its own."""
+    """A session that opens its own client."""
     with OpenAIConversationsSession() as session:
         yield session

@@ -1,6 +1,6 @@
-"""Programs that use a session without async, and are interrupted, forked, or end before it is done.
+"""Programs with sync sessions that are interrupted, forked, or end during an operation.
 
-`python -m tests.sync.program NAME CONVERSATION_ID`; what they print is for the test that runs them.
+Run as `python -m tests.sync.program NAME CONVERSATION_ID`; the tests read their output.
 """
 
 import os
@@ -14,7 +14,7 @@ from openai_sessions.sync import OpenAIConversationsSession
 ITEMS = [{"role": "user", "content": str(number)} for number in range(3)]
 
 PATIENCE = 20
-"""Seconds after which a child process that hangs is ended."""
+"""Seconds after which a hanging child process is ended."""
 
 
 POLICY = RetryPolicy(attempts=1000, initial_wait=0.02, max_wait=0.05, settle_after=0.01)
@@ -31,7 +31,7 @@ def say(*words):
 
 
 def interrupted(conversation_id):
-    """Say that the write was interrupted."""
+    """Print a line if the write is interrupted."""
     session = open_session(conversation_id)
     try:
         session.add_items(ITEMS)
@@ -48,7 +48,7 @@ def reads_after_interrupt(conversation_id):
 
 
 def ends_while_writing(conversation_id):
-    """End when told to, while a daemon thread waits for its write."""
+    """End after a line of input, while a daemon thread waits for its write."""
     threading.Thread(target=lambda: open_session(conversation_id).add_items(ITEMS), daemon=True).start()
     sys.stdin.readline()
 
@@ -58,7 +58,7 @@ def ends_without_closing(conversation_id):
 
 
 def forks(conversation_id):
-    """Use a session in a child process while a thread of the parent is in the middle of a write."""
+    """Use a session in a child process while a thread of the parent is writing."""
     session = open_session(conversation_id)
     session.add_items(ITEMS[:1])
     writing = threading.Thread(target=session.add_items, args=[ITEMS[1:2]])
@@ -79,7 +79,7 @@ def forks(conversation_id):
 
 
 def forks_with_a_client_of_its_own(conversation_id):
-    """Use a session in a child process whose client the parent has used."""
+    """Use a session in a child process with a client that the parent has used."""
     from openai import AsyncOpenAI  # noqa: PLC0415 -- only here
 
     from openai_sessions.errors import ClientLoopError  # noqa: PLC0415

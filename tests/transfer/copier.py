@@ -1,8 +1,8 @@
-"""A process that copies or imports until it is killed.
+"""A process that runs a copy or an import until it is killed.
 
     python -m tests.transfer.copier copy|import URL FILE IDS
 
-The id of the conversation is in the file IDS before the first item is written.
+Writes the id of the conversation to the file IDS before the first item is written.
 """
 
 from __future__ import annotations

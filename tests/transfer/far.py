@@ -1,9 +1,9 @@
-"""A process that moves a long history, and tells the memory that it took.
+"""A process that transfers a long history and measures its memory.
 
     python -m tests.transfer.far export|import|get_items FEW_URL FEW_PATH URL PATH MEGABYTES
 
-It does so with few items first, then takes no more than so many megabytes of address space beyond what it
-has, and prints, as JSON, how far its resident memory has risen since, in kilobytes.
+It first transfers a few items, then limits its address space to MEGABYTES above the current size, transfers
+the long history, and prints as JSON how much its resident memory has grown, in kilobytes.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from .numbered import CONVERSATION
 
 
 def status(field):
-    """Return a line of /proc/self/status in kilobytes."""
+    """Return a field of /proc/self/status in kilobytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 
 
 def limit(megabytes):
-    """Take no more address space than there is now, and so many megabytes."""
+    """Limit the address space to the current size plus a number of megabytes."""
     most = 1024 * status("VmSize") + (megabytes << 20)
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
 

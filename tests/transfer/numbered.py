@@ -1,8 +1,8 @@
-"""A server of one conversation of any length, in no memory: the text of each item tells its number.
+"""A server of one conversation of any length in constant memory: each text contains the item's number.
 
-It keeps how many items there are, and answers pages of them as the API does. What is written must be the
-next numbers; anything else is refused. As a program it serves such a conversation, with so many items as
-its argument says, until its input ends.
+It stores only the number of items, and returns pages of them like the API. It accepts only writes of the
+next numbers. As a program it serves a conversation with the number of items in its argument until its input
+ends.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from openai_sessions.emulator._server import serving
 
 CONVERSATION = "conv_numbered"
 FILLER = " ".join(["lorem ipsum dolor sit amet"] * 6)
-"""Makes an item of the usual size of a message."""
+"""Text that gives an item the usual size of a message."""
 
 
 def text(number):
@@ -28,7 +28,7 @@ def item_id(number):
 
 
 def message(number):
-    """Return an item as it is written, and as a session gives it back."""
+    """Return an item in replay form."""
     return {"role": "user", "content": text(number)}
 
 
@@ -47,8 +47,8 @@ class Numbered:
     """The ASGI application.
 
     Attributes:
-        count: How many items there are.
-        largest_request: The most items that one request has brought.
+        count: The number of items.
+        largest_request: The maximum number of items in one request.
     """
 
     def __init__(self, count=0):

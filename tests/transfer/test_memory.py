@@ -1,6 +1,6 @@
-"""Memory does not grow with the history: a million items move in what some thousand take.
+"""The memory of an export and an import does not grow with the history.
 
-OPENAI_SESSIONS_MILLION=1 in the environment has it tried with 1,000,000 items instead of 20,000.
+With OPENAI_SESSIONS_MILLION=1 in the environment it is tested with 1,000,000 items instead of 10,000.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ FEW = 2_000
 MANY = 1_000_000 if os.environ.get("OPENAI_SESSIONS_MILLION") else 10_000
 
 MEGABYTES = 48
-"""What the process may take beyond what it has after it has moved a few items."""
+"""Address space that the process may use above its size after a few items."""
 
 KILOBYTES = 8_000
-"""How far its resident memory may rise."""
+"""How much its resident memory may grow."""
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, and limits address space")
 
@@ -43,7 +43,7 @@ def numbered_server(count):
 
 
 def moved(move, few, many, megabytes=MEGABYTES):
-    """Run `tests.transfer.far` and return what it tells."""
+    """Run `tests.transfer.far` and return its output."""
     finished = subprocess.run(
         [sys.executable, "-W", "error", "-m", "tests.transfer.far", move, *few, *many, str(megabytes)],
         cwd=ROOT,

@@ -1,8 +1,8 @@
-"""Processes that start at once: a program that has everything imported, and forks one for each order.
+"""A fork server: a program that has imported everything, and forks a process for each command.
 
-`python -m tests.directory.nursery` reads orders from its input, one JSON object a line: `{"do": ..., ...}`
-forks a process that runs that function of `tests.directory.deeds`, and is answered with its process id;
-`{"wait": pid}` is answered with how that process ended: minus a signal, or its exit status.
+`python -m tests.directory.fork_server` reads commands from its input, one JSON object per line:
+`{"do": ..., ...}` forks a process that runs that function of `tests.directory.deeds`, and prints its id;
+`{"wait": pid}` prints how that process ended: its exit status, or minus a signal.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ import traceback
 from tests.examples.stand_in import ROOT, environment
 
 
-class Nursery:
-    """The program as tests see it."""
+class ForkServer:
+    """The program, as the tests use it."""
 
     def __init__(self):
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed at the end
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "tests.directory.nursery"],
+            [sys.executable, "-W", "error", "-m", "tests.directory.fork_server"],
             cwd=ROOT,
             env=environment("http://127.0.0.1:9/v1"),
             stdin=subprocess.PIPE,
@@ -34,18 +34,18 @@ class Nursery:
 
     def start(self, deed, **arguments):
         """Start a process; return its id."""
-        return self._order({"do": deed, **arguments})
+        return self._send({"do": deed, **arguments})
 
     def kill(self, pid):
-        """End a process with SIGKILL, whatever it is doing. Until it is waited for, its id is its own."""
+        """End a process with SIGKILL. Its id is not reused until `wait`."""
         os.kill(pid, signal.SIGKILL)
 
     def wait(self, pid):
         """Return how a process ended."""
-        return self._order({"wait": pid})
+        return self._send({"wait": pid})
 
-    def complaints(self):
-        """Return what the processes have written to standard error."""
+    def errors(self):
+        """Return the standard error of the processes."""
         self._errors.seek(0)
         return self._errors.read()
 
@@ -55,39 +55,39 @@ class Nursery:
         self._process.stdout.close()
         self._errors.close()
 
-    def _order(self, order):
-        self._process.stdin.write(json.dumps(order) + "\n")
+    def _send(self, command):
+        self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
-        assert line, f"the nursery ended: {self.complaints()}"
+        assert line, f"the fork server ended: {self.errors()}"
         return json.loads(line)
 
 
 def main(deeds):
     for line in sys.stdin:
-        order = json.loads(line)
-        if "wait" in order:
-            _, status = os.waitpid(order["wait"], 0)
-            answer(os.waitstatus_to_exitcode(status))
+        command = json.loads(line)
+        if "wait" in command:
+            _, status = os.waitpid(command["wait"], 0)
+            reply(os.waitstatus_to_exitcode(status))
         else:
-            answer(fork(getattr(deeds, order.pop("do")), order))
+            reply(fork(getattr(deeds, command.pop("do")), command))
 
 
 def fork(deed, arguments):
-    """Run a coroutine function in a process of its own; return its id."""
+    """Run a coroutine function in a forked process; return its id."""
     pid = os.fork()
     if pid:
         return pid
     try:
         asyncio.run(deed(**arguments))
-    except BaseException:  # noqa: BLE001 - told by the exit status, and on standard error
+    except BaseException:  # noqa: BLE001 - reported by the exit status and on standard error
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(1)
     os._exit(0)
 
 
-def answer(value):
+def reply(value):
     print(json.dumps(value), flush=True)  # noqa: T201 - it is a program
 
 
