@@ -1,4 +1,4 @@
-"""What the decorator makes of a method, told to an observer that writes down what it is told."""
+"""Decorated methods, as an observer that records everything sees them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Counter:
         raise LookupError
 
 
-async def test_a_stream_is_in_its_operation_only_while_it_is_asked_for_more():
+async def test_a_stream_is_in_its_operation_only_while_it_computes_an_item():
     notes = Notes()
     with observed_by(notes):
         async for number in Counter().numbers(2):
@@ -70,7 +70,7 @@ async def test_a_stream_is_in_its_operation_only_while_it_is_asked_for_more():
     assert notes.told == ["numbers {'end': 2}", "in", "out", 0, "in", "out", 1, "in", "out", "end None"]
 
 
-async def test_a_stream_inside_of_an_operation_is_a_part_of_it():
+async def test_a_stream_inside_an_operation_is_part_of_it():
     notes = Notes()
     with observed_by(notes):
         assert await Counter().listed(3) == [0, 1, 2]
@@ -84,7 +84,7 @@ async def test_a_stream_that_fails():
     assert notes.told[-2:] == [Counted("read", 1), "end LookupError()"]
 
 
-async def test_arguments_that_the_method_refuses_are_refused_by_it():
+async def test_arguments_that_do_not_fit_are_refused_by_the_method():
     notes = Notes()
     with observed_by(notes), pytest.raises(TypeError, match=r"listed\(\) missing 1 required"):
         await Counter().listed()
@@ -102,23 +102,23 @@ def no_providers(monkeypatch):
 
 
 @pytest.mark.usefixtures("no_providers")
-def test_nobody_is_told_while_opentelemetry_has_no_provider():
+def test_there_is_no_observer_while_opentelemetry_has_no_provider():
     assert current_observer() is None
 
 
-def test_nobody_is_told_while_opentelemetry_is_not_imported(monkeypatch):
+def test_there_is_no_observer_while_opentelemetry_is_not_imported(monkeypatch):
     monkeypatch.setitem(sys.modules, "opentelemetry.trace", None)
     monkeypatch.setitem(sys.modules, "opentelemetry.metrics", None)
     assert current_observer() is None
 
 
 @pytest.mark.usefixtures("no_providers")
-def test_opentelemetry_is_told_once_it_has_a_provider(monkeypatch):
+def test_opentelemetry_observes_once_it_has_a_provider(monkeypatch):
     monkeypatch.setattr(trace, "get_tracer_provider", Provider)
     assert isinstance(current_observer(), Telemetry)
 
 
-def test_telemetry_that_cannot_be_imported_is_told_of(monkeypatch, caplog):
+def test_telemetry_that_cannot_be_imported_is_logged(monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "openai_sessions.telemetry", None)
     assert _opentelemetry.__wrapped__() is None
     assert caplog.messages == ["no telemetry: install opentelemetry-api 1.30 or newer"]

@@ -1,4 +1,4 @@
-"""Counting tokens with a vocabulary of OpenAI's: as bpe-openai ships it, and as tiktoken fetches it."""
+"""Counting tokens with a vocabulary of OpenAI, as bpe-openai ships it and as tiktoken downloads it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ print(list(map(tiktoken_counter(), {texts!r})))
 """
 
 VOCABULARY = "https://openaipublic.blob.core.windows.net/encodings/o200k_base.tiktoken"
-"""Where tiktoken fetches it; its file in the cache is called after that."""
+"""The URL from which tiktoken downloads it, and after which its file in the cache is named."""
 
 TEXTS = ["The Golden Gate Bridge", "<|endoftext|>", "", "서울특별시", "x = 1\n"]
 
@@ -74,7 +74,7 @@ OpenAIConversationsSession(history_limits=HistoryLimits(max_tokens=1000, count_t
 
 
 def python(program: str, **variables: str) -> str:
-    """Run a program in a process of its own, and return what it printed."""
+    """Run a program in a new process and return its output."""
     finished = programs.run(
         *("-W", "error", "-c", program), env={**os.environ, **variables}, imported=programs.OF_OPENAI
     )
@@ -84,7 +84,7 @@ def python(program: str, **variables: str) -> str:
 
 @pytest.fixture
 def no_network(tmp_path):
-    """The variables of a process that has an empty cache, and a proxy behind which nobody listens."""
+    """Return the variables of a process with an empty cache, and a proxy that refuses connections."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         proxy = f"http://127.0.0.1:{bound.getsockname()[1]}"
@@ -98,7 +98,7 @@ def no_network(tmp_path):
 
 @pytest.fixture(scope="module")
 def count():
-    """Count as gpt-4.1 and its like do."""
+    """Return a function that counts as gpt-4.1 does."""
     encoding = bpe_openai.get_encoding("o200k_base")
     return lambda text: len(encoding.encode_ordinary(text))
 
@@ -123,7 +123,7 @@ async def session(emulator):
     return session
 
 
-async def test_a_read_is_within_a_budget_and_the_next_turn_would_not_be(session, count):
+async def test_a_read_has_all_turns_that_fit_the_token_limit(session, count):
     sizes = [
         sum(count(item_text(item)) for item in await session.get_items(turns=turns)) for turns in (1, 2, 3)
     ]
@@ -134,18 +134,18 @@ async def test_a_read_is_within_a_budget_and_the_next_turn_would_not_be(session,
         assert read == await session.get_items(turns=fitting)
 
 
-def test_a_vocabulary_that_cannot_be_fetched_says_what_to_do(no_network):
+def test_the_error_without_a_vocabulary_says_what_to_do(no_network):
     cause, message = python(FETCHING, **no_network).splitlines()
     assert cause.startswith("requests")
     for needed in ("TIKTOKEN_CACHE_DIR", "'o200k_base'", "get_encoding", "count_tokens="):
         assert needed in message
 
 
-def test_a_read_says_so_too(no_network):
+def test_a_read_without_a_vocabulary_raises_the_same_error(no_network):
     assert python(READING, **no_network).startswith("VocabularyError tiktoken could not fetch its vocabulary")
 
 
-def test_without_tiktoken_the_extra_is_named_at_once():
+def test_without_tiktoken_the_constructor_names_the_extra():
     lines = python(MISSING).splitlines()
     assert len(lines) == 2
     for line in lines:
@@ -160,13 +160,13 @@ def test_a_model_that_tiktoken_does_not_know_is_named(no_network):
 
 
 @pytest.mark.parametrize("model", [None, 7])
-def test_what_is_no_name_of_a_model_is_refused(model):
+def test_a_model_that_is_not_a_string_is_refused(model):
     with pytest.raises(TypeError, match=f"model must be the name of a model .* not {model}"):
         tiktoken_counter(model)
 
 
-def test_a_vocabulary_in_the_cache_is_all_that_is_needed(no_network, tmp_path, count):
-    """It is that which bpe-openai ships; what looks like a special token is counted as text."""
+def test_a_cached_vocabulary_is_enough(no_network, tmp_path, count):
+    """It is the file that bpe-openai ships. Special tokens are counted as text."""
     name = hashlib.sha1(VOCABULARY.encode(), usedforsecurity=False).hexdigest()
     shipped = importlib.resources.files(bpe_openai) / "data" / "o200k_base.tiktoken.gz"
     (tmp_path / name).write_bytes(gzip.decompress(shipped.read_bytes()))
