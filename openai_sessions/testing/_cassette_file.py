@@ -58,9 +58,7 @@ class CassetteFile:
                 temporary.unlink()
 
 
-class _Parsed:
-    """A serializer for data that is parsed already."""
-
+class _Parsed:  # a serializer
     def deserialize(self, data: Any) -> Any:
         return data
 

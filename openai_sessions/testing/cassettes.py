@@ -131,8 +131,7 @@ def use_cassette(  # noqa: PLR0913 -- each is a separate choice
 
 def default_record_mode() -> str:
     """Return `"none"` if the environment variable `CI` is set and is not `0` or `false`, else `"once"`."""
-    is_ci = os.environ.get("CI", "").strip().lower() not in ("", "0", "false")
-    return "none" if is_ci else "once"
+    return "once" if os.environ.get("CI", "").strip().lower() in ("", "0", "false") else "none"
 
 
 def configure(vcr: Any) -> None:
