@@ -361,8 +361,8 @@ def _open_engine(url: URL) -> AsyncEngine:
 
 
 _ADVISORY_LOCK = 0x6F70656E61695F73
-"""The key of the PostgreSQL advisory lock for creating tables, which concurrent processes would otherwise
-fail."""
+"""The key of the PostgreSQL advisory lock that is held while tables are created: concurrent CREATE statements
+would fail."""
 
 
 async def _create_tables(engine: AsyncEngine) -> None:

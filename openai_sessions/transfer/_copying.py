@@ -44,7 +44,7 @@ from openai_sessions.transfer._sessions import (
 logger = logging.getLogger("openai_sessions")
 
 _MAX_PASSES = 5
-"""How often source and target are read while items are being added to the source."""
+"""The maximum number of times that source and target are read while items are added to the source."""
 
 
 async def copy_session(
