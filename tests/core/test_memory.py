@@ -13,7 +13,7 @@ import pytest
 from openai_sessions import OpenAIConversationsSession
 from tests.wire import Answer, Call, Wire, page
 
-SESSIONS = 200
+SESSIONS = 100
 """Each takes the same; so many make what the process takes once for all look small."""
 
 TEXT = "A sentence of some thirty letters. " * 9

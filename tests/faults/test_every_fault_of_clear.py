@@ -73,7 +73,7 @@ async def test_without_a_fault_each_item_costs_one_request_more(world, option):
     assert world.wire() == WIRES[option].format("D" * 10)
 
 
-@pytest.mark.parametrize("first", ENDS, ids=str)
+@pytest.mark.parametrize("first", one_in(3, ENDS), ids=str)
 async def test_faults_of_the_deletion(world, first):
     await check(world, ITEMS, "X", first)
     for second in behind(first, of_requests("X", first)):

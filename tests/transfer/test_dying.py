@@ -40,10 +40,10 @@ def copier(*arguments):
 @pytest.mark.parametrize(
     ("move", "death"),
     [
-        ("copy", (0, "stall", 0)),
         ("copy", (7, "stall_after_commit", 160)),
-        ("import", (0, "stall_after_commit", 20)),
         ("import", (4, "stall", 80)),
+        pytest.param("copy", (0, "stall", 0), marks=pytest.mark.exhaustive),
+        pytest.param("import", (0, "stall_after_commit", 20), marks=pytest.mark.exhaustive),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value)),
 )

@@ -14,6 +14,7 @@ from openai_sessions.emulator import Emulator
 from openai_sessions.errors import TransferConflictError
 from openai_sessions.transfer import TransferReport
 from tests.conformance.agents_sessions import SESSIONS
+from tests.selection import one_in
 from tests.servers import client_of, smg_server
 
 from .items import every_kind, turns, users
@@ -29,7 +30,7 @@ pytestmark = [
 OF_THE_SDK = [name for name in SESSIONS if name not in ("this library", "OpenAIConversationsSession")]
 
 
-@pytest.fixture(scope="module", params=OF_THE_SDK)
+@pytest.fixture(scope="module", params=one_in(4, OF_THE_SDK))
 def makers(request):
     """Return an async context manager that makes sessions of one class on its storage."""
     storage, makers = SESSIONS[request.param]

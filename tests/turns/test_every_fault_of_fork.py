@@ -12,6 +12,7 @@ from openai_sessions.emulator import Emulator
 from openai_sessions.errors import UnfinishedForkError
 from tests.faults.on_the_wire import POLICY
 from tests.faults.world import ALWAYS, FAILURES, LIES, LOST, Spot, spots, texts, users
+from tests.selection import one_in
 from tests.servers import client_of
 
 from .fork_world import ForkWorld
@@ -104,7 +105,7 @@ async def test_a_refusal_and_a_fault_while_it_is_undone(world, first):
             assert type(result).__name__ == "RateLimitError", (second, result)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("first", REFUSALS, ids=str)
 async def test_a_refusal_and_an_undoing_that_never_succeeds(world, first):
     """The error names the conversation, and the way to delete it works."""
@@ -116,7 +117,7 @@ async def test_a_refusal_and_an_undoing_that_never_succeeds(world, first):
             assert type(result.__cause__).__name__ == "RateLimitError", second
 
 
-@pytest.mark.parametrize("kind", ["cut_before", "cut_after_commit", "late_commit"])
+@pytest.mark.parametrize("kind", one_in(3, ["cut_before", "cut_after_commit", "late_commit"]))
 async def test_a_lost_answer_and_looks_that_always_fail_leave_nothing_in_question(world, kind):
     """What the write cannot know does not matter, as all of it is deleted."""
     for post in (0, 2):
