@@ -16,3 +16,8 @@ def one_in(number, values):
 def examples(number):
     """Return how many examples a property test draws: a fifth of `number`, unless EXHAUSTIVE is set."""
     return number if os.environ.get("EXHAUSTIVE") else -(-number // 5)
+
+
+def stride(number):
+    """Return the step of a test that walks through all places of something: 1 if EXHAUSTIVE is set."""
+    return 1 if os.environ.get("EXHAUSTIVE") else number

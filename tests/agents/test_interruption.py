@@ -145,7 +145,6 @@ async def interrupted_state(session):
     return (await stage.run(agent, "Delete a.")).to_state().to_string()
 
 
-@pytest.mark.slow
 async def test_interruption_resumed_in_a_new_process(runner, emulator, client, tmp_path):
     database = tmp_path / "sessions.db"
     sqlite = SQLiteSession("elsewhere", database)
@@ -164,7 +163,6 @@ async def test_interruption_resumed_in_a_new_process(runner, emulator, client, t
     assert 6 == len(expected_history)
 
 
-@pytest.mark.slow
 async def test_turn_in_a_new_process_with_a_resumed_session_is_like_one_in_the_same(runner, emulator, client):
     here, there = (OpenAIConversationsSession(openai_client=client) for _ in range(2))
     for session in (here, there):

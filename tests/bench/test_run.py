@@ -48,7 +48,6 @@ def test_unknown_scenario_is_refused():
         main(["--only", "tea"])
 
 
-@pytest.mark.slow
 def test_wrong_result_ends_the_run(server):
     """What is fast and wrong is not measured; nor is a bare client that gets too little."""
 
@@ -67,7 +66,6 @@ def test_wrong_result_ends_the_run(server):
     asyncio.run(run())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("read", "depth"), [("read_from_both_ends", 3), ("read_at_once", 1)])
 def test_bare_client_reads_as_fast_as_can_be(server, read, depth):
     """Of four pages, the first goes alone where nothing is known, and then two at a time."""

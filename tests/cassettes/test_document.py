@@ -1,7 +1,5 @@
 """The page for users says what is so."""
 
-import pytest
-
 from openai_sessions.testing import cassettes
 from tests import programs
 from tests.docs.markdown import table_after
@@ -10,7 +8,6 @@ from tests.examples.stand_in import ROOT, environment, stand_in
 DOCUMENT = ROOT / "docs" / "cassettes.md"
 
 
-@pytest.mark.slow
 def test_python_blocks_run_and_print_what_they_say(tmp_path):
     with stand_in() as (base_url, emulator):
         finished = programs.run(

@@ -150,7 +150,6 @@ def test_empty_conversation_shows_nothing(service):
     assert [] == service.output("show", service.holds("conv_1", []))
 
 
-@pytest.mark.slow
 def test_output_without_unicode_shows_escapes(service):
     service.holds("conv_1", [user("ü")])
     variables = environment(**service.variables, PYTHONIOENCODING="ascii")
@@ -165,7 +164,6 @@ def test_json_is_escaped_unless_the_output_is_utf_8(encoding, expected):
     assert json_text("ü", encoding=encoding) == expected
 
 
-@pytest.mark.slow
 def test_reader_that_goes_away_ends_it_quietly(service):
     """Long before all pages are read, with output left in the buffer of the process."""
     service.holds("conv_1", [user("x" * 500)] * 4_000)

@@ -43,19 +43,16 @@ LOST = "2 A lost reply: the server stores 2 items, then the connection breaks"
 NEXT = "What to do next"
 
 
-@pytest.mark.slow
 def test_demo_succeeds_without_key_and_network(offline):
     assert (offline.returncode, offline.stderr) == (0, "")
 
 
-@pytest.mark.slow
 def test_demo_says_that_replies_are_scripted_and_local(offline):
     assert lines_of(offline.stdout)[0] == (
         "openai-sessions scripted replies, local emulator: nothing leaves this machine"
     )
 
 
-@pytest.mark.slow
 def test_demo_shows_a_conversation_that_remembers(offline):
     """The second answer needs the first; then another session reads both turns by id."""
     assert part(offline.stdout, "1 An agent that remembers: two runs with one session", LOST) == [
@@ -69,7 +66,6 @@ def test_demo_shows_a_conversation_that_remembers(offline):
     ]
 
 
-@pytest.mark.slow
 def test_sdk_class_stores_items_twice_after_a_lost_reply(offline):
     """openai's client repeats the POST, which the server has already stored."""
     assert part(offline.stdout, SDK, OURS) == [
@@ -81,7 +77,6 @@ def test_sdk_class_stores_items_twice_after_a_lost_reply(offline):
     ]
 
 
-@pytest.mark.slow
 def test_our_class_stores_items_once_after_a_lost_reply(offline):
     """It looks whether the server has stored them, and finds them."""
     assert part(offline.stdout, OURS, NEXT) == [
@@ -93,18 +88,15 @@ def test_our_class_stores_items_once_after_a_lost_reply(offline):
     ]
 
 
-@pytest.mark.slow
 def test_demo_ends_with_what_to_do_next(offline):
     after = lines_of(offline.stdout)[-3:]
     assert ["README.md" in after[0], "openai-sessions serve" in after[1], "docs/" in after[2]] == [True] * 3
 
 
-@pytest.mark.slow
 def test_demo_fits_eighty_columns(offline):
     assert max(len(line) for line in offline.stdout.splitlines()) <= 80
 
 
-@pytest.mark.slow
 def test_demo_live_asks_the_model_and_loses_no_reply():
     with stand_in() as (base_url, emulator):
         finished = run_here(
@@ -153,7 +145,7 @@ def test_demo_live_keeps_a_key_that_the_service_repeats_out_of_its_error():
     assert API_KEY not in finished.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_demo_live_says_when_the_service_cannot_be_reached():
     finished = run_here("demo", "--live", OPENAI_API_KEY="sk-any", OPENAI_BASE_URL=f"{DEAD}/v1")
     assert finished.returncode == 1

@@ -245,7 +245,7 @@ def test_sweep_deletes_what_has_expired(service, directory):
     assert service.conversations() == [directory.names()["new"]]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_sweep_that_leaves_something_says_so(service, directory):
     directory.holds("old", expires_in=60, clock=long_ago)
     (left,) = directory.names().values()

@@ -74,7 +74,6 @@ def test_options_of_serve_are_those_of_the_command():
     assert {name[2:].replace("-", "_") for name in documented} == options
 
 
-@pytest.mark.slow
 def test_output_is_what_the_command_prints():
     """But for the port: the tests take a free one."""
     promised = code_blocks(SERVE_DOCUMENT, "console")[0].splitlines()
@@ -109,7 +108,6 @@ def test_picture_fits_a_document():
     assert (width, size < MAX_PICTURE_BYTES) == (1200, True)
 
 
-@pytest.mark.slow
 @pytest.mark.exhaustive
 def test_picture_can_be_taken_again(tmp_path, capsys):
     if not CHROMIUM.exists():

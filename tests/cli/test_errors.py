@@ -45,7 +45,6 @@ def test_missing_key_is_told_before_any_request(service, key):
     assert service.emulator.requests == ()
 
 
-@pytest.mark.slow
 def test_service_that_cannot_be_reached_is_named(service):
     exit_code, error = service.failure("show", "conv_1", "--base-url", DEAD)
     assert exit_code == 1
@@ -97,7 +96,6 @@ def test_space_around_a_key_is_no_part_of_it(service):
     assert [] == service.output("show", "conv_1", OPENAI_API_KEY=f" {API_KEY}\r\n")
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this machine has no /dev/full")
 @pytest.mark.parametrize("command", [["show", "conv_1"], ["export", "conv_1", "-"]])
 def test_full_disk_behind_standard_output_is_told(service, command):

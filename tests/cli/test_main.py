@@ -25,7 +25,6 @@ def test_help_lists_the_commands():
     assert "serve" in printed
 
 
-@pytest.mark.slow
 def test_help_and_serve_load_nothing_that_they_do_not_need():
     code = """
 import sys

@@ -73,7 +73,6 @@ def test_export_that_fails_leaves_no_file(service, file):
     assert (exit_code, list(file.parent.iterdir())) == (1, [])
 
 
-@pytest.mark.slow
 def test_export_goes_through_a_pipe_into_an_import(service):
     service.holds("conv_1", [user("Grüße\u2028"), assistant("b")])
     exported = service.output("export", "conv_1", "-", own_process=True)
@@ -141,7 +140,6 @@ def test_copy_that_was_cut_short_goes_on(service):
     assert service.texts("conv_begun") == service.texts("conv_1")
 
 
-@pytest.mark.slow
 def test_copy_that_is_terminated_leaves_no_conversation(service):
     """`test_terminal.py` presses Ctrl-C."""
     service.holds("conv_1", turns(2_000))
@@ -202,7 +200,6 @@ async def items_of(url):
         await session.engine.dispose()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("server", [redis_server, postgres_server])
 def test_copy_goes_to_a_server_of_the_sdk_and_back(service, server):
     service.holds("conv_1", turns(2))

@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from tests.cli.page import KEY, assistant, call, entries, output, said, served, user
 
-pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
+pytestmark = pytest.mark.exhaustive
 
 
 def test_transcript_grows_while_a_program_runs(server, opened):

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from tests.cli.page import call, entries, output, said, served, user
 
-pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
+pytestmark = pytest.mark.exhaustive
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)><svg onload=alert(3)>"
 BREAKOUT = '"></script><script>alert(4)</script><!--<a href="javascript:alert(5)">here</a>'

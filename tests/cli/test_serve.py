@@ -42,7 +42,6 @@ async def stored_through(base_url, *, api_key="any", conversation_id=None):
         return session.session_id, await session.get_items()
 
 
-@pytest.mark.slow
 async def test_serve_answers_until_ctrl_c_and_prints_requests():
     """What people look at is not a request of a program."""
     with serving("--delay-ms", "1") as (process, printed, base_url):
@@ -87,7 +86,6 @@ def read(url):
     return answer.status, text
 
 
-@pytest.mark.slow
 async def test_serve_keeps_conversations_in_a_file_and_loads_seeds_once(tmp_path):
     """Each key given sees the seeds and its own conversations, and none is printed."""
     database, seeds = tmp_path / "conversations.db", tmp_path / "seeds.jsonl"

@@ -15,8 +15,6 @@ from tests.cli.service import assistant, turns, user
 from tests.cli.terminal import terminal
 from tests.examples.stand_in import API_KEY
 
-pytestmark = pytest.mark.slow
-
 BOLD_CYAN = "\x1b[1m\x1b[36m"
 ITEMS = 1_500
 
@@ -91,6 +89,7 @@ def test_what_others_wrote_moves_no_cursor_and_changes_no_title(service, screen)
     assert "owned" not in screen.tmux("display-message", "-p", "#{pane_title}")
 
 
+@pytest.mark.exhaustive
 def test_long_export_shows_how_far_it_is_and_leaves_nothing_of_that(slow, tmp_path):
     slow.run("export", "conv_long", str(tmp_path / "export"))
     slow.wait_for(r"Exporting conv_long ━+ [1-9],?\d00 items")

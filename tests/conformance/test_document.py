@@ -14,7 +14,6 @@ PATH = ROOT / "docs/conformance.md"
 TEXT = PATH.read_text()
 
 
-@pytest.mark.slow
 def test_python_blocks_run_and_print_what_they_say():
     finished = run_python("-m", "tests.docs.run_blocks", str(PATH), base_url="http://127.0.0.1:9/v1")
 
@@ -24,7 +23,7 @@ def test_python_blocks_run_and_print_what_they_say():
     assert printed.strip() in report
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_tests_of_the_document_run_as_tests(tmp_path):
     """The one with pytest: the failure that is known is expected, and no other is."""
     (block,) = [block for block in code_blocks(TEXT, "python") if "import pytest" in block]

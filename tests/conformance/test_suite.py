@@ -177,7 +177,6 @@ async def test_check_session_of_a_session_that_always_hangs_makes_three_checks_o
     assert isinstance(raised.value.__cause__, TimeoutError)
 
 
-@pytest.mark.slow
 async def test_run_check_of_a_session_that_swallows_its_cancellation_ends():
     released = asyncio.Event()
 
@@ -243,7 +242,6 @@ async def test_run_check_calls_a_plain_close():
     assert len(closed) == 1
 
 
-@pytest.mark.slow
 async def test_run_check_does_not_wait_for_a_session_that_is_never_cleared():
     class Stuck(MemorySession):
         async def clear_session(self):
@@ -330,7 +328,6 @@ async def test_run_check_puts_sessions_away_after_a_check_that_hangs():
     assert ["clear", "close"] == put_away
 
 
-@pytest.mark.slow
 async def test_run_check_closes_a_session_that_hangs_in_everything_else():
     closed = asyncio.Event()
 

@@ -87,7 +87,6 @@ async def test_a_transient_failure_of_a_read_is_hidden(client, router, failure):
     assert route.call_count == 3
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("failure", [HTTP_FAMILY.ConnectError("refused"), HTTP_FAMILY.ReadTimeout("slow")])
 async def test_a_cut_connection_of_a_read_is_hidden(client, router, failure):
     route = router.get(ITEMS).mock(side_effect=[failure, response(*page())])

@@ -131,7 +131,6 @@ async def test_database_errors_do_not_show_values(blank_url):
         assert "a customer" not in str(caught.value)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("missing", "program", "extra"),
     [

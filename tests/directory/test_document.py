@@ -2,8 +2,6 @@
 
 import re
 
-import pytest
-
 from openai_sessions.directory import NamedSession, SessionDirectory
 from tests.docs.markdown import code_blocks, promised_output
 from tests.examples.stand_in import ROOT, run_python, stand_in
@@ -12,7 +10,6 @@ NAME = "docs/directory.md"
 TEXT = (ROOT / NAME).read_text()
 
 
-@pytest.mark.slow
 def test_python_blocks_run_and_print_what_they_say():
     assert all(promised_output(block) for block in code_blocks(TEXT, "python"))
     with stand_in() as (base_url, _):
@@ -27,7 +24,6 @@ def test_documented_calls_exist():
     ] == []
 
 
-@pytest.mark.slow
 def test_example_leaves_nothing_at_openai():
     with stand_in() as (base_url, emulator):
         finished = run_python("examples/named_sessions.py", base_url=base_url)

@@ -17,7 +17,7 @@ from .deeds import assert_whole
 from .stage import held
 from .test_killed import assert_a_sweep_cleans_up, assert_nothing_is_forgotten
 
-pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
+pytestmark = pytest.mark.exhaustive
 
 SECONDS = float(os.environ.get("DIRECTORY_HAMMER_SECONDS", "10"))
 SEED = int(os.environ.get("DIRECTORY_HAMMER_SEED", "1"))

@@ -11,8 +11,6 @@ from tests.selection import one_in
 from .deeds import assert_whole, batch
 from .stage import held, rows
 
-pytestmark = pytest.mark.slow
-
 DEEDS = {"begin": 7, "lose": 9, "clear": 5, "forget": 4, "sweep": 4}
 """The operations, with their minimum number of steps."""
 
@@ -50,7 +48,7 @@ async def assert_a_sweep_cleans_up(directory, url, emulator):
     assert registered <= held(emulator)
 
 
-@pytest.mark.parametrize("deed", one_in(2, DEEDS))
+@pytest.mark.parametrize("deed", one_in(4, DEEDS))
 async def test_process_killed_at_each_step_leaves_nothing_forgotten(
     emulator, sqlite_url, open_on, fork_server, deed
 ):

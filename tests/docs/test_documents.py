@@ -37,7 +37,6 @@ PASTED = ("program.py", "test_guide.py")
 """Files that a reader of the README makes from its programs."""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_programs_run_and_print_what_they_say(name, server):
     if name == "docs/turns.md":

@@ -2,8 +2,6 @@
 
 from importlib.metadata import version
 
-import pytest
-
 from tests.docs.markdown import code_blocks, files_in, table_after
 from tests.examples.stand_in import ROOT, run_python
 
@@ -20,7 +18,6 @@ def test_first_program_is_short():
     assert len([line for line in first.splitlines() if line]) == 10
 
 
-@pytest.mark.slow
 def test_test_of_the_readme_passes(tmp_path):
     ((name, text),) = files_in(README).items()
     path = tmp_path / name
@@ -30,7 +27,6 @@ def test_test_of_the_readme_passes(tmp_path):
     assert "1 passed" in finished.stdout, finished.stdout
 
 
-@pytest.mark.slow
 def test_comparison_is_as_measured():
     """The column of this library holds with any version, that of the Agents SDK with the one it names."""
     finished = run_python("-m", "tools.comparison", base_url=UNREACHABLE)

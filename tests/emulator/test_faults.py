@@ -151,12 +151,12 @@ def in_process(emulator):
 
 
 def on_a_socket(kinds):
-    """Return each kind with each operation; all but one operation of a kind are slow tests."""
+    """Return each kind with each operation; all but one operation of a kind are exhaustive."""
     cases = []
     for kind in kinds:
         first, *others = operations_of(kind)
-        slow = [pytest.param(kind, operation, marks=pytest.mark.slow) for operation in others]
-        cases += [(kind, first), *slow]
+        others = [pytest.param(kind, operation, marks=pytest.mark.exhaustive) for operation in others]
+        cases += [(kind, first), *others]
     return cases
 
 

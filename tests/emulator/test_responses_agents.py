@@ -179,7 +179,6 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.slow
 def test_unchanged_program_runs_on_the_emulator(emulator, base_url):
     """Its default model and clients use OPENAI_BASE_URL."""
     finished = run_python("-c", PROGRAM, base_url=base_url)
@@ -190,7 +189,6 @@ def test_unchanged_program_runs_on_the_emulator(emulator, base_url):
     assert 2 == sum(request.operation == "create_response" for request in emulator.requests)
 
 
-@pytest.mark.slow
 def test_document_runs_and_prints_what_it_says():
     blocks = code_blocks((ROOT / DOCUMENT).read_text(), "python")
     assert [3, 2, 2, 1] == [len(promised_output(block)) for block in blocks]

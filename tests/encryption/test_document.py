@@ -1,13 +1,9 @@
 """docs/encryption.md: its programs run, and it lists all reasons."""
 
-import pytest
-
 from openai_sessions.encryption import SkippedItems
 from tests.examples.stand_in import ROOT, run_python, stand_in
 
 DOCUMENT = (ROOT / "docs/encryption.md").read_text()
-
-pytestmark = pytest.mark.slow
 
 
 def test_programs_run_and_print_what_they_say():

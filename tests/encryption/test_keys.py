@@ -118,7 +118,6 @@ def test_ttl_must_be_a_positive_number_or_none(encrypted, ttl):
         encrypted(ttl=ttl)
 
 
-@pytest.mark.slow
 def test_extra_is_named_where_cryptography_is_missing():
     """The class can be imported without it."""
     code = (

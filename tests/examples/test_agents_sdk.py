@@ -128,7 +128,6 @@ def test_example_is_short(name):
     assert len((EXAMPLES / name).read_text().splitlines()) <= 50
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", OUTPUT)
 def test_example_runs(name, base_url, request):
     if name == "compaction.py":
@@ -141,7 +140,6 @@ def test_example_runs(name, base_url, request):
     ] == []
 
 
-@pytest.mark.slow
 def test_named_session_goes_on_in_another_process(base_url):
     run_example("named_session.py", base_url=base_url)
     assert ["user_123: California."] == run_example(

@@ -85,7 +85,6 @@ def test_example_is_short(name):
     assert len((EXAMPLES / name).read_text().splitlines()) <= longest
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", OUTPUT)
 def test_example_runs(name, server, request):
     base_url, _ = server
@@ -103,7 +102,6 @@ def test_example_runs(name, server, request):
     ] == []
 
 
-@pytest.mark.slow
 def test_resume_goes_on_in_another_process(server):
     base_url, _ = server
     first = run_python("examples/resume.py", base_url=base_url)
@@ -112,7 +110,6 @@ def test_resume_goes_on_in_another_process(server):
     assert second.stdout.splitlines() == ["California.", f"resume with: {conversation_id}"]
 
 
-@pytest.mark.slow
 def test_redis_lock_goes_on_in_another_process(server, redis):
     base_url, _ = server
     first = run_python("examples/redis_lock.py", base_url=base_url)
@@ -121,7 +118,6 @@ def test_redis_lock_goes_on_in_another_process(server, redis):
     assert f"50 items in {conversation_id}\n" == second.stdout
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("conversation_id", ["conv_" + "0" * 48, "../files"])
 def test_resume_says_when_the_conversation_cannot_be_used(server, conversation_id):
     base_url, _ = server
@@ -131,7 +127,6 @@ def test_resume_says_when_the_conversation_cannot_be_used(server, conversation_i
     assert conversation_id in finished.stderr
 
 
-@pytest.mark.slow
 def test_quickstart_leaves_nothing_behind(server):
     base_url, emulator = server
     emulator.forget_requests()

@@ -183,7 +183,7 @@ async def test_a_waiting_retry_is_given_up_at_once(world, stage):
     assert world.stored(session.session_id) == texts(BEFORE)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 async def test_a_server_that_stalls_has_ten_seconds_and_the_rest_is_settled_later(world, stage):
     session = await world.session_with(*BEFORE, openai_client=stage.client)
     gate = Gate()

@@ -22,7 +22,6 @@ print(*sorted(loaded & {{{names}}}))
 EXTRAS = ("agents", "opentelemetry", "pytest", "rich", "sqlalchemy", "starlette", "typer", "uvicorn", "vcr")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
@@ -36,13 +35,11 @@ def test_import_loads_nothing_that_is_not_needed(module, unwanted):
     assert loaded_by(module, unwanted) == []
 
 
-@pytest.mark.slow
 def test_the_root_loads_nothing_before_a_name_is_used():
     code = "import sys, openai_sessions; print({'anyio', 'openai', 'tenacity'} & set(sys.modules))"
     assert "set()" == subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).strip()
 
 
-@pytest.mark.slow
 def test_probe_tells_what_is_loaded():
     assert loaded_by("uvicorn", ("agents", "uvicorn")) == ["uvicorn"]
 

@@ -61,7 +61,6 @@ def cassettes_of(project):
     return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*.yaml")}
 
 
-@pytest.mark.slow
 def test_cassettes_are_recorded_and_replayed(project, emulator, monkeypatch):
     project.write("pytest.ini", f"{CONFIGURATION}conversations_cassette_dir = recorded\n")
     with emulator.serve() as base_url, monkeypatch.context() as patch:
@@ -140,7 +139,6 @@ def test_it():
 """
 
 
-@pytest.mark.slow
 def test_marker_of_pytest_recording(project, emulator, monkeypatch):
     """Its cassettes hold no credentials; whether they are matched as ours is for the project to say."""
     with emulator.serve() as base_url:

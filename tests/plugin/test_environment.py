@@ -1,9 +1,5 @@
 """Programs that make their own clients are tested as they are; their surroundings are restored."""
 
-import pytest
-
-pytestmark = pytest.mark.slow
-
 PROGRAM = '''
 """A program that knows nothing of tests: it makes its clients where it needs them."""
 

@@ -87,7 +87,6 @@ async def test_of_a_parameter(count, openai_client, conversation_session, conver
 '''
 
 
-@pytest.mark.slow
 def test_faults_met(project):
     project.run_tests(MET).assert_outcomes(passed=8)
 
@@ -133,7 +132,6 @@ class TestOfUnittest(unittest.TestCase):
 """
 
 
-@pytest.mark.slow
 def test_fault_that_no_request_meets_fails_the_test(project):
     result = project.run_tests(UNMET)
     result.assert_outcomes(failed=5, passed=1, skipped=1, xfailed=1)
@@ -198,7 +196,6 @@ def test_bad_marker_is_told(emulator, marker, complaint):
     assert message.endswith("or rate= and seed=, with kinds= and operations=.")
 
 
-@pytest.mark.slow
 def test_bad_marker_is_a_usage_error(project):
     text = "import pytest\n@pytest.mark.conversation_faults('cut')\ndef test_it():\n    pass\n"
     result = project.run_tests(text)

@@ -2,8 +2,6 @@
 
 import pytest
 
-pytestmark = pytest.mark.slow
-
 STYLES = """
 import asyncio
 import unittest
@@ -222,6 +220,7 @@ async def test_alone(conversations, conversation_session):
 """
 
 
+@pytest.mark.exhaustive
 def test_processes_of_xdist(project):
     pytest.importorskip("xdist")
     for name in ("test_one.py", "test_two.py"):
@@ -247,7 +246,6 @@ def test_failed_for_another_reason(conversations):
 """
 
 
-@pytest.mark.slow
 def test_scripted_replies_that_were_not_used_fail_the_test(project):
     result = project.run_tests(REPLIES)
     result.assert_outcomes(passed=2, failed=2)

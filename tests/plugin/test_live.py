@@ -7,8 +7,6 @@ import pytest
 
 from openai_sessions.emulator import Fault
 
-pytestmark = pytest.mark.slow
-
 KEY = "sk-recognisable"
 
 
@@ -110,6 +108,7 @@ def test_sync(openai_client):
 """
 
 
+@pytest.mark.exhaustive
 def test_live_run(project, api):
     """A connection that is left open would be a ResourceWarning, and an error."""
     project.write("test_loops.py", LOOPS)

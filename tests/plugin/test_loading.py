@@ -1,9 +1,5 @@
 """The plugin costs nothing where it is not used, and says what it needs where it is."""
 
-import pytest
-
-pytestmark = pytest.mark.slow
-
 LOADED = """
 import sys
 

@@ -19,14 +19,13 @@ def written(project, document):
     return project
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_tests_of_the_manual_pass(project):
     tests = written(project, MANUAL)
     result = tests.run_with_all_plugins("-W", "error", "--ignore", "test_recorded.py")
     result.assert_outcomes(passed=7)
 
 
-@pytest.mark.slow
 def test_cassette_of_the_manual_is_recorded_and_replayed(project, emulator, monkeypatch):
     tests = written(project, MANUAL)
     first, second = [

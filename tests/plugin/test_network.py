@@ -154,7 +154,6 @@ def test_asked_for_by_name(request):
 '''
 
 
-@pytest.mark.slow
 def test_ways_out_are_closed(project):
     result = project.run_tests(LEAVING, "--tb=line", "--durations=0", "-vv")
     result.assert_outcomes(failed=7, errors=1)
@@ -202,12 +201,10 @@ async def test_loopback_and_unix_sockets(conversations):
 '''
 
 
-@pytest.mark.slow
 def test_network_is_open_to_others(project):
     project.run_tests(OPEN).assert_outcomes(passed=3)
 
 
-@pytest.mark.slow
 def test_network_closed_to_all_tests(project):
     result = project.run_tests(OPEN, "-o", "conversations_block_network=true")
     result.assert_outcomes(passed=2, failed=1)
@@ -216,7 +213,6 @@ def test_network_closed_to_all_tests(project):
     )
 
 
-@pytest.mark.slow
 def test_marker_with_arguments_is_a_usage_error(project):
     text = "import pytest\n@pytest.mark.conversation_network('example.org')\ndef test_it():\n    pass\n"
     result = project.run_tests(text)

@@ -62,14 +62,14 @@ def assert_complete(texts):
         assert [text for number in range(ROUNDS) for text in texts_of(name, number)] == own
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 async def test_writes_with_a_shared_lock_stay_whole(session, staff, locked):
     """Nothing is lost, duplicated or interleaved."""
     append_in_rounds(staff, locked)
     assert_whole_and_in_turn(await contents(session))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 async def test_writes_with_a_shared_lock_stay_whole_on_another_server(staff, redis_url):
     """The same on smg, which others wrote."""
     with smg_server() as smg_url:
@@ -79,7 +79,6 @@ async def test_writes_with_a_shared_lock_stay_whole_on_another_server(staff, red
             assert_whole_and_in_turn(await contents(session))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", one_in(3, SEEDS))
 async def test_writes_with_a_shared_lock_stay_whole_under_faults(emulator, session, staff, locked, seed):
     upset(emulator, seed=seed)
@@ -88,7 +87,6 @@ async def test_writes_with_a_shared_lock_stay_whole_under_faults(emulator, sessi
     assert_whole_and_in_turn(await contents(session))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", one_in(3, SEEDS))
 async def test_identical_items_with_a_shared_lock_are_all_kept(emulator, session, staff, locked, seed):
     """No process takes the items of another one for a copy of its own."""
@@ -98,14 +96,12 @@ async def test_identical_items_with_a_shared_lock_are_all_kept(emulator, session
     assert ["yes"] * len(BATCHES) == await contents(session)
 
 
-@pytest.mark.slow
 async def test_writes_without_a_lock_lose_nothing(session, staff, unlocked):
     """Writes of more than one request may interleave; each process finds its own items once, in order."""
     append_in_rounds(staff, unlocked)
     assert_complete(await contents(session))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", one_in(3, SEEDS))
 async def test_writes_without_a_lock_lose_nothing_under_faults(emulator, session, staff, unlocked, seed):
     """As long as the items of different processes differ, cut requests are told apart without a lock."""

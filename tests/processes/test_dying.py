@@ -34,7 +34,6 @@ async def die_in_the_middle(emulator, worker, *, request, fault):
     worker.die()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "death",
     one_in(2, [(2, "stall_after_commit"), (0, "stall"), (1, "stall"), (0, "stall_after_commit")]),
@@ -52,7 +51,6 @@ async def test_writer_killed_leaves_whole_requests(emulator, session, staff, unl
     assert [*left, *batch("next", 0)] == await session.get_items()
 
 
-@pytest.mark.slow
 async def test_lock_of_a_killed_writer_is_freed_by_its_lease(emulator, session, staff, locked):
     """The next process has to wait for the lock, gets it when the lease is over, and goes on."""
     from redis.asyncio import Redis  # noqa: PLC0415 - installed where the fixture has not skipped

@@ -20,7 +20,6 @@ def pop_everything(staff, setting):
     return [item["content"] for item in taken if item is not None]
 
 
-@pytest.mark.slow
 async def test_item_popped_with_a_shared_lock_has_one_taker(session, staff, locked):
     items = batch("item", 0, 16)
     await session.add_items(items)
@@ -28,7 +27,6 @@ async def test_item_popped_with_a_shared_lock_has_one_taker(session, staff, lock
     assert sorted(item["content"] for item in items) == sorted(taken)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", one_in(3, [1, 2, 3]))
 async def test_item_popped_with_a_shared_lock_has_one_taker_under_faults(
     emulator, session, staff, locked, seed
@@ -40,7 +38,6 @@ async def test_item_popped_with_a_shared_lock_has_one_taker_under_faults(
     assert sorted(item["content"] for item in items) == sorted(taken)
 
 
-@pytest.mark.slow
 async def test_item_left_by_a_failed_pop_has_one_taker(emulator, session, staff, locked):
     """Who could not delete an item does not hand it out after another process has taken it."""
     await session.add_items([user("older"), user("newer")])
@@ -53,7 +50,6 @@ async def test_item_left_by_a_failed_pop_has_one_taker(emulator, session, staff,
     assert [user("newer"), user("older"), None] == taken
 
 
-@pytest.mark.slow
 async def test_item_whose_deletion_got_no_answer_goes_to_who_deleted_it(emulator, session, staff, locked):
     """The item is gone, so its value is with the process that asked for its deletion, and only there."""
     await session.add_items([user("older"), user("newer")])

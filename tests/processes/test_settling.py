@@ -55,7 +55,6 @@ def receipt(emulator, session, staff, unlocked, tmp_path):
     return make
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("outage", one_in(3, OUTAGES), ids=lambda outage: outage.__name__)
 async def test_receipt_is_settled_by_another_process(session, staff, unlocked, receipt, outage):
     """Nothing of the write is left, and a receipt that is delivered twice does no harm."""
@@ -70,7 +69,6 @@ async def test_receipt_is_settled_by_another_process(session, staff, unlocked, r
     assert BEFORE == await session.get_items()
 
 
-@pytest.mark.slow
 async def test_receipt_settled_after_an_answer_deletes_nothing(session, staff, unlocked, receipt):
     """Items that someone has answered stay, and the settlement says so."""
     _, path = await receipt(refuse_second_and_forbid_deleting)

@@ -50,7 +50,6 @@ def files(folder):
     return {path.name: path.read_text() for path in folder.iterdir()}
 
 
-@pytest.mark.slow
 def test_recording_is_the_one_that_is_kept_but_for_the_times(tmp_path):
     """What is in the folder of the project is made by this code, and two recordings differ in times only."""
     record_all(ON_EMULATOR, offline, tmp_path, say=lambda _: None)
@@ -70,7 +69,7 @@ def test_requests_that_are_made_at_once_are_recorded_in_one_order(tmp_path):
     assert exchanges(first) == exchanges(second)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_recording_offline_records_every_flow_without_secrets(tmp_path, capsys):
     """Those of smg too, where it is installed."""
     find_smg()

@@ -1,11 +1,7 @@
 """The program of docs/sync.md runs, and prints its documented output."""
 
-import pytest
-
 from tests.docs.markdown import code_blocks
 from tests.examples.stand_in import ROOT, run_python, stand_in
-
-pytestmark = pytest.mark.slow
 
 
 def test_programs_run_and_print_what_they_say():

@@ -13,7 +13,6 @@ from openai_sessions.emulator import Fault
 from tests.examples.stand_in import ROOT
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.skipif(not hasattr(os, "fork"), reason="requires POSIX signals and forks"),
 ]
 

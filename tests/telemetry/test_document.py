@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
 from openai_sessions.telemetry import _names
 from tests.docs.markdown import code_blocks, promised_output
 from tests.examples.stand_in import ROOT, run_python
@@ -15,7 +13,6 @@ DOCUMENT = (ROOT / NAME).read_text()
 TABLE = re.findall(r"^\| (`\w.*) \| `(\w+)` \|$", DOCUMENT, re.MULTILINE)
 
 
-@pytest.mark.slow
 def test_python_blocks_run_and_print_what_they_say():
     assert [5, 1] == [len(promised_output(block)) for block in code_blocks(DOCUMENT, "python")]
     finished = run_python("-m", "tests.docs.run_blocks", NAME, base_url="http://127.0.0.1:9/v1")

@@ -9,8 +9,6 @@ import pytest
 
 from tests import programs
 
-pytestmark = pytest.mark.slow
-
 USE = """
 import asyncio
 from openai_sessions import OpenAIConversationsSession

@@ -20,8 +20,6 @@ from tests.servers import client_of
 
 from .items import turns
 
-pytestmark = pytest.mark.slow
-
 
 @contextmanager
 def copier(*arguments):

@@ -64,7 +64,7 @@ def write_export(path, count):
     return str(path)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_memory_of_an_export_is_constant(tmp_path):
     with numbered_server(FEW) as few, numbered_server(MANY) as many:
         path = tmp_path / "many.jsonl"

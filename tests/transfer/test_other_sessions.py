@@ -20,7 +20,6 @@ from tests.servers import client_of, smg_server
 from .items import every_kind, turns, users
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.filterwarnings(
         "ignore:Exception ignored in.*sqlite3.Connection:pytest.PytestUnraisableExceptionWarning"
     ),

@@ -37,7 +37,6 @@ async def session(base_url):
         yield session
 
 
-@pytest.mark.slow
 async def test_turns_are_read_searched_and_limited(session):
     assert [turn.number for turn in await session.turns()] == list(range(1, 61))
     assert [turn.number for turn in await session.find_turns("QUESTION 17")] == [18]
@@ -46,7 +45,6 @@ async def test_turns_are_read_searched_and_limited(session):
     assert await session.get_items(max_tokens=9, count_tokens=lambda _: 1) == items[-8:]
 
 
-@pytest.mark.slow
 async def test_forks_hold_what_they_should(session):
     turns, items = await session.turns(), await session.get_items()
     fork = await session.fork(before_turn=31, metadata={"topic": "bridges"})
@@ -57,7 +55,6 @@ async def test_forks_hold_what_they_should(session):
     assert await session.get_items() == items
 
 
-@pytest.mark.slow
 async def test_an_item_that_needs_its_id_keeps_it(base_url):
     search = {"type": "web_search_call", "id": f"ws_{'a' * 48}", "status": "completed"}
     search["action"] = {"type": "search", "query": "q"}

@@ -71,7 +71,6 @@ def redis_url():
 FAULTS = [Fault(kind) for kind in ("cut_before", "cut_after_commit", "error_500_after_commit", "throttled")]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("probability", one_in(2, [0.3, 0]))
 def test_processes_with_a_shared_lock_lose_nothing(emulator, conversation, redis_url, probability):
     base_url, conversation_id = conversation
@@ -98,7 +97,6 @@ def test_processes_with_a_shared_lock_lose_nothing(emulator, conversation, redis
     assert times(24) == asyncio.run(total(base_url, conversation_id))
 
 
-@pytest.mark.slow
 async def test_totals_are_kept_by_another_server():
     """The same on smg, which others wrote, and which merges metadata where OpenAI replaces it."""
     with smg_server() as base_url:

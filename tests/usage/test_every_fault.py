@@ -68,7 +68,6 @@ async def test_fault(world, session, fault):
     await check(world, session, fault)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("fault", one_in(12, ONCE), ids=str)
 async def test_two_faults(world, session, fault):
     for pair in PAIRS:
