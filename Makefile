@@ -1,6 +1,6 @@
 # Every target creates the virtual environment $(VENV) and installs the packages it needs.
 #   make demo | test | test-all | chaos | mutants | bench | profile | record | screenshot | layout | lint | format | typecheck | check | wheel | clean
-# Variables: PYTHON (any Python >= 3.10), VENV, PINS ("openai==2.45.0 ..."), DEMO_ARGS ("--live"), PYTEST_ARGS, WORKERS (4),
+# Variables: PYTHON (any Python >= 3.10), VENV, PINS ("openai==2.45.0 ..."), DEMO_ARGS ("--live"), PYTEST_ARGS, WORKERS (3),
 #   CHAOS_ARGS ("--operations 2000 --seed 7"), BENCH_ARGS ("--quick"), PROFILE_ARGS ("--items 990"), LAYOUT_ARGS (other checkouts),
 #   TARGET (of `make record`: offline, or live with a key), MUTANTS (patterns of names, as mutmut prints them).
 
@@ -9,7 +9,7 @@ VENV ?= .venv
 PINS ?=
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
-WORKERS ?= 4
+WORKERS ?= 3
 CHAOS_ARGS ?=
 BENCH_ARGS ?=
 PROFILE_ARGS ?=

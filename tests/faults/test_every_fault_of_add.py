@@ -104,19 +104,19 @@ async def test_one_request_that_never_succeeds(world):
         await check(world, fault)
 
 
-@pytest.mark.parametrize("first", one_in(8, CREATIONS), ids=str)
+@pytest.mark.parametrize("first", one_in(16, CREATIONS), ids=str)
 async def test_a_fault_of_the_creation_and_another(world, first):
     for second in behind(first, of_a_write(first)):
         await check(world, first, second)
 
 
-@pytest.mark.parametrize("first", one_in(16, POSTS), ids=str)
+@pytest.mark.parametrize("first", one_in(32, POSTS), ids=str)
 async def test_a_fault_of_a_request_that_appends_and_another(world, first):
     """The second one meets any later request: the same items again, later items, a look or a deletion."""
     await check_pairs(world, first)
 
 
-@pytest.mark.parametrize("first", one_in(8, FIRST_POSTS), ids=str)
+@pytest.mark.parametrize("first", one_in(16, FIRST_POSTS), ids=str)
 async def test_a_fault_of_the_first_request_behind_others_and_another(world, first):
     """Only here a conversation that has begun makes a difference: what is known before the request."""
     await check_pairs(world, first, beginning=BEGINNING)

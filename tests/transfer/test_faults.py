@@ -66,7 +66,7 @@ async def copy_or_nothing(world, source, target, *faults):
     return True
 
 
-@pytest.mark.parametrize("fault", one_in(3, ONCE), ids=str)
+@pytest.mark.parametrize("fault", one_in(5, ONCE), ids=str)
 async def test_copy_with_a_fault_is_complete_or_leaves_nothing(world, source, fault):
     """It survives most single faults; otherwise the next call copies everything."""
     target = patient(world)

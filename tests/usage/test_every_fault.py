@@ -63,7 +63,7 @@ async def check(world, session, *faults):
     assert before + ONE == held(world, session) == await session.get_session_usage()
 
 
-@pytest.mark.parametrize("fault", [*ONCE, *FOR_EVER], ids=str)
+@pytest.mark.parametrize("fault", one_in(3, [*ONCE, *FOR_EVER]), ids=str)
 async def test_fault(world, session, fault):
     await check(world, session, fault)
 
