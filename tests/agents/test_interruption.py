@@ -145,6 +145,7 @@ async def interrupted_state(session):
     return (await stage.run(agent, "Delete a.")).to_state().to_string()
 
 
+@pytest.mark.exhaustive
 async def test_interruption_resumed_in_a_new_process(runner, emulator, client, tmp_path):
     database = tmp_path / "sessions.db"
     sqlite = SQLiteSession("elsewhere", database)

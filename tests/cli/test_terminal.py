@@ -153,6 +153,7 @@ def test_ctrl_c_ends_an_import_that_waits_for_its_input(service, tmp_path):
     assert service.emulator.requests == ()
 
 
+@pytest.mark.exhaustive
 def test_question_before_deleting_says_what_and_takes_an_answer(service, screen):
     service.holds("conv_1", turns(60))
     for answer, expected, left in (

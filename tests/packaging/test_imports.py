@@ -40,6 +40,7 @@ def test_the_root_loads_nothing_before_a_name_is_used():
     assert "set()" == subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).strip()
 
 
+@pytest.mark.exhaustive
 def test_probe_tells_what_is_loaded():
     assert loaded_by("uvicorn", ("agents", "uvicorn")) == ["uvicorn"]
 

@@ -139,6 +139,7 @@ def test_it():
 """
 
 
+@pytest.mark.exhaustive
 def test_marker_of_pytest_recording(project, emulator, monkeypatch):
     """Its cassettes hold no credentials; whether they are matched as ours is for the project to say."""
     with emulator.serve() as base_url:

@@ -135,6 +135,7 @@ def test_after():
 """
 
 
+@pytest.mark.exhaustive
 def test_surroundings_are_restored(project, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-theirs")
     monkeypatch.setenv("OPENAI_ORG_ID", "org-theirs")
@@ -160,6 +161,7 @@ def test_after():
 """
 
 
+@pytest.mark.exhaustive
 def test_traces_of_a_program_that_is_imported_by_its_test(project):
     project.run_tests(IMPORTED_LATE, knows_agents=False).assert_outcomes(passed=2)
 
@@ -175,6 +177,7 @@ async def test_program(openai_environment):
 """
 
 
+@pytest.mark.exhaustive
 def test_module_of_the_project_that_is_called_agents(project):
     project.write("agents.py", 'NAME = "a module of the project"\n')
     project.run_tests(ANOTHER_AGENTS, knows_agents=False).assert_outcomes(passed=1)

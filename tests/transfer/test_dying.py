@@ -39,7 +39,7 @@ def copier(*arguments):
     ("move", "death"),
     [
         ("copy", (7, "stall_after_commit", 160)),
-        ("import", (4, "stall", 80)),
+        pytest.param("import", (4, "stall", 80), marks=pytest.mark.exhaustive),
         pytest.param("copy", (0, "stall", 0), marks=pytest.mark.exhaustive),
         pytest.param("import", (0, "stall_after_commit", 20), marks=pytest.mark.exhaustive),
     ],
