@@ -1,5 +1,7 @@
 """Programs that make their own clients are tested as they are; their surroundings are restored."""
 
+import pytest
+
 PROGRAM = '''
 """A program that knows nothing of tests: it makes its clients where it needs them."""
 

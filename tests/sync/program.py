@@ -20,9 +20,9 @@ PATIENCE = 20
 POLICY = RetryPolicy(attempts=1000, initial_wait=0.02, max_wait=0.05, settle_after=0.01)
 
 
-def open_session(conversation_id):
+def open_session(conversation_id, timeout=0.5):
     return OpenAIConversationsSession(
-        conversation_id=conversation_id, requests=RequestSettings(timeout=0.5, retry_policy=POLICY)
+        conversation_id=conversation_id, requests=RequestSettings(timeout=timeout, retry_policy=POLICY)
     )
 
 
@@ -59,7 +59,7 @@ def ends_without_closing(conversation_id):
 
 def forks(conversation_id):
     """Use a session in a child process while a thread of the parent is writing."""
-    session = open_session(conversation_id)
+    session = open_session(conversation_id, timeout=4)  # the parent writes again once the child has read
     session.add_items(ITEMS[:1])
     writing = threading.Thread(target=session.add_items, args=[ITEMS[1:2]])
     writing.start()
