@@ -34,6 +34,8 @@ demo: $(VENV)/.installed-cli
 
 # `make test` is what a change must pass. `make test-all` runs the tests marked `exhaustive` too, and more examples.
 test: SELECTED = -m "not exhaustive"
+# Where the environment forbids bytecode, each of a thousand processes would compile what it imports again.
+test test-all: export PYTHONDONTWRITEBYTECODE =
 test-all mutants: export EXHAUSTIVE = 1
 test test-all: $(VENV)/.installed-dev
 	@$(BIN)/python -c '$(VERSIONS)'

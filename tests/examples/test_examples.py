@@ -85,6 +85,12 @@ def test_example_is_short(name):
     assert len((EXAMPLES / name).read_text().splitlines()) <= longest
 
 
+UNCLOSED_DATABASE = (
+    r"<sys>:0: ResourceWarning: unclosed database in <sqlite3\.Connection .*>\n"
+    r"ResourceWarning: Enable tracemalloc .*\n"
+)
+
+
 @pytest.mark.parametrize("name", OUTPUT)
 def test_example_runs(name, server, request):
     base_url, _ = server
@@ -94,7 +100,10 @@ def test_example_runs(name, server, request):
     lines = finished.stdout.splitlines()
     if name == "multiple_sessions.py":  # its users speak at the same time
         lines.sort()
-    assert (finished.returncode, finished.stderr) == (0, "")
+    stderr = finished.stderr
+    if name == "django_session.py":  # Django never closes a database in memory, which Python 3.13 reports
+        stderr = re.sub(UNCLOSED_DATABASE, "", stderr)
+    assert (finished.returncode, stderr) == (0, "")
     assert [
         (pattern, line)
         for pattern, line in zip(OUTPUT[name], lines, strict=True)
