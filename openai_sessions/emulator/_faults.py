@@ -297,12 +297,19 @@ class TruncatedResponse(JsonResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send half of the body with the `content-length` of all of it, then close the connection."""
-        connection = _connection(scope, error="RemoteProtocolError", reason="the emulator truncated the body")
-        half = self.body[: len(self.body) // 2]
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": half, "more_body": True})
-        connection.close()
-        await _disconnected(receive)
+        await send_half(self, scope, receive, send)
+
+
+async def send_half(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """Send half of a body with the `content-length` of all of it, then close the connection."""
+    connection = _connection(scope, error="RemoteProtocolError", reason="the emulator truncated the body")
+    half = response.body[: len(response.body) // 2]
+    await send(
+        {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
+    )
+    await send({"type": "http.response.body", "body": half, "more_body": True})
+    connection.close()
+    await _disconnected(receive)
 
 
 class NoResponse(JsonResponse):

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 
 from openai_sessions.emulator._errors import ApiError, JsonObject
-from openai_sessions.emulator._faults import TruncatedResponse
+from openai_sessions.emulator._faults import JsonResponse, send_half
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -224,7 +224,7 @@ class EventStream(StreamingResponse):
             self._stream.close()
 
 
-class TruncatedEventStream(TruncatedResponse):
+class TruncatedEventStream(JsonResponse):
     """The first half of an event stream. In process, a `RemoteProtocolError`."""
 
     media_type = EventStream.media_type
@@ -232,6 +232,10 @@ class TruncatedEventStream(TruncatedResponse):
     def render(self, content: JsonObject) -> bytes:
         """Return the events of a response object."""
         return b"".join(map(_encoded, events_of(content)))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send half of the events, then close the connection."""
+        await send_half(self, scope, receive, send)
 
 
 async def _encoded_events(stream: ResponseStream) -> AsyncIterator[bytes]:
