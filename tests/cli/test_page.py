@@ -13,14 +13,14 @@ pytestmark = pytest.mark.exhaustive
 def test_transcript_grows_while_a_program_runs(server, opened):
     """Nothing is there at first; the first conversation opens by itself."""
     page = opened()
-    assert f"OPENAI_BASE_URL={server.url}/v1" in page.locator(".welcome code").inner_text()
+    assert f"OPENAI_BASE_URL={server.url}/v1" in page.locator(".welcome code").text_content()
     conversation_id = server.create(user("What city?"))
     assert said(page, 1) == [["user", "What city?"]]
     assert page.url == f"{server.url}/#/{conversation_id}"
     server.add(conversation_id, assistant("San Francisco."))
     assert said(page, 2) == [["user", "What city?"], ["assistant", "San Francisco."]]
-    assert page.locator(".head .title").inner_text() == "What city?"
-    assert page.title() == "What city?"
+    expect(page.locator(".head .title")).to_have_text("What city?")
+    expect(page).to_have_title("What city?")
 
 
 def test_new_conversations_come_first_and_the_chosen_one_stays(server, opened):
@@ -63,14 +63,14 @@ def test_call_stands_beside_its_output(server, opened):
     page = opened()
     entries(page, 2)
     first = page.locator(".entry").nth(0)
-    assert first.locator(".tool").inner_text() == "look_up"
+    assert first.locator(".tool").text_content() == "look_up"
     indented = '{\n  "b": [\n    1,\n    {}\n  ],\n  "a": 12345678901234567890\n}'
-    assert first.locator(".side-in .block").inner_text() == indented
-    assert first.locator(".side-out").inner_text() == "no output yet"
+    assert first.locator(".side-in .block").text_content() == indented
+    assert first.locator(".side-out").text_content() == "no output yet"
     server.add(conversation_id, output("call_1", '{"done":true}'))
     first.locator(".side-out .block").wait_for()
-    assert first.locator(".side-out .block").inner_text() == '{\n  "done": true\n}'
-    assert page.locator(".entry").nth(1).locator(".side-out").inner_text() == "no output yet"
+    assert first.locator(".side-out .block").text_content() == '{\n  "done": true\n}'
+    assert page.locator(".entry").nth(1).locator(".side-out").text_content() == "no output yet"
     boxes = [first.locator(side).bounding_box() for side in (".side-in", ".side-out")]
     assert boxes[0]["y"] == boxes[1]["y"]
     assert boxes[0]["x"] < boxes[1]["x"]
@@ -92,7 +92,7 @@ def test_output_without_its_call_stands_alone(server, opened):
     page.locator(".side-out .block").wait_for()
     server.delete(conversation_id, server.emulator.items(conversation_id)[0]["id"])
     page.get_by_text("the call is missing").wait_for()
-    assert page.locator(".side-out .block").inner_text() == "done"
+    assert page.locator(".side-out .block").text_content() == "done"
     server.delete(conversation_id, server.emulator.items(conversation_id)[0]["id"])
     entries(page, 0)
 
@@ -113,7 +113,7 @@ def test_json_of_an_item_is_shown_when_asked_for(server, opened):
     page.locator(".entry").hover()
     page.locator(".raw summary").click()
     page.locator(".raw .block").wait_for()
-    assert page.locator(".raw .block").inner_text() == json.dumps(item, indent=2, ensure_ascii=False)
+    assert page.locator(".raw .block").text_content() == json.dumps(item, indent=2, ensure_ascii=False)
 
 
 def test_only_new_items_are_asked_for(server, opened):

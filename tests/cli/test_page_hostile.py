@@ -117,7 +117,7 @@ def test_pictures_are_shown_only_when_they_came_whole(server, opened):
     assert page.locator(".picture").count() == 3
     for image in page.locator("img").all():
         expect(image).to_have_js_property("naturalWidth", 1)
-    assert page.locator(".placeholder").all_inner_texts() == [
+    assert page.locator(".placeholder").all_text_contents() == [
         "Image, not fetched: https://example.com/picture.png",
         "Image that cannot be shown",
     ]
