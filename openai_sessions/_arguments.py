@@ -13,6 +13,7 @@ from typing import TypeGuard
 
 from openai_sessions._items.text import has_surrogate
 from openai_sessions._items.types import CountTokens
+from openai_sessions.errors import InvalidConversationIdError
 
 MAX_ITEMS_PER_REQUEST = 20
 """The maximum number of items in a create request."""
@@ -37,22 +38,103 @@ SESSION_METHODS = ("get_items", "add_items", "pop_item", "clear_session")
 
 
 def checked_conversation_id(value: object) -> str:
-    """Return a well-formed conversation id.
+    """Return an id that a caller gave, if it may be the id of a conversation.
+
+    Servers choose the form of their ids, so any well-formed one is taken that does not name something else.
 
     Raises:
-        ValueError: It is malformed.
+        InvalidConversationIdError: It is malformed, the id of another object, or a name.
     """
-    if not is_conversation_id(value):
-        raise ValueError(
-            f"{value!r} is not a conversation id: use 'conv_' and letters, digits or underscores, as the API "
-            "returned it. To start a new conversation, leave conversation_id out."
-        )
-    return str(value)
+    problem = _why_not_a_conversation_id(value)
+    if problem is None:
+        return str(value)
+    raise InvalidConversationIdError(f"{_shown(value)} is not a conversation id: {problem}")
 
 
 def is_conversation_id(value: object) -> bool:
     """Return whether a value is `conv_` and word characters, and therefore safe in a URL path."""
     return isinstance(value, str) and re.fullmatch(r"conv_\w+", value, re.ASCII) is not None
+
+
+def refuse_positional(class_name: str, values: Sequence[object]) -> None:
+    """Refuse positional arguments of a session, such as the name in `SQLiteSession("user_123")`.
+
+    Raises:
+        InvalidConversationIdError: The first is a string.
+        TypeError: It is anything else.
+    """
+    if not values:
+        return
+    if not isinstance(values[0], str):
+        raise TypeError(
+            f"{class_name} takes keyword arguments only, such as conversation_id= and openai_client=: "
+            f"a {type(values[0]).__name__} was given by position"
+        )
+    checked_conversation_id(values[0])
+    raise InvalidConversationIdError(
+        f"{class_name} takes keyword arguments only: {_shown(values[0])} was given by position"
+    )
+
+
+_OTHER_KINDS = {
+    "resp_": "the id of a response, whose conversation is response.conversation.id",
+    "msg_": "the id of a message",
+    "item_": "the id of an item",
+    "rs_": "the id of a reasoning item",
+    "fc_": "the id of a function call",
+    "call_": "the id of a function call",
+    "chatcmpl": "the id of a chat completion, which belongs to no conversation",
+    "thread_": "the id of a thread of the Assistants API",
+    "run_": "the id of a run of the Assistants API",
+    "asst_": "the id of an assistant",
+    "sess_": "the id of a session of the Realtime API",
+    "file-": "the id of a file",
+    "vs_": "the id of a vector store",
+    "req_": "the id of a request",
+    "proj_": "the id of a project",
+    "org-": "the id of an organization",
+    "sk-": "an API key",
+}
+"""What a value with one of OpenAI's other prefixes is."""
+
+_NAME = re.compile(r"(?:user|customer|client|session|chat|support|agent|my)(?:\d*|[-_.].*)", re.DOTALL)
+"""A name as the examples of the Agents SDK give it: `user_123`."""
+
+_GENERATED = re.compile(r"[0-9A-Za-z]{12}")
+"""Names of people's own choice rarely have so many letters and digits in a row; generated ids do."""
+
+_SHOWN_CHARACTERS = 80
+"""How much of a wrong id a message shows."""
+
+
+def _why_not_a_conversation_id(value: object) -> str | None:
+    if not isinstance(value, str):
+        return f"it is of type {type(value).__name__}, not a string"
+    for prefix, kind in _OTHER_KINDS.items():
+        if value.startswith(prefix):
+            return f"it looks like {kind}"
+    if _NAME.fullmatch(value) and not _GENERATED.search(value):
+        return "it looks like a name of your own"
+    if is_conversation_id(value):
+        return None
+    return "it does not have the form of an id" if value else "it is empty"
+
+
+def _shown(value: object) -> str:
+    """Return a wrong id for a message, unless it is no string or may be a secret."""
+    if not isinstance(value, str) or value.startswith("sk-"):
+        return "The value"
+    return repr(value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…")
+
+
+def check_client(value: object) -> None:
+    """Refuse what is neither a client nor None.
+
+    Raises:
+        TypeError: It is a name, a class or anything else.
+    """
+    if value is not None and (isinstance(value, type) or not hasattr(value, "base_url")):
+        raise TypeError(f"openai_client must be an AsyncOpenAI, not a {type(value).__name__}")
 
 
 def checked_metadata(value: object) -> dict[str, str] | None:

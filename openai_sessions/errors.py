@@ -6,6 +6,7 @@
     ├── UnsettledWriteError           a failed write was not undone: settle(error.receipt)
     ├── RequestTimeoutError           no complete response in time: requests=RequestSettings(timeout=…)
     ├── ConversationNotFoundError     deleted, or in another project: start a new conversation
+    ├── InvalidConversationIdError    another id, or a name: conversation_id=…, or a SessionDirectory
     ├── InvalidItemError              an item cannot be stored: correct it
     ├── ConversationNotCreatedError   there is no conversation yet: ensure_conversation()
     ├── ClientLoopError               the client belongs to another event loop: create one in each loop
@@ -120,8 +121,27 @@ class ConversationNotFoundError(SessionError):
         super().__init__(
             f"The server has no conversation {conversation_id!r}: it was deleted, or it belongs to another "
             "project or server. Create a session without conversation_id to start a new conversation."
+            + ("" if conversation_id.startswith("conv_") else f" {_FOR_NAMES}")
         )
         self.conversation_id = conversation_id
+
+
+_FOR_NAMES = "For names of your own, such as 'user_123', use openai_sessions.directory.SessionDirectory."
+
+
+class InvalidConversationIdError(SessionError, ValueError):
+    """What was given cannot be the id of a conversation. Nothing was sent.
+
+    Attributes:
+        problem: What was given, and what it is instead.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"{problem}. Give the id that the API returned as conversation_id=, or leave it out to start a "
+            f"new conversation. {_FOR_NAMES}"
+        )
+        self.problem = problem
 
 
 class InvalidItemError(SessionError, ValueError):

@@ -14,6 +14,7 @@ from openai_sessions import _agents
 from openai_sessions._api.clients import AsyncCloseable, Clients, RequestSettings, clients_for
 from openai_sessions._api.retries import RetryBudget, RetryEvent, RetryPolicy
 from openai_sessions._arguments import (
+    check_client,
     checked_conversation_id,
     checked_count_tokens,
     checked_history,
@@ -25,6 +26,7 @@ from openai_sessions._arguments import (
     checked_text,
     checked_user_metadata,
     is_conversation_id,
+    refuse_positional,
 )
 from openai_sessions._conversation.forking import (
     PARENT_KEY,
@@ -74,7 +76,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
     from openai.types.responses import ResponseInputItemParam
     from pydantic import BaseModel
-    from typing_extensions import Self
+    from typing_extensions import Never, Self
 
 __all__ = [
     "ForkParent",
@@ -115,6 +117,7 @@ class SessionOptions:
         object.__setattr__(self, "metadata", checked_metadata(self.metadata))
         object.__setattr__(self, "include", checked_include(self.include))
         checked_history(self.history)
+        check_client(self.openai_client)
         for name, kind in (("history_limits", HistoryLimits), ("requests", RequestSettings)):
             if not isinstance(getattr(self, name), kind):
                 raise TypeError(f"{name} must be a {kind.__name__}, not {getattr(self, name)!r}")
@@ -174,7 +177,8 @@ class OpenAIConversationsSession(AsyncCloseable):
             releasing it is logged. A request that the server applies after that may be stored twice.
 
     Raises:
-        ValueError: The conversation id is malformed, or the metadata is over a limit.
+        InvalidConversationIdError: The conversation id is malformed, the id of another object, or a name.
+        ValueError: The metadata is over a limit.
         TypeError: An argument has the wrong type.
         ImportError: `history_limits` has max_tokens without count_tokens, and tiktoken is not installed.
         VocabularyError: tiktoken could not fetch its vocabulary.
@@ -184,7 +188,7 @@ class OpenAIConversationsSession(AsyncCloseable):
 
     def __init__(  # noqa: PLR0913 -- the arguments of the Agents SDK's class, and ours
         self,
-        *,
+        *positional: Never,
         conversation_id: str | None = None,
         openai_client: AsyncOpenAI | None = None,
         session_settings: SessionSettings | Mapping[str, Any] | None = None,
@@ -197,6 +201,7 @@ class OpenAIConversationsSession(AsyncCloseable):
         on_orphan: Callable[[PossibleOrphan], object] | None = None,
         lock: ConversationLock | None = None,
     ) -> None:
+        refuse_positional(type(self).__name__, positional)
         options = SessionOptions(
             openai_client=openai_client or _agents.default_client(),
             session_settings=session_settings,
@@ -244,7 +249,7 @@ class OpenAIConversationsSession(AsyncCloseable):
 
             Raises:
                 ConversationNotCreatedError: The session is unused; a ValueError and AttributeError.
-                ValueError: The new id is malformed.
+                InvalidConversationIdError: The new id cannot be that of a conversation.
             """
             if self._conversation.conversation_id is None:
                 _agents.register_session(type(self))

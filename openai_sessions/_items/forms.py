@@ -315,6 +315,9 @@ def _why_not_storable(item: Item) -> str | None:
 
 
 def _why_not_a_message(item: Item) -> str | None:
+    """Return why the API cannot store a message, or None."""
+    if reason := _why_chat_completions(item):
+        return f"it is a message of the Chat Completions API: {reason}"
     if not (isinstance(item.get("role"), str) and item["role"]):
         return f"its role is {item.get('role')!r}, not a name such as 'user'"
     content = item.get("content")
@@ -325,6 +328,15 @@ def _why_not_a_message(item: Item) -> str | None:
     for position, part in enumerate(content):
         if not isinstance(part, dict) or not isinstance(part.get("type"), str):
             return f"content[{position}] is not a dict with a 'type', such as 'input_text'"
+    return None
+
+
+def _why_chat_completions(item: Item) -> str | None:
+    """Return what to write instead of a message of the Chat Completions API, or None if it is not one."""
+    if item.get("role") in ("tool", "function"):
+        return "write the output as {'type': 'function_call_output', 'call_id': …, 'output': …}"
+    if item.get("tool_calls") or item.get("function_call"):
+        return "write each call as {'type': 'function_call', 'call_id': …, 'name': …, 'arguments': …}"
     return None
 
 

@@ -21,6 +21,7 @@ from openai_sessions.errors import (
     ConversationNotCreatedError,
     ConversationNotFoundError,
     ForkPointError,
+    InvalidConversationIdError,
     NameNotFoundError,
     SessionError,
     TransferConflictError,
@@ -180,6 +181,10 @@ def _not_found(error: Any) -> str:
     return f"Conversation {error.conversation_id} was not found: {reason}"
 
 
+def _invalid_id(error: Any) -> str:
+    return f"{error.problem}; to use a name, set --directory or OPENAI_SESSIONS_DIRECTORY"
+
+
 def _not_created(_: Any) -> str:
     return "The name has no conversation yet: nothing was written to it"
 
@@ -224,6 +229,7 @@ def _unfinished_fork(error: Any) -> str:
 
 _EXPLANATIONS: dict[type[Exception], tuple[Callable[[Any], str], ExitCode]] = {
     ConversationNotFoundError: (_not_found, ExitCode.NOT_FOUND),
+    InvalidConversationIdError: (_invalid_id, ExitCode.USAGE),
     ConversationNotCreatedError: (_not_created, ExitCode.NOT_FOUND),
     NameNotFoundError: (_unknown_name, ExitCode.NOT_FOUND),
     ForkPointError: (str, ExitCode.NOT_FOUND),

@@ -14,6 +14,7 @@ from openai import OpenAI
 
 from openai_sessions import session
 from openai_sessions._api.clients import RequestSettings
+from openai_sessions._arguments import refuse_positional
 from openai_sessions._conversation.forking import ForkParent
 from openai_sessions._conversation.lazy import PossibleOrphan
 from openai_sessions._conversation.locked import Settlement
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
     from openai.types.responses import ResponseInputItemParam
     from pydantic import BaseModel
-    from typing_extensions import Self
+    from typing_extensions import Never, Self
 
 T = TypeVar("T")
 
@@ -75,12 +76,12 @@ class OpenAIConversationsSession:
 
     Raises:
         TypeError: An argument is of the wrong type, such as a synchronous client.
-        ValueError: As for the async class.
+        InvalidConversationIdError, ValueError: As for the async class.
     """
 
     def __init__(  # noqa: PLR0913 -- the arguments of the async class
         self,
-        *,
+        *positional: Never,
         conversation_id: str | None = None,
         openai_client: AsyncOpenAI | None = None,
         session_settings: SessionSettings | Mapping[str, Any] | None = None,
@@ -93,6 +94,7 @@ class OpenAIConversationsSession:
         on_orphan: Callable[[PossibleOrphan], object] | None = None,
         lock: ConversationLock | None = None,
     ) -> None:
+        refuse_positional(type(self).__name__, positional)
         if isinstance(openai_client, OpenAI):
             raise TypeError(
                 "openai_client must be an AsyncOpenAI for a sync session too, because it is used on a "
@@ -130,7 +132,7 @@ class OpenAIConversationsSession:
 
             Raises:
                 ConversationNotCreatedError: The session is unused; a ValueError and AttributeError.
-                ValueError: The new id is malformed.
+                InvalidConversationIdError: The new id cannot be that of a conversation.
             """
             return self._async.session_id
 

@@ -8,6 +8,7 @@ import logging
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from openai.types.chat import ChatCompletionMessage
 from openai.types.responses import (
     ResponseFunctionToolCall,
     ResponseOutputMessage,
@@ -327,6 +328,24 @@ def test_stored_form_of_a_string_enum_is_its_value():
     assert to_stored([{"role": "user", "content": Colour.RED}]) == [{"role": "user", "content": "red"}]
 
 
+CHAT_CALL = {"name": "f", "arguments": "{}"}
+
+CALLS = (
+    {"tool_calls": [{"id": "c", "type": "function", "function": CHAT_CALL}]},
+    {"function_call": CHAT_CALL},
+)
+
+CHAT_CALLS = (
+    "it is a message of the Chat Completions API: write each call as "
+    "{'type': 'function_call', 'call_id': …, 'name': …, 'arguments': …}"
+)
+
+CHAT_OUTPUT = (
+    "it is a message of the Chat Completions API: write the output as "
+    "{'type': 'function_call_output', 'call_id': …, 'output': …}"
+)
+
+
 @pytest.mark.parametrize(
     ("item", "reason"),
     [
@@ -335,6 +354,15 @@ def test_stored_form_of_a_string_enum_is_its_value():
         ([], "it is of type list, not a dict such as {'role': …, 'content': …}"),
         ({}, "it has neither 'type' nor 'role'"),
         ({"content": "Hi"}, "it has neither 'type' nor 'role'"),
+        *(
+            ({"role": "assistant", "content": content, **calls}, CHAT_CALLS)
+            for content in ("", None)
+            for calls in CALLS
+        ),
+        *(
+            ({"role": role, "tool_call_id": "c", "content": "1"}, CHAT_OUTPUT)
+            for role in ("tool", "function")
+        ),
         ({"type": 3}, "its type is 3, not a name such as 'function_call'"),
         ({"type": ""}, "its type is '', not a name such as 'function_call'"),
         ({"type": "message", "content": "Hi"}, "its role is None, not a name such as 'user'"),
@@ -370,6 +398,11 @@ def test_an_item_that_cannot_be_stored_is_refused_with_its_index_and_the_reason(
         to_stored([{"role": "user", "content": "fine"}, item])
     assert (caught.value.index, caught.value.reason) == (1, reason)
     assert str(caught.value) == f"items[1] cannot be stored: {reason}. Nothing was sent."
+
+
+def test_an_answer_of_chat_completions_without_calls_is_stored():
+    answer = ChatCompletionMessage(role="assistant", content="Hi", tool_calls=None, refusal=None)
+    assert to_stored([answer]) == [{"role": "assistant", "content": "Hi"}]
 
 
 def test_an_item_that_contains_itself_is_refused():
