@@ -43,9 +43,9 @@ def session_settings(value: object) -> Any:
     if not isinstance(value, Mapping):
         raise TypeError(f"session_settings must be a SessionSettings, a dict or None, not {value!r}")
     known = [field.name for field in fields(wanted)]
-    unknown = sorted(value.keys() - set(known))
+    unknown = sorted(str(name) for name in value if name not in known)
     if unknown:
-        raise TypeError(f"session_settings has no field {unknown[0]!r}: its fields are {', '.join(known)}")
+        raise TypeError(f"Unknown session settings: {', '.join(unknown)}. There is: {', '.join(known)}")
     return wanted(**value)
 
 

@@ -8,6 +8,7 @@ import zlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openai import AsyncOpenAI
 
 from openai_sessions import OpenAIConversationsSession
 from openai_sessions._agents import (
@@ -43,14 +44,35 @@ def test_session_settings_are_read_with_their_limit(given, expected):
     assert run(program) == f"{expected} False"
 
 
-def test_settings_with_an_unknown_field_are_refused():
+@pytest.mark.parametrize(
+    ("settings", "unknown"),
+    [
+        ({"limits": 3}, "limits"),
+        ({"turns": 1, "limit": 3, "max_items": 2}, "max_items, turns"),
+        ({"b": 1, 1: 2}, "1, b"),
+    ],
+)
+def test_unknown_settings_are_refused_in_the_words_of_the_agents_sdk(settings, unknown):
+    hosted = pytest.importorskip("agents.memory").OpenAIConversationsSession
+    with pytest.raises(TypeError) as caught:
+        OpenAIConversationsSession(session_settings=settings)
+    assert str(caught.value) == f"Unknown session settings: {unknown}. There is: limit"
+    session = OpenAIConversationsSession()
+    with pytest.raises(TypeError, match="Unknown session settings"):
+        session.session_settings = settings
+    with pytest.raises(TypeError) as of_the_sdk:
+        hosted(session_settings=settings, openai_client=AsyncOpenAI(api_key="k"))
+    assert str(caught.value).startswith(str(of_the_sdk.value))
+
+
+def test_unknown_settings_are_refused_without_the_agents_sdk():
     program = """
 try:
     Session(session_settings={'limits': 3})
 except TypeError as error:
-    print(error)
+    print(error, 'agents' in sys.modules)
 """
-    assert run(program) == "session_settings has no field 'limits': its fields are limit"
+    assert run(program) == "Unknown session settings: limits. There is: limit False"
 
 
 def test_changed_settings_survive_the_import_of_the_agents_sdk():
