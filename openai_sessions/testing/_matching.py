@@ -109,7 +109,19 @@ def _body(request: Any) -> Any:
     body = request.body or b""
     if boundary := _BOUNDARY.search(str(request.headers.get("content-type", ""))):
         return body.replace(boundary[1].encode(), b"boundary")
-    return _parsed(body)
+    parsed = _parsed(body)
+    if not isinstance(parsed, dict):
+        return parsed
+    return {name: value for name, value in parsed.items() if not _is_for_openai_only(name, value)}
+
+
+def _is_for_openai_only(name: str, value: Any) -> bool:
+    """Return whether the Agents SDK adds a field of a body only if the request goes to api.openai.com.
+
+    The cache key is made from the session id, or at random for each run; the others are of Chat Completions.
+    """
+    is_generated = name == "prompt_cache_key" and str(value).startswith("agents-sdk:")
+    return is_generated or (name, value) in (("store", True), ("stream_options", {"include_usage": True}))
 
 
 @lru_cache(maxsize=1024)
