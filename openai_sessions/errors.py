@@ -15,6 +15,7 @@
     ├── VocabularyError               tiktoken is offline: download its vocabulary once, or give count_tokens=
     ├── CursorError                   the server's pages contradict each other: try again
     ├── InvalidResponseError          the body is not what the API documents: check base_url= and proxies
+    ├── RedirectError                 the server is at another address: set base_url= to error.base_url
     │
     │   fork()
     ├── ForkPointError                it would split a call from its output: fork after error.safe_item_ids
@@ -284,6 +285,33 @@ class InvalidResponseError(SessionError):
         )
         self.operation = operation
         self.request_id = request_id
+
+
+class RedirectError(SessionError):
+    """A response is a redirect that is not followed.
+
+    Followed are 307 and 308 to the same scheme, host and port. After a write the outcome is unknown.
+
+    Attributes:
+        operation: The operation of the API, such as "create items".
+        status: The status of the response.
+        address: Where it points, without user, password and query; None if it names no address.
+        base_url: The base URL to give to the client, if the address tells it; else None.
+    """
+
+    def __init__(
+        self, operation: str, status: int, address: str | None, reason: str, *, base_url: str | None
+    ) -> None:
+        to = f" to the address {address!r}" if address else ""
+        remedy = f": base_url={base_url!r}" if base_url else ", so that no request is redirected"
+        super().__init__(
+            f"The response to {operation!r} is a redirect with status {status}{to}. It was not followed: "
+            f"{reason}. Set the client's base_url (or OPENAI_BASE_URL){remedy}."
+        )
+        self.operation = operation
+        self.status = status
+        self.address = address
+        self.base_url = base_url
 
 
 class ForkPointError(SessionError, ValueError):

@@ -13,15 +13,16 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qs, quote, urlencode
 
 import anyio
 import jiter
 import openai
 from openai import AsyncOpenAI, NotFoundError, RequestOptions
 
+from openai_sessions._api.redirects import MAX_REDIRECTS, endless, followed
 from openai_sessions._api.retries import Outcome, RequestKind, Retries
 from openai_sessions._arguments import is_conversation_id
 from openai_sessions._instrumentation import tell_request
@@ -53,7 +54,7 @@ HTTP_LIBRARY: Any = importlib.import_module(
 _RESPONSE = HTTP_LIBRARY.Response
 """Has openai return the response as it came."""
 
-_ONCE: RequestOptions = {"max_retries": 0}
+_ONCE: RequestOptions = {"max_retries": 0, "follow_redirects": False}
 """Options of every request. A copy of the client with this setting would cost each session a switch to a
 thread, in which openai looks up the platform, and would miss a key that is changed on the client."""
 
@@ -103,7 +104,8 @@ class ConversationsClient:
     """The Conversations API as seen by one `AsyncOpenAI`.
 
     Every method raises openai's errors as they come, `RequestTimeoutError` when a request takes longer than
-    the timeout, and `InvalidResponseError` when a successful response does not have the documented form.
+    the timeout, `InvalidResponseError` when a successful response does not have the documented form, and
+    `RedirectError` for a redirect that is not followed.
 
     Args:
         client: Its transport, key and base URL are used.
@@ -294,7 +296,7 @@ class ConversationsClient:
             started = time.perf_counter()
             try:
                 with anyio.move_on_after(self.timeout):
-                    response = await self._call(request)
+                    response = await self._follow(request)
             except BaseException as error:
                 tell_request(request.name, self, started, error=error)
                 raise
@@ -311,13 +313,42 @@ class ConversationsClient:
             return False
         return True
 
+    async def _follow(self, request: Request) -> Any:
+        """Send a request, and follow its redirects here: openai would repeat a write as a GET."""
+        for remaining in reversed(range(MAX_REDIRECTS + 1)):
+            try:
+                return await self._call(request)
+            except openai.APIStatusError as error:
+                if not 300 <= error.status_code < 400:
+                    raise
+                url = followed(request.name, error.response, self.base_url)
+                if not remaining:
+                    raise endless(request.name, error.response) from None
+                request = self._at(request, url)
+        return None
+
+    def _at(self, request: Request, url: str) -> Request:
+        """Return a request to a whole URL instead."""
+        if not self._client.default_query:
+            return replace(request, path=url, params=None)
+        path, _, query = url.partition("?")
+        params = parse_qs(query, keep_blank_values=True)
+        return replace(
+            request,
+            path=path,
+            params={
+                name.removesuffix("[]"): values if name.endswith("[]") else values[-1]
+                for name, values in params.items()
+            },
+        )
+
     def _call(self, request: Request) -> Awaitable[Any]:
+        options: RequestOptions = _ONCE if request.params is None else {**_ONCE, "params": request.params}
         if request.method == "GET":
-            options: RequestOptions = _ONCE if request.params is None else {**_ONCE, "params": request.params}
             return self._client.get(request.path, options=options, cast_to=_RESPONSE)
         if request.method == "POST":
-            return self._client.post(request.path, body=request.body, options=_ONCE, cast_to=_RESPONSE)
-        return self._client.delete(request.path, options=_ONCE, cast_to=_RESPONSE)
+            return self._client.post(request.path, body=request.body, options=options, cast_to=_RESPONSE)
+        return self._client.delete(request.path, options=options, cast_to=_RESPONSE)
 
     def _with_query(self, path: str, query: dict[str, object]) -> tuple[str, Mapping[str, object] | None]:
         """Return the path of a request for a page, and its params.

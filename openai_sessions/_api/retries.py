@@ -19,7 +19,7 @@ from tenacity import AsyncRetrying, RetryCallState
 
 from openai_sessions._arguments import is_number, is_whole_number
 from openai_sessions._instrumentation import Retried, note_attempt, tell
-from openai_sessions.errors import InvalidResponseError, RequestTimeoutError
+from openai_sessions.errors import InvalidResponseError, RedirectError, RequestTimeoutError
 
 logger = logging.getLogger("openai_sessions")
 
@@ -187,8 +187,9 @@ def classify(error: BaseException) -> Failure | None:
         return Failure(Outcome.UNREACHABLE if never_sent else Outcome.UNKNOWN)
     if isinstance(error, (RequestTimeoutError, InvalidResponseError, openai.APIError)):
         return Failure(Outcome.UNKNOWN)
-    # A client that is closed, or belongs to another loop: the server may still have served the request.
-    return Failure(Outcome.UNKNOWN, should_retry=False) if isinstance(error, RuntimeError) else None
+    # A redirect comes again; a client is closed, or belongs to another loop. It may have been applied.
+    is_lasting = isinstance(error, (RedirectError, RuntimeError))
+    return Failure(Outcome.UNKNOWN, should_retry=False) if is_lasting else None
 
 
 def _outcome_of(error: openai.APIStatusError) -> Outcome:
