@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import json
 import secrets
 import time
@@ -86,37 +85,28 @@ def _with_headers(app: ASGIApp) -> ASGIApp:
 class Authorization:
     """Decides which conversations a request may see.
 
-    With API keys, a request sees those of its bearer key. Without, everyone on this machine sees all of them.
-    A foreign site whose name resolves to this machine (DNS rebinding) is recognised by the `Host` header.
+    With API keys, a request sees those of its bearer key. Without, it sees all of them.
 
     Args:
         api_keys: The keys that the server accepts; empty for any.
-        host: A name of this server that is accepted beside `localhost` and loopback addresses.
 
     Attributes:
         shows_requests: Whether requests may be listed. With several keys they may not, because requests are
             not recorded per key.
     """
 
-    def __init__(self, api_keys: Collection[str] = (), *, host: str = "localhost") -> None:
+    def __init__(self, api_keys: Collection[str] = ()) -> None:
         self._api_keys = [key.strip() for key in api_keys]
-        self._names = {"localhost", host.lower()}
         self.shows_requests = len(set(self._api_keys)) <= 1
 
     def key_of(self, request: Request) -> str | None:
         """Return the key whose conversations the request may see; None for all conversations.
 
         Raises:
-            HTTPException: The request may see none: 401 without a valid key, 403 for a foreign host name.
+            HTTPException: The request has no valid key: 401.
         """
-        if self._api_keys:
-            return self._bearer_key(request)
-        host = _without_port(request.headers.get("host", ""))
-        if host not in self._names and not is_loopback(host):
-            raise HTTPException(403, "Refused for this host name: open 127.0.0.1 or localhost instead.")
-        return None
-
-    def _bearer_key(self, request: Request) -> str:
+        if not self._api_keys:
+            return None
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             for known in self._api_keys:
@@ -125,23 +115,6 @@ class Authorization:
         raise HTTPException(
             401, "An API key of this server is required.", headers={"www-authenticate": "Bearer"}
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host is a numeric loopback address."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
-
-
-def _without_port(host: str) -> str:
-    name, colon, port = host.rpartition(":")
-    if colon and port.isdigit():
-        host = name
-    return host.strip("[]").lower()
 
 
 MAX_CONVERSATIONS = 10_000
@@ -306,7 +279,7 @@ class NumberedRequest:
 
 
 class RecentRequests:
-    """The newest requests of an emulator, taken out of its log, which would grow without end.
+    """The newest requests of a server, taken out of the emulator's log, which would grow without end.
 
     Args:
         emulator: The emulator.
@@ -332,9 +305,13 @@ class RecentRequests:
         requests = self._emulator.requests
         self._emulator.forget_requests()  # loses none: both lines run in one event loop, without an await
         for request in requests:
-            self._number += 1
-            self._kept.append(NumberedRequest(self._number, self._clock(), request))
-            self._on_request(request)
+            self.add(request)
+
+    def add(self, request: EmulatedRequest) -> None:
+        """Add a request, which may be one that the emulator did not receive."""
+        self._number += 1
+        self._kept.append(NumberedRequest(self._number, self._clock(), request))
+        self._on_request(request)
 
     @property
     def number(self) -> int:

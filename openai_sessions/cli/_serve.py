@@ -21,8 +21,9 @@ from rich.text import Text
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from openai_sessions.cli._errors import CommandError, ExitCode
+from openai_sessions.cli._hosts import OwnNamesOnly, is_loopback
 from openai_sessions.cli._output import counted, escaped_line
-from openai_sessions.cli._page import Authorization, RecentRequests, build_page, is_loopback
+from openai_sessions.cli._page import Authorization, RecentRequests, build_page
 from openai_sessions.emulator import (
     FAULT_KINDS,
     EmulatedRequest,
@@ -89,12 +90,12 @@ def serve_emulator(options: ServeOptions) -> None:
             server_of(serve_app(options, emulator, console)).run(sockets=[listener])
 
 
-def serve_app(options: ServeOptions, emulator: Emulator, console: Console) -> ServeApp:
+def serve_app(options: ServeOptions, emulator: Emulator, console: Console) -> ASGIApp:
     """Return the ASGI application: the emulator and the page; requests are printed."""
     recent = RecentRequests(emulator, partial(print_request, console))
-    authorization = Authorization(options.api_keys, host=options.host)
-    page = build_page(emulator.contents, recent=recent, authorization=authorization)
-    return ServeApp(emulator, page, recent=recent, delay=options.delay_ms / 1000)
+    page = build_page(emulator.contents, recent=recent, authorization=Authorization(options.api_keys))
+    app = ServeApp(emulator, page, recent=recent, delay=options.delay_ms / 1000)
+    return app if options.api_keys else OwnNamesOnly(app, host=options.host, on_refused=recent.add)
 
 
 class ServeApp:

@@ -69,18 +69,19 @@ class Served:
 
 
 @contextmanager
-def served(*, on=None, host="127.0.0.1", port=0, **options):
+def served(*, on=None, host="127.0.0.1", port=0, output=None, **options):
     """Serve the page and the emulator as the command does.
 
     Args:
         on: The shared server; None for one of its own, which takes a moment to stop.
         host: The host of a server of its own.
         port: The port of a server of its own.
+        output: What the server prints is written to it.
         **options: Those of `ServeOptions`.
     """
     given = ServeOptions(host=host, port=port, **options)
     with Emulator(api_keys=options.get("api_keys") or None) as emulator, ExitStack() as stack:
-        application = serve_app(given, emulator, Console(file=io.StringIO()))
+        application = serve_app(given, emulator, Console(file=output or io.StringIO()))
         if on is None:
             base_url = stack.enter_context(serving(application, host=host, port=port))
         else:

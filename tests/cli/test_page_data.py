@@ -1,9 +1,14 @@
 """What the page is made of: files for everyone, and data for those who may see them."""
 
+import io
+import json
 import re
+from urllib.parse import urlsplit
 
 import pytest
+from openai import AsyncOpenAI
 
+from openai_sessions import OpenAIConversationsSession
 from openai_sessions.cli._page import FILES, MAX_ITEMS
 from tests.cli.page import KEY, assistant, served, user
 
@@ -206,7 +211,10 @@ def test_conversation_that_is_not_there_is_a_404(server):
         assert server.data(f"conversations/{conversation_id}/items")[0] == 404
 
 
-@pytest.mark.parametrize("path", DATA)
+PATHS = ("/", "/page/main.js", *(f"/page/data/{path}" for path in DATA), "/v1/conversations/conv_1", "/none")
+
+
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(
     "host",
     [
@@ -220,17 +228,74 @@ def test_conversation_that_is_not_there_is_a_404(server):
         "[::]",
     ],
 )
-def test_data_are_not_for_a_foreign_name_of_this_machine(private, host, path):
-    """As asked for by a site whose own name was made to point to 127.0.0.1."""
-    status, _, body = private.get(f"/page/data/{path}", host=host)
+def test_nothing_is_for_a_foreign_name_of_this_machine(private, host, path):
+    """As requested by a site whose own name was made to point to 127.0.0.1."""
+    status, headers, body = private.get(path, host=host, **BEARER)
     assert (status, b"private" in body) == (403, False)
+    assert headers["x-content-type-options"] == "nosniff"
+    message = json.loads(body)["error"]["message"]
+    assert repr(host) in message
+    assert "127.0.0.1" in message
+    assert "--api-key" in message
+
+
+OWN_NAMES = ["localhost", "LOCALHOST:1", "127.0.0.1:9", "127.8.8.8", "[::1]", "[::1]:80"]
+
+
+@pytest.mark.parametrize("host", OWN_NAMES)
+def test_all_is_for_every_name_of_loopback(private, host):
+    assert [private.get(path, host=host, **BEARER)[0] for path in PATHS[:3]] == [200, 200, 200]
+    assert private.send("POST", "/v1/conversations", host=host, **BEARER)[0] == 200
+
+
+def planted(server, **headers):
+    """Return the status of a write as a page sends it, and how many conversations it adds."""
+    before = len(server.emulator.conversations())
+    status = server.send("POST", "/v1/conversations", '{"items": []}', **BEARER, **headers)[0]
+    return status, len(server.emulator.conversations()) - before
+
+
+def test_a_site_whose_name_points_here_plants_no_conversation(private):
+    site = "rebound.example.com:8080"
+    assert planted(private, host=site, origin=f"http://{site}") == (403, 0)
 
 
 @pytest.mark.parametrize(
-    "host", ["localhost", "LOCALHOST:1", "127.0.0.1:9", "127.8.8.8", "[::1]", "[::1]:80"]
+    "origin",
+    ["https://example.com", "http://localhost:1", "http://127.0.0.1", "null", "", "file://", "http://["],
 )
-def test_data_are_for_every_name_of_loopback(private, host):
-    assert private.data("state", host=host)[0] == 200
+def test_a_page_of_another_origin_plants_no_conversation(private, origin):
+    assert planted(private, origin=origin) == (403, 0)
+
+
+def test_a_page_of_this_server_and_a_program_may_write(private):
+    assert planted(private, origin=private.url) == (200, 1)
+    assert planted(private) == (200, 1)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
+def test_a_refused_request_is_listed_and_printed(method):
+    printed = io.StringIO()
+    with served(output=printed) as server:
+        assert server.send(method, "/v1/conversations/conv_1", host="example.com", **BEARER)[0] == 403
+        listed = server.data("requests")[1]["requests"]
+    assert [(each["method"], each["status"], each["operation"]) for each in listed] == [(method, 403, None)]
+    assert f"403 {method:<6} /v1/conversations/conv_1" in printed.getvalue()
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
+async def test_a_program_reaches_the_server_by_each_of_its_names(private, name):
+    url = f"http://{name}:{urlsplit(private.url).port}/v1"
+    async with AsyncOpenAI(base_url=url, api_key=KEY) as client:
+        session = OpenAIConversationsSession(openai_client=client)
+        await session.add_items([user("Hello")])
+        assert await session.get_items() == [user("Hello")]
+
+
+def test_the_name_that_was_given_as_the_host_is_its_own(shared_server):
+    with served(on=shared_server, host="agents.test") as server:
+        assert planted(server, host="Agents.test:8080") == (200, 1)
+        assert planted(server, host="agents.test.example.com") == (403, 0)
 
 
 @pytest.mark.parametrize("path", DATA)
@@ -244,6 +309,7 @@ def test_data_of_a_guarded_server_are_not_for_those_without_a_key(private_guarde
 
 def test_data_of_a_guarded_server_are_for_any_name(guarded):
     assert guarded.data("state", host="conversations.example.com", **BEARER)[0] == 200
+    assert planted(guarded, host="conversations.example.com") == (200, 1)
 
 
 def test_files_of_a_guarded_server_are_for_everyone_and_tell_nothing(guarded):

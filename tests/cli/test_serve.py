@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 from openai_sessions import OpenAIConversationsSession
 from openai_sessions.cli._app import app
-from openai_sessions.cli._page import KEPT, RecentRequests, is_loopback
+from openai_sessions.cli._hosts import is_loopback
+from openai_sessions.cli._page import KEPT, RecentRequests
 from openai_sessions.cli._serve import Banner, ServeApp, listen, print_request, resolve
 from openai_sessions.emulator import EmulatedRequest, Fault, SeedResult
 from tests.cli.command import serving
