@@ -24,6 +24,7 @@ from openai import AsyncOpenAI, NotFoundError, RequestOptions
 
 from openai_sessions._api.redirects import MAX_REDIRECTS, endless, followed
 from openai_sessions._api.retries import Outcome, RequestKind, Retries
+from openai_sessions._api.transports import counting_sends
 from openai_sessions._arguments import is_conversation_id
 from openai_sessions._instrumentation import tell_request
 from openai_sessions._items.types import INCLUDE, Item
@@ -278,13 +279,14 @@ class ConversationsClient:
         )
         answer: Item = {}
         async for attempt in attempts:
-            with attempt:
+            with attempt, counting_sends(self.http_client) as sends:
                 try:
                     answer = await self.send_once(request)
                 except Exception as error:
                     if outcomes is not None:
                         failure = self.retries.classify(error)
-                        outcomes.append(failure.outcome if failure else Outcome.UNKNOWN)
+                        was_repeated = len(sends) > 1
+                        outcomes.append(Outcome.UNKNOWN if was_repeated or not failure else failure.outcome)
                     raise
                 attempts.succeeded()
         return answer

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from openai_sessions._api.client import CONNECTIONS_KEPT, ConversationsClient, RequestLimiter, open_client
 from openai_sessions._api.retries import Retries, RetryBudget, RetryEvent, RetryPolicy
+from openai_sessions._api.transports import is_aiohttp, transport_of
 from openai_sessions._arguments import checked_seconds
 from openai_sessions.errors import ClientLoopError
 
@@ -262,17 +263,13 @@ class AsyncCloseable(ABC):
 
 def _is_networked(http_client: object) -> bool:
     """Return whether an HTTP client keeps connections, unlike those that call an app in process."""
-    return any(True for _ in _pools(http_client)) or "aiohttp" in type(_transport(http_client)).__module__
-
-
-def _transport(http_client: object) -> object:
-    return getattr(http_client, "_transport", None)
+    return any(True for _ in _pools(http_client)) or is_aiohttp(http_client)
 
 
 def _pools(http_client: object) -> Iterator[Any]:
     """Yield the connection pools of an HTTP client, also behind transports that wrap another."""
     mounted = getattr(http_client, "_mounts", {}).values()
-    transports = [_transport(http_client), *mounted]
+    transports = [transport_of(http_client), *mounted]
     seen: set[int] = set()
     while transports:
         transport = transports.pop()

@@ -17,6 +17,7 @@ import anyio
 import openai
 from tenacity import AsyncRetrying, RetryCallState
 
+from openai_sessions._api.transports import never_sent
 from openai_sessions._arguments import is_number, is_whole_number
 from openai_sessions._instrumentation import Retried, note_attempt, tell
 from openai_sessions.errors import InvalidResponseError, RedirectError, RequestTimeoutError
@@ -171,20 +172,15 @@ class RetryPolicy:
         return min(base * (1 + random / 2), self.max_wait)
 
 
-_NEVER_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout"})
-"""Errors of the HTTP libraries after which the server has seen nothing of the request."""
-
-
 def classify(error: BaseException) -> Failure | None:
     """Return what is known of a request that failed with this error; None if it is not an error of a request.
 
-    Sources: OpenAI's documentation of its error codes, and the error of the HTTP library in `__cause__`.
+    Sources: OpenAI's documentation of its error codes, and what the transport proves.
     """
     if isinstance(error, openai.APIStatusError):
         return Failure(_outcome_of(error), _retry_after(error.response.headers), _should_retry(error))
     if isinstance(error, openai.APIConnectionError):
-        never_sent = type(error.__cause__).__name__ in _NEVER_SENT
-        return Failure(Outcome.UNREACHABLE if never_sent else Outcome.UNKNOWN)
+        return Failure(Outcome.UNREACHABLE if never_sent(error) else Outcome.UNKNOWN)
     if isinstance(error, (RequestTimeoutError, InvalidResponseError, openai.APIError)):
         return Failure(Outcome.UNKNOWN)
     # A redirect comes again; a client is closed, or belongs to another loop. It may have been applied.

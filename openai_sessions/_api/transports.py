@@ -1,0 +1,107 @@
+"""What the transports of HTTP clients prove: that a request was never sent, or sent only once.
+
+The name of an exception proves nothing. httpx's adapters to aiohttp raise `ConnectTimeout` for a reply that
+was lost, and a transport that sends again by itself may be refused a connection the second time. So a request
+counts as never sent only if the error below is one that httpcore or aiohttp raises while it connects, and if
+nothing but the known transports was between it and openai.
+"""
+
+from __future__ import annotations
+
+import importlib
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from typing import Any
+
+import openai
+
+_CONNECTING = frozenset(
+    {
+        *[(core, name) for core in ("httpcore", "httpcore2") for name in ("ConnectError", "ConnectTimeout")],
+        ("httpcore", "PoolTimeout"),
+        ("httpcore2", "PoolTimeout"),
+        ("aiohttp.client_exceptions", "ClientConnectorError"),
+        ("aiohttp.client_exceptions", "ConnectionTimeoutError"),
+    }
+)
+"""The module and the name of errors that are raised only before a request is sent. Subclasses count too."""
+
+_KNOWN = frozenset({"openai", "httpx", "httpx2", "httpx_aiohttp", "contextlib"})
+"""The packages of the known transports. Code of others between them may have sent the request before."""
+
+_AIOHTTP = "aiohttp"
+
+_sends: ContextVar[list[object] | None] = ContextVar("_sends", default=None)
+"""Counts what aiohttp sends for the current request of ours."""
+
+
+def never_sent(error: openai.APIConnectionError) -> bool:
+    """Return whether the transport proves that the server has seen nothing of the request."""
+    mapped = error.__cause__
+    raised = mapped.__cause__ if mapped is not None else None
+    if raised is None or not _packages(mapped) <= _KNOWN:
+        return False
+    if not any((kind.__module__, kind.__name__) in _CONNECTING for kind in type(raised).__mro__):
+        return False
+    if not type(raised).__module__.startswith(_AIOHTTP):
+        return True
+    # aiohttp repeats all methods but POST by itself, and a middleware of the session may repeat any.
+    return error.request.method == "POST" and _packages(raised) <= {*_KNOWN, _AIOHTTP}
+
+
+@contextmanager
+def counting_sends(http_client: object) -> Iterator[list[object]]:
+    """Yield a list that has an element for each time that aiohttp sends a request inside.
+
+    aiohttp repeats a DELETE whose reply is lost, so that a 404 may be the answer to the repetition. With
+    other clients the list stays empty.
+    """
+    sends: list[object] = []
+    if is_aiohttp(http_client):
+        _observe(transport_of(http_client))
+    token = _sends.set(sends)
+    try:
+        yield sends
+    finally:
+        _sends.reset(token)
+
+
+def is_aiohttp(http_client: object) -> bool:
+    """Return whether a client runs on aiohttp."""
+    return "httpx_aiohttp" in type(transport_of(http_client)).__module__
+
+
+def _observe(transport: Any) -> None:
+    """Add our trace to the session of a transport, which the transport itself would create now."""
+    if not hasattr(transport.client, "trace_configs"):
+        transport.client = transport.get_client()
+    if _trace() not in transport.client.trace_configs:
+        transport.client.trace_configs.append(_trace())
+
+
+@cache
+def _trace() -> Any:
+    trace = importlib.import_module("aiohttp").TraceConfig()
+    trace.on_request_headers_sent.append(_note_send)
+    trace.freeze()
+    return trace
+
+
+async def _note_send(*_: object) -> None:
+    sends = _sends.get()
+    if sends is not None:
+        sends.append(None)
+
+
+def transport_of(http_client: object) -> Any:
+    """Return the transport of an HTTP client, or None."""
+    return getattr(http_client, "_transport", None)
+
+
+def _packages(error: BaseException | None) -> set[str]:
+    """Return the packages whose code an error has passed through."""
+    frames = traceback.walk_tb(error.__traceback__ if error is not None else None)
+    return {str(frame.f_globals.get("__name__")).partition(".")[0] for frame, _ in frames}
