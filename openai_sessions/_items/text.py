@@ -1,8 +1,9 @@
-"""The text of an item: what is counted as tokens, searched, and shown."""
+"""The text of an item: what is counted as tokens and searched; and what of it is safe to show."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -82,6 +83,27 @@ def _without_data(value: Any) -> Any:
 
 def _is_data_url(value: object) -> bool:
     return isinstance(value, str) and value.startswith("data:") and ";base64," in value[:100]
+
+
+_CONTROLS = r"\x00-\x08\x0b-\x1f\x7f-\x9f"
+"""The C0 and C1 controls, except tab and line feed: the terminal acts on them."""
+
+_BIDI_CONTROLS = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+"""They change the direction of writing, so that a line reads differently from what it contains."""
+
+_INVISIBLE = r"\u2028\u2029\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+"""Line separators, marks, and tag characters, which only a model reads."""
+
+_SURROGATES = r"\ud800-\udfff"
+"""Halves of surrogate pairs: JSON can contain them, but no output can encode them."""
+
+UNSAFE = re.compile(f"[{_CONTROLS}{_BIDI_CONTROLS}{_INVISIBLE}{_SURROGATES}]")
+"""Matches a character that must not reach a terminal as it is."""
+
+
+def safe_json(text: str) -> str:
+    """Return the text of a JSON value with escapes for unsafe characters, which occur only in its strings."""
+    return UNSAFE.sub(lambda match: json.dumps(match[0])[1:-1], text)
 
 
 def has_surrogate(text: str) -> bool:

@@ -63,7 +63,10 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")
 
 
 def complete_conversation(context: typer.Context, incomplete: str) -> list[str]:
-    """Return up to 50 names that start with what was typed; an empty list if the directory cannot be read."""
+    """Return up to 50 names that start with what was typed; an empty list if the directory cannot be read.
+
+    Names with characters that control a terminal are left out: a shell prints names as they are.
+    """
     url, tenant = context.params.get("directory"), context.params.get("tenant")
     if not url:
         return []
@@ -76,11 +79,12 @@ def complete_conversation(context: typer.Context, incomplete: str) -> list[str]:
 
 
 async def _names(settings: Settings, prefix: str) -> list[str]:
-    from openai_sessions.cli._running import Workspace  # noqa: PLC0415 - as above
+    from openai_sessions.cli._output import escaped_line  # noqa: PLC0415 - as above
+    from openai_sessions.cli._running import Workspace  # noqa: PLC0415
 
     async with Workspace(settings) as workspace:
         page = await workspace.directory.list(prefix, limit=50)
-    return [entry.name for entry in page.entries]
+    return [entry.name for entry in page.entries if entry.name == escaped_line(entry.name)]
 
 
 Conversation = Annotated[

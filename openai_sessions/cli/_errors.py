@@ -84,7 +84,7 @@ def one_line_errors() -> Iterator[None]:
         yield
     except CommandError as error:
         if str(error):
-            typer.echo(str(error), err=True)
+            typer.echo(escaped_line(str(error)), err=True)
         raise typer.Exit(error.exit_code) from None
 
 

@@ -44,8 +44,13 @@ async def export(workspace: Workspace, conversation: str, file: str, *, yes: boo
 
 
 def _require_replaceable(path: Path, *, yes: bool) -> None:
-    """Refuse a device, a pipe, a folder and a path in a missing folder; ask before a file is replaced."""
+    """Refuse a link, a device, a pipe, a folder and a path in no folder; ask before a file is replaced."""
     exists = path.exists()
+    if path.is_symlink():
+        raise CommandError(
+            f"{path} is a symbolic link: give the path of the file itself, or remove the link.",
+            exit_code=ExitCode.USAGE,
+        )
     if exists and not path.is_file():
         raise CommandError(
             f"{path} is not a regular file: give a file, or - for standard output.", exit_code=ExitCode.USAGE

@@ -16,6 +16,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Table
 from rich.text import Text
 
+from openai_sessions._items.text import UNSAFE, safe_json
+
 
 def standard_output() -> Console:
     """Return a console for standard output that prints text as it is."""
@@ -37,29 +39,14 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-_CONTROLS = r"\x00-\x08\x0b-\x1f\x7f-\x9f"
-"""The C0 and C1 controls, except tab and line feed."""
-
-_BIDI_CONTROLS = r"\u202a-\u202e\u2066-\u2069"
-"""They change the direction of writing, so that a line reads differently from what it contains."""
-
-_INVISIBLE = r"\u2028\u2029\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
-"""Line separators, marks, and tag characters, which only a model reads."""
-
-_SURROGATES = r"\ud800-\udfff"
-"""Halves of surrogate pairs: JSON can contain them, but no output can encode them."""
-
-_UNSAFE = re.compile(f"[{_CONTROLS}{_BIDI_CONTROLS}{_INVISIBLE}{_SURROGATES}]")
-
-
 def escaped(text: str) -> str:
     r"""Return a text with its lines and tabs, and escapes such as `\x1b` for unsafe characters."""
-    return _UNSAFE.sub(_escape, text.replace("\r\n", "\n"))
+    return UNSAFE.sub(_escape, text.replace("\r\n", "\n"))
 
 
 def escaped_line(text: str) -> str:
     r"""Return a text in one line: line feeds and tabs are escaped too, as `\n` and `\t`."""
-    return re.sub(r"[\n\t]", _escape, _UNSAFE.sub(_escape, text))
+    return re.sub(r"[\n\t]", _escape, UNSAFE.sub(_escape, text))
 
 
 def json_text(value: Any, *, encoding: str = "utf-8") -> str:
@@ -70,8 +57,7 @@ def json_text(value: Any, *, encoding: str = "utf-8") -> str:
         encoding: The encoding of the output; unless it is UTF-8, all non-ASCII characters are escaped.
     """
     is_utf8 = encoding.lower().replace("-", "") == "utf8"
-    text = json.dumps(value, ensure_ascii=not is_utf8)
-    return _UNSAFE.sub(lambda match: json.dumps(match[0])[1:-1], text)
+    return safe_json(json.dumps(value, ensure_ascii=not is_utf8))
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -138,7 +124,7 @@ def progress(label: str, *, quiet: bool, unit: str = "items") -> Iterator[OnProg
     columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False), *bar, _Count(unit)]
     hidden = quiet or not sys.stderr.isatty()
     with Progress(*columns, console=console, transient=True, disable=hidden) as shown:
-        task = shown.add_task(label, total=None)
+        task = shown.add_task(escaped_line(label), total=None)
 
         def show(done: int, total: int | None = None) -> None:
             shown.update(task, completed=done, total=total)

@@ -501,7 +501,11 @@ class _Lines:
     def _parsed(self, line: bytes) -> dict[str, Any]:
         try:
             text = line.decode("utf-8-sig" if self._number == 1 else "utf-8")
-            conversation = json.loads(text, parse_constant=self._refuse_constant)
+            conversation = json.loads(
+                text, object_pairs_hook=_without_repetition, parse_constant=self._refuse_constant
+            )
+        except _InvalidEntryError as error:
+            self._refuse(str(error), error)
         except UnicodeDecodeError as error:
             self._refuse(_not_utf_8(error), error)
         except json.JSONDecodeError as error:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import errno
 import json
 import math
 import os
+import stat
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
@@ -21,6 +23,7 @@ from typing import IO, Any, TypeAlias, cast
 
 from openai_sessions._arguments import is_whole_number
 from openai_sessions._items.forms import plain_json
+from openai_sessions._items.text import safe_json
 from openai_sessions._items.types import Item
 from openai_sessions.errors import InvalidItemError, TransferFileError
 from openai_sessions.session import OpenAIConversationsSession
@@ -48,6 +51,9 @@ _VERSION = 1
 _MAX_HEADER = 1 << 16
 """Bytes: a longer first line is not a header, and may belong to a file without lines."""
 
+_SHOWN_CHARACTERS = 40
+"""How much of a repeated key a message shows."""
+
 _IN_MEMORY = 1 << 20
 """Bytes of an open file that are kept in memory."""
 
@@ -58,13 +64,14 @@ async def export_session(
     """Write a history to a JSON Lines file: a header line, then one item per line.
 
     The lines are UTF-8, and `import_session` restores exactly the same items. The export is atomic: the
-    items are first collected on disk next to the path, and an existing file, or the target of a symbolic
-    link, is replaced at the end. Memory does not grow with a history that can be read page by page.
+    items are first collected on disk next to the path, and an existing file is replaced at the end by one of
+    the same mode. Memory does not grow with a history that can be read page by page.
 
     Args:
         session: The session to read. It is not modified.
         file: A path, whose new file only its owner can read; the path of a pipe or a device, which is written
-            to; or an open file for text (in UTF-8) or bytes, which stays open.
+            to; or an open file for text (in UTF-8) or bytes, which stays open. A symbolic link to a file is
+            not followed.
         on_progress: Called with the number of items written and the total, or None if it is unknown.
 
     Returns:
@@ -73,7 +80,7 @@ async def export_session(
     Raises:
         TypeError: The session is not a session.
         InvalidItemError: An item is not JSON. No file was written.
-        OSError: The file cannot be written.
+        OSError: The file cannot be written, or the path is a symbolic link to a file.
         Exception: An error of the session. No file was written.
     """
     check_session("session", session)
@@ -333,12 +340,20 @@ def _is_open(file: File) -> bool:
 
 
 def _place_of(file: File) -> Path | None:
-    """Return the path of the new file; None for an open file, a pipe or a device."""
+    """Return the path of the new file; None for an open file, a pipe or a device.
+
+    Raises:
+        OSError: It is a symbolic link to a file, which may be another user's trap in a shared folder.
+    """
     if _is_open(file):
         return None
-    path = Path(cast("str", file))
-    is_written_to = path.exists() and not path.is_file() and not path.is_dir()
-    return None if is_written_to else Path(os.path.realpath(path))
+    path = Path(cast("str", file)).absolute()
+    if path.exists() and not path.is_file() and not path.is_dir():
+        return None
+    if path.is_symlink():
+        reason = "is a symbolic link: give the path of the file itself, or remove the link"
+        raise OSError(errno.ELOOP, reason, str(file))
+    return path
 
 
 @contextmanager
@@ -359,7 +374,10 @@ def _writing(file: File) -> Iterator[Callable[[bytes], object]]:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Callable[[bytes], object]]:
-    """Yield a function that writes a line to a temporary file, which replaces the path at the end."""
+    """Yield a function that writes a line to a temporary file, which replaces the path at the end.
+
+    A file that is replaced keeps its mode; a new one can be read by its owner only.
+    """
     with tempfile.NamedTemporaryFile(
         dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False
     ) as out:
@@ -367,6 +385,8 @@ def _replacing(path: Path) -> Iterator[Callable[[bytes], object]]:
             yield out.write
             out.flush()
             os.fsync(out.fileno())
+            with suppress(FileNotFoundError):
+                Path(out.name).chmod(stat.S_IMODE(path.stat(follow_symlinks=False).st_mode))
             Path(out.name).replace(path)
         except BaseException:
             with suppress(OSError):
@@ -374,30 +394,22 @@ def _replacing(path: Path) -> Iterator[Callable[[bytes], object]]:
             raise
 
 
-_LINE_BREAKS = {character: f"\\u{ord(character):04x}" for character in "\x85\u2028\u2029"}
-"""Characters that some programs treat as line breaks, escaped; JSON itself escapes the others."""
-
-
 def to_line(value: object) -> bytes:
-    """Return a JSON value as a line of UTF-8 with its line break. Lone surrogates are escaped.
+    """Return a JSON value as a line of UTF-8 with its line break.
+
+    Characters that end a line for some programs, control a terminal or cannot be encoded are escaped.
 
     Raises:
         ValueError: The value is not JSON.
     """
-    text = _dumped(value, ensure_ascii=False)
-    for character, escaped in _LINE_BREAKS.items():
-        text = text.replace(character, escaped)  # they occur only inside strings
-    try:
-        return text.encode() + b"\n"
-    except UnicodeEncodeError:
-        return _dumped(value, ensure_ascii=True).encode() + b"\n"
+    return safe_json(_dumped(value)).encode() + b"\n"
 
 
-def _dumped(value: object, *, ensure_ascii: bool) -> str:
+def _dumped(value: object) -> str:
     try:
-        return json.dumps(value, ensure_ascii=ensure_ascii, allow_nan=False)
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError):  # an SDK object, or an error that plain_json explains
-        return json.dumps(plain_json(value), ensure_ascii=ensure_ascii, allow_nan=False)
+        return json.dumps(plain_json(value), ensure_ascii=False, allow_nan=False)
 
 
 def from_line(line: bytes) -> Any:
@@ -411,11 +423,26 @@ def from_line(line: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise ValueError(f"is not UTF-8 (at byte {error.start})") from None
     try:
-        return json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_integer)
+        return json.loads(
+            text,
+            object_pairs_hook=_without_repetition,
+            parse_constant=_refuse,
+            parse_float=_finite,
+            parse_int=_integer,
+        )
     except json.JSONDecodeError as error:
         raise ValueError(f"is not JSON ({error.msg} at character {error.pos})") from None
     except RecursionError:
         raise ValueError("is nested too deeply") from None
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"contains the key {repeated[:_SHOWN_CHARACTERS]!r} twice in one object")
+    return value
 
 
 def _refuse(name: str) -> float:

@@ -14,6 +14,7 @@ from agents.extensions.memory import SQLAlchemySession
 from openai_sessions.cli._moving import shown_store
 from openai_sessions.emulator import Fault
 from tests.cli.command import COMMAND, environment, eventually
+from tests.cli.directories import Directory
 from tests.cli.service import assistant, turns, user
 from tests.conformance.postgres_server import postgres_server
 from tests.processes.redis_server import redis_server
@@ -56,6 +57,38 @@ def test_export_replaces_nothing_but_a_file(service, tmp_path):
             f"{place} is not a regular file: give a file, or - for standard output.",
         )
     assert [path.is_fifo() for path in tmp_path.iterdir()] == [True]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_export_follows_no_symbolic_link(service, tmp_path, is_there):
+    service.holds("conv_1", turns(1))
+    target, link = tmp_path / "target", tmp_path / "link"
+    link.symlink_to(target)
+    if is_there:
+        target.write_text("precious")
+    assert service.failure("export", "conv_1", str(link), "--yes") == (
+        2,
+        f"{link} is a symbolic link: give the path of the file itself, or remove the link.",
+    )
+    assert target.exists() == is_there
+    assert service.emulator.requests == ()
+
+
+def test_export_keeps_the_mode_of_a_file(service, file):
+    service.holds("conv_1", turns(1))
+    file.touch(mode=0o640)
+    service.output("export", "conv_1", str(file), "--yes", "--quiet")
+    assert (stat.S_IMODE(file.stat().st_mode), len(file.read_text().splitlines())) == (0o640, 3)
+
+
+def test_export_to_standard_output_and_list_control_no_terminal(service, tmp_path):
+    text = "a\x9b31m\x85\u202e\u2066\u200f\u061c\x7fb"
+    Directory(service, tmp_path / "names.db").holds(text)
+    service.holds("conv_1", [user(text)])
+    exported = service.run("export", "conv_1", "-", own_process=True).stdout
+    listed = service.run("list").stdout + service.run("list", "--json").stdout
+    assert not {each for each in text if not each.isalnum()} & set(exported + listed)
+    assert json.loads(exported.splitlines()[1]) == user(text)
 
 
 def test_export_into_a_folder_that_is_not_there_is_told(service, tmp_path):

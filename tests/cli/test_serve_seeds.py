@@ -54,6 +54,7 @@ WRONG = [
     ),
     ("[1, 2]", f"[1, 2] is not an object; {FORM}."),
     ('{"items": [NaN]}', "NaN is not valid JSON: give a finite number or a string."),
+    ('{"items": [{"role": "user", "role": "system"}]}', '"role" appears twice in one object: keep one.'),
     ("[" * 100_000, "the JSON is nested too deeply or contains a number that is too long."),
     ({"item": []}, "Unknown field 'item'. The fields are id, created_at, metadata, items."),
     ({"id": "1", "items": []}, "Invalid 'id': '1'. Expected an ID that begins with 'conv_'."),

@@ -78,6 +78,19 @@ def test_every_json_value_is_one_line_and_is_restored(value):
 
 
 @pytest.mark.parametrize(
+    "text", ["\x7f\x80\x85\x9b31m", "\u061c\u200e\u200f\u202a\u202e\u2066\u2069", "\U000e0041"]
+)
+async def test_characters_that_control_a_terminal_are_escaped_and_restored(tmp_path, text):
+    item = {"role": "user", "content": text, text: text}
+    target = InMemory()
+    await export_session(InMemory(item), tmp_path / "file.jsonl")
+    written = (tmp_path / "file.jsonl").read_text(encoding="utf-8")
+    assert not {each for each in text if not each.isalnum()} & set(written)
+    await import_session(tmp_path / "file.jsonl", target)
+    assert [item] == target.items
+
+
+@pytest.mark.parametrize(
     "text", ["\u2028\u2029\x85\x1c\x0b\r\n", "\ud800 alone", "\udcff", "\U0001f600", "\x00", '"\\']
 )
 async def test_difficult_text_is_restored(tmp_path, text):
@@ -186,17 +199,40 @@ async def test_new_file_replaces_the_old_one_and_is_private(exported):
     assert [exported] == list(exported.parent.iterdir())
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o444])
+async def test_replaced_file_keeps_its_mode(exported, mode):
+    exported.chmod(mode)
+    await export_session(InMemory(*users(1)), exported)
+    assert 1 == read_header(exported).items
+    assert mode == stat.S_IMODE(exported.stat().st_mode)
+
+
 @pytest.mark.parametrize("is_there", [True, False])
-async def test_symbolic_link_is_kept_and_its_target_replaced(tmp_path, is_there):
+async def test_symbolic_link_is_not_written_through(tmp_path, is_there):
+    """In a folder that others write to, it may point to any file of the user."""
     target, link = tmp_path / "folder" / "file", tmp_path / "link"
     target.parent.mkdir()
     if is_there:
-        target.write_text("old")
+        target.write_text("precious")
     link.symlink_to(target)
-    await export_session(InMemory(*users(2)), link)
+    with pytest.raises(OSError, match="is a symbolic link: give the path of the file itself") as caught:
+        await export_session(Failing(), link)
+    assert str(link) == caught.value.filename
     assert link.is_symlink()
-    assert 2 == read_header(target).items
-    assert [target] == list(target.parent.iterdir())
+    assert ["precious"] * is_there == [each.read_text() for each in target.parent.iterdir()]
+
+
+async def test_symbolic_link_to_a_folder_is_followed(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    await export_session(InMemory(*users(2)), tmp_path / "link" / "file")
+    assert 2 == read_header(tmp_path / "folder" / "file").items
+
+
+async def test_symbolic_link_to_a_device_is_written_to(tmp_path):
+    (tmp_path / "link").symlink_to("/dev/null")
+    await export_session(InMemory(*users(2)), tmp_path / "link")
+    assert (tmp_path / "link").is_char_device()
 
 
 async def test_named_pipe_is_written_to_and_kept(tmp_path):
@@ -265,6 +301,23 @@ DAMAGES = {
         r"is not UTF-8 \(at byte 7\)",
     ),
     "NaN": (damaged(lambda lines: [*lines[:2], b'{"a": NaN}\n', lines[3]]), 3, "contains NaN"),
+    "a key twice": (
+        damaged(
+            lambda lines: [*lines[:2], b'{"role": "user", "content": "a", "role": "system"}\n', lines[3]]
+        ),
+        3,
+        "contains the key 'role' twice in one object",
+    ),
+    "a key twice further in": (
+        damaged(lambda lines: [lines[0], b'{"type": "x", "list": [{"a": {"\\u0062": 1, "b": 1}}]}\n']),
+        2,
+        "contains the key 'b' twice in one object",
+    ),
+    "a key twice in the header": (
+        damaged(lambda lines: [b'{"openai_sessions": 2, "openai_sessions": 1}\n', *lines[1:]]),
+        1,
+        "contains the key 'openai_sessions' twice in one object",
+    ),
     "a number too large": (
         damaged(lambda lines: [lines[0], b'{"a": 1e999}\n']),
         2,
