@@ -331,6 +331,12 @@ def copy(  # noqa: PLR0913 - one for each option
         ),
     ] = None,
     *,
+    all_sessions: Annotated[
+        bool,
+        typer.Option(
+            "--all", help="Copy all sessions of SOURCE, which is the URL of a database without #ID."
+        ),
+    ] = False,
     append: Append = False,
     keep_partial: KeepPartial = False,
     base_url: BaseURL = None,
@@ -342,11 +348,15 @@ def copy(  # noqa: PLR0913 - one for each option
 
     URLs of Agents SDK sessions: sqlite:///FILE#ID, sqlite+aiosqlite:///FILE#ID,
     postgresql+asyncpg://USER@HOST/DATABASE#ID, redis://HOST#ID
+
+    With --all, each session is copied to a name of the directory, or without one to a new conversation.
     """
     from openai_sessions.cli import _moving as commands  # noqa: PLC0415 - help needs no openai
 
+    work = commands.copy_all if all_sessions else commands.copy
+    options = commands.CopyOptions(append=append, keep_partial=keep_partial)
     _run(
-        lambda workspace: commands.copy(workspace, source, target, append=append, keep_partial=keep_partial),
+        lambda workspace: work(workspace, source, target, options),
         base_url=base_url,
         directory=directory,
         tenant=tenant,
@@ -406,6 +416,15 @@ def sweep(  # noqa: PLR0913 - one for each option
         tenant=tenant,
         quiet=quiet,
     )
+
+
+def init_directory(
+    *, base_url: BaseURL = None, directory: DirectoryURL = None, tenant: Tenant = "", quiet: Quiet = False
+) -> None:
+    """Create the tables of the directory, and a missing SQLite file. Needs no API key."""
+    from openai_sessions.cli import _directory as commands  # noqa: PLC0415 - help needs no sqlalchemy
+
+    _run(commands.init, base_url=base_url, directory=directory, tenant=tenant, quiet=quiet)
 
 
 def demo(
@@ -482,6 +501,10 @@ _PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Directory": {"list": list_names, "sweep": sweep},
     "Demonstration and emulator": {"demo": demo, "serve": serve},
 }
+
+directory_app = typer.Typer(help="Create a directory of names.", no_args_is_help=True)
+directory_app.command("init")(init_directory)
+app.add_typer(directory_app, name="directory", rich_help_panel="Directory")
 
 for panel, commands_of_panel in _PANELS.items():
     for name_of_command, command in commands_of_panel.items():

@@ -1,4 +1,4 @@
-"""The commands on a session directory: list and sweep."""
+"""The commands on a session directory: init, list and sweep."""
 
 from __future__ import annotations
 
@@ -14,6 +14,17 @@ from openai_sessions.directory import SessionEntry, SweepReport
 
 _PAGE = 1000
 """Names per query, and conversations per sweep."""
+
+
+async def init(workspace: Workspace) -> None:
+    """Create the tables of the directory if they are missing, and say so.
+
+    Args:
+        workspace: The workspace.
+    """
+    directory = workspace.open_directory(must_exist=False)
+    await directory.create_tables()
+    workspace.note("The directory is ready.")
 
 
 async def list_names(

@@ -20,6 +20,7 @@ from openai_sessions.cli._output import escaped_line
 from openai_sessions.errors import (
     ConversationNotCreatedError,
     ConversationNotFoundError,
+    DirectorySchemaError,
     ForkPointError,
     InvalidConversationIdError,
     NameNotFoundError,
@@ -194,6 +195,12 @@ def _unknown_name(error: Any) -> str:
     return f"The directory has no {kind} {error.branch or error.name!r}"
 
 
+def _no_tables(error: Any) -> str:
+    if error.found is not None:
+        return str(error)
+    return "The database has no tables of a session directory: `openai-sessions directory init` creates them"
+
+
 def _conflict(error: Any) -> str:
     return (
         f"The target differs from the source from item {error.position} on (counted from 0); nothing was "
@@ -232,6 +239,7 @@ _EXPLANATIONS: dict[type[Exception], tuple[Callable[[Any], str], ExitCode]] = {
     InvalidConversationIdError: (_invalid_id, ExitCode.USAGE),
     ConversationNotCreatedError: (_not_created, ExitCode.NOT_FOUND),
     NameNotFoundError: (_unknown_name, ExitCode.NOT_FOUND),
+    DirectorySchemaError: (_no_tables, ExitCode.FAILED),
     ForkPointError: (str, ExitCode.NOT_FOUND),
     TransferConflictError: (_conflict, ExitCode.FAILED),
     UnsettledWriteError: (_unsettled, ExitCode.UNFINISHED),

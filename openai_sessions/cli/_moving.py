@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from openai_sessions.cli._errors import CommandError, ExitCode, interruptible, one_line_errors
-from openai_sessions.cli._output import counted, progress, write_line
-from openai_sessions.cli._running import Workspace, confirm, require_terminal
+from openai import BadRequestError
+
+from openai_sessions.cli._errors import (
+    CommandError,
+    ExitCode,
+    UnfinishedError,
+    explained,
+    interruptible,
+    one_line_errors,
+)
+from openai_sessions.cli._output import counted, escaped_line, progress, write_line
+from openai_sessions.cli._running import Workspace, confirm, require_folder, require_terminal, shown_base_url
+from openai_sessions.cli._stores import is_store, open_session, session_ids, shown_store
+from openai_sessions.errors import SessionError
 from openai_sessions.session import OpenAIConversationsSession
 from openai_sessions.transfer import TransferReport, copy_session, export_session, import_session
 
@@ -55,7 +65,7 @@ def _require_replaceable(path: Path, *, yes: bool) -> None:
         raise CommandError(
             f"{path} is not a regular file: give a file, or - for standard output.", exit_code=ExitCode.USAGE
         )
-    _require_folder(path)
+    require_folder(path)
     if exists and not yes:
         require_terminal()
         confirm(f"Replace {path}?")
@@ -100,160 +110,139 @@ async def import_file(  # noqa: PLR0913 - one for each option
         report = await import_session(
             file, session, append=append, keep_partial=keep_partial, on_progress=advance
         )
-    await _tell("Imported", report, session, workspace)
+    workspace.note(f"Imported {_counted(report)}.")
+    write_line(await session.ensure_conversation())
 
 
-async def copy(
-    workspace: Workspace, source: str, target: str | None, *, append: bool, keep_partial: bool
-) -> None:
+@dataclass(frozen=True, slots=True)
+class CopyOptions:
+    """How `copy` treats a target.
+
+    Attributes:
+        append: Whether to add the items to a target that contains others.
+        keep_partial: Whether to keep what was written if the copy fails.
+    """
+
+    append: bool
+    keep_partial: bool
+
+
+async def copy(workspace: Workspace, source: str, target: str | None, options: CopyOptions) -> None:
     """Copy items, and print the id of the conversation that they were copied to.
 
     Args:
         workspace: The workspace.
         source: A conversation id, a name from the directory, or the URL of an SDK session.
         target: The same; None for a new conversation.
-        append: Whether to add the items to a target that contains others.
-        keep_partial: Whether to keep what was written if the copy fails.
+        options: How to treat the target.
     """
-    shown = shown_store(source) if _is_store(source) else source
-    if _is_store(source) and source == target:
-        raise CommandError(
-            f"{shown} is both source and target: give another target.", exit_code=ExitCode.USAGE
-        )
-    async with AsyncExitStack() as stack:
-        if _is_store(source):
-            read_from = await stack.enter_async_context(_open_store(source, create=False))
-        else:
-            read_from = await workspace.source(source)
-        if target is not None and _is_store(target):
-            write_to = await stack.enter_async_context(_open_store(target, create=True))
-        else:
-            write_to = await workspace.target(target, create=True)
-        with progress(f"Copying {shown}", quiet=workspace.settings.quiet) as advance:
-            report = await copy_session(
-                read_from, write_to, append=append, keep_partial=keep_partial, on_progress=advance
-            )
-    await _tell("Copied", report, write_to, workspace)
-
-
-async def _tell(done: str, report: TransferReport, target: object, workspace: Workspace) -> None:
-    """Say what was written, and print the id of the target if it is a conversation."""
-    conversation_id = None
-    if isinstance(target, OpenAIConversationsSession):
-        conversation_id = await target.ensure_conversation()  # a copy of nothing is an empty conversation
-    parts = [f"{done} {counted(report.copied, 'item')}"]
-    if report.already_there:
-        parts.append(f"{report.already_there:,} were there already")
-    if report.skipped:
-        parts.append(f"skipped {counted(report.skipped, 'reasoning item')} that cannot be stored")
-    workspace.note(f"{'; '.join(parts)}.")
+    _require_two(source, target)
+    report, conversation_id = await _copy_one(workspace, source, target, options)
+    workspace.note(f"Copied {_counted(report)}.")
     if conversation_id is not None:
         write_line(conversation_id)
 
 
-_FORMS = "sqlite:///FILE#ID, sqlite+aiosqlite:///FILE#ID, postgresql+asyncpg://USER@HOST/DATABASE#ID, redis://HOST#ID"
+async def copy_all(workspace: Workspace, source: str, target: str | None, options: CopyOptions) -> None:
+    """Copy all sessions of a database, and print the id of each with that of its conversation.
 
-
-def _is_store(text: str) -> bool:
-    return "://" in text
-
-
-def shown_store(url: str) -> str:
-    """Return the URL of a store for messages: without password and options."""
-    address, mark, session_id = url.rpartition("#") if "#" in url else (url, "", "")
-    return re.sub(r"(?<=://)([^/:@]*):.*@", r"\1@", address).partition("?")[0] + mark + session_id
-
-
-def _open_store(text: str, *, create: bool) -> AbstractAsyncContextManager[Any]:
-    """Return a context manager that opens a session of the Agents SDK.
+    A session that cannot be copied is reported, and the others are copied.
 
     Args:
-        text: The URL of a database, `#`, and a session id.
-        create: Whether to create a missing file or missing tables.
+        workspace: The workspace.
+        source: The URL of a database of SDK sessions.
+        target: The URL of another one, whose sessions get the same ids; None for names in the directory that
+            are the ids, or without a directory for new conversations.
+        options: How to treat each target.
 
     Raises:
-        CommandError: The URL is not supported; on entering: the file does not exist.
+        CommandError: Some sessions could not be copied.
+        UnfinishedError: The service or a database failed before the last session.
     """
-    url, _, session_id = text.rpartition("#")
-    opener = _OPENERS.get(text.partition("://")[0].partition("+")[0].lower())
-    if not (url and session_id) or opener is None or not _is_url(text):
+    _require_two(source, target)
+    if target is not None and (not is_store(target) or "#" in target):
         raise CommandError(
-            f"{shown_store(text)} is not a supported store; the forms are {_FORMS}.", exit_code=ExitCode.USAGE
+            f"{shown_store(target)} cannot take all sessions: give the URL of a database without #ID, or "
+            "--directory and no target.",
+            exit_code=ExitCode.USAGE,
         )
-    return opener(url, session_id, create=create)
-
-
-def _is_url(text: str) -> bool:
-    try:
-        urlsplit(text)
-    except ValueError:  # unbalanced brackets
-        return False
-    return True
-
-
-@asynccontextmanager
-async def _sqlite(url: str, session_id: str, *, create: bool) -> AsyncIterator[Any]:
-    if "+" in urlsplit(url).scheme:
-        async with _sqlalchemy(url, session_id, create=create) as session:
-            yield session
-        return
-    from agents import SQLiteSession  # noqa: PLC0415 - only a copy from or to a store loads agents
-
-    session = SQLiteSession(session_id, _database_file(url, create=create))
-    try:
-        yield session
-    finally:
-        session.close()
-
-
-@asynccontextmanager
-async def _sqlalchemy(url: str, session_id: str, *, create: bool) -> AsyncIterator[Any]:
-    from agents.extensions.memory import SQLAlchemySession  # noqa: PLC0415 - as above
-
-    scheme, colon, rest = url.partition(":")
-    if scheme.startswith("sqlite"):
-        _database_file(url, create=create)
-    driven = url if "+" in scheme else f"postgresql+asyncpg{colon}{rest}"
-    session = SQLAlchemySession.from_url(session_id, url=driven, create_tables=create)
-    try:
-        yield session
-    finally:
-        await session.engine.dispose()
-
-
-@asynccontextmanager
-async def _redis(url: str, session_id: str, *, create: bool) -> AsyncIterator[Any]:  # noqa: ARG001 - as the others
-    from agents.extensions.memory import RedisSession  # noqa: PLC0415 - as above
-
-    session = RedisSession.from_url(session_id, url=url)
-    try:
-        yield session
-    finally:
-        await session.close()
-
-
-_OPENERS: dict[str, Callable[..., AbstractAsyncContextManager[Any]]] = {
-    "sqlite": _sqlite,
-    "postgresql": _sqlalchemy,
-    "postgres": _sqlalchemy,
-    "redis": _redis,
-    "rediss": _redis,
-}
-
-
-def _database_file(url: str, *, create: bool) -> Path:
-    file = Path(urlsplit(url).path.removeprefix("/"))
-    if not file.name:
+    ids = await session_ids(source)
+    total, failed = TransferReport(), 0
+    for number, session_id in enumerate(ids):
+        try:
+            to = _target_of(workspace, session_id, target)
+            report, conversation_id = await _copy_one(workspace, f"{source}#{session_id}", to, options)
+        except (SessionError, CommandError, BadRequestError) as error:
+            failed += 1
+            reason = explained(error, base_url=shown_base_url(workspace.settings))
+            sys.stderr.write(f"{escaped_line(f'{session_id} was not copied: {reason}')}\n")
+        except Exception as error:
+            raise UnfinishedError(
+                f"{number:,} of {counted(len(ids), 'session')} were done before."
+            ) from error
+        else:
+            total += report
+            if conversation_id is not None:
+                write_line(f"{escaped_line(session_id)}\t{conversation_id}")
+    workspace.note(f"Copied {counted(len(ids) - failed, 'session')} with {_counted(total)}.")
+    if failed:
         raise CommandError(
-            f"{url} has no file: give one, as in sqlite:///sessions.db.", exit_code=ExitCode.USAGE
+            f"{counted(failed, 'session')} could not be copied.",
+            exit_code=ExitCode.UNFINISHED if failed < len(ids) else ExitCode.FAILED,
         )
-    if not create and not file.is_file():
-        raise CommandError(f"{file}: no such file.", exit_code=ExitCode.NOT_FOUND)
-    _require_folder(file)
-    return file
 
 
-def _require_folder(file: Path) -> None:
-    folder = file.absolute().parent
-    if not folder.is_dir():
-        raise CommandError(f"{folder}: no such folder.", exit_code=ExitCode.FAILED)
+def _require_two(source: str, target: str | None) -> None:
+    if is_store(source) and source == target:
+        raise CommandError(
+            f"{shown_store(source)} is both source and target: give another target.", exit_code=ExitCode.USAGE
+        )
+
+
+def _target_of(workspace: Workspace, session_id: str, target: str | None) -> str | None:
+    """Return where one of all sessions is copied to."""
+    if target is not None:
+        return f"{target}#{session_id}"
+    if not workspace.settings.directory:
+        return None
+    workspace.require_name(session_id, needed_by="--all")
+    return session_id
+
+
+async def _copy_one(
+    workspace: Workspace, source: str, target: str | None, options: CopyOptions
+) -> tuple[TransferReport, str | None]:
+    """Copy items; return what was done, and the id of the target if it is a conversation."""
+    async with AsyncExitStack() as stack:
+        if is_store(source):
+            read_from = await stack.enter_async_context(open_session(source, create=False))
+        else:
+            read_from = await workspace.source(source)
+        if target is not None and is_store(target):
+            write_to = await stack.enter_async_context(open_session(target, create=True))
+        else:
+            write_to = await workspace.target(target, create=True)
+        shown = shown_store(source) if is_store(source) else source
+        with progress(f"Copying {shown}", quiet=workspace.settings.quiet) as advance:
+            report = await copy_session(
+                read_from,
+                write_to,
+                append=options.append,
+                keep_partial=options.keep_partial,
+                on_progress=advance,
+            )
+        return report, await _id_of(write_to)
+
+
+async def _id_of(target: object) -> str | None:
+    """Return the id of a conversation, which is created if nothing was written to it; else None."""
+    return await target.ensure_conversation() if isinstance(target, OpenAIConversationsSession) else None
+
+
+def _counted(report: TransferReport) -> str:
+    parts = [counted(report.copied, "item")]
+    if report.already_there:
+        parts.append(f"{report.already_there:,} were there already")
+    if report.skipped:
+        parts.append(f"skipped {counted(report.skipped, 'reasoning item')} that cannot be stored")
+    return "; ".join(parts)

@@ -180,7 +180,14 @@ class Workspace:
 
     @property
     def directory(self) -> SessionDirectory:
-        """The session directory. Without an API key it works except for calls to OpenAI.
+        """The session directory; see `open_directory`."""
+        return self.open_directory()
+
+    def open_directory(self, *, must_exist: bool = True) -> SessionDirectory:
+        """Return the session directory. Without an API key it works except for calls to OpenAI.
+
+        Args:
+            must_exist: Whether to refuse a missing SQLite file, which would be created, empty.
 
         Raises:
             CommandError: No directory was given, or its file does not exist.
@@ -194,7 +201,7 @@ class Workspace:
                 )
             from openai_sessions.directory import SessionDirectory  # noqa: PLC0415 - conversation ids need none
 
-            _require_database_file(self.settings.directory)
+            _check_database_file(self.settings.directory, must_exist=must_exist)
             self._directory = SessionDirectory(
                 self.settings.directory,
                 tenant=self.settings.tenant,
@@ -333,14 +340,28 @@ class Workspace:
                 await self.directory.forget(name)
 
 
-def _require_database_file(url: str) -> None:
-    """Refuse the URL of a missing SQLite file, which SQLite would create, empty."""
-    file = url.partition(":///")[2] if url.startswith("sqlite") else ""
-    if file and not file.startswith("file:") and not Path(file.partition("?")[0]).is_file():
+def _check_database_file(url: str, *, must_exist: bool) -> None:
+    """Refuse an SQLite file in a missing folder, or a missing file, which SQLite would create, empty."""
+    name = url.partition(":///")[2].partition("?")[0] if url.startswith("sqlite") else ""
+    if not name or name.startswith("file:"):
+        return
+    if must_exist and not Path(name).is_file():
         raise CommandError(
-            f"The directory {url} does not exist: no such file. `create_tables()` creates one.",
+            f"The directory {url} does not exist: no such file. `openai-sessions directory init` creates it.",
             exit_code=ExitCode.USAGE,
         )
+    require_folder(Path(name))
+
+
+def require_folder(file: Path) -> None:
+    """Refuse a file in a folder that does not exist.
+
+    Raises:
+        CommandError: There is no such folder.
+    """
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        raise CommandError(f"{folder}: no such folder.", exit_code=ExitCode.FAILED)
 
 
 def _open_client(settings: Settings) -> AsyncOpenAI:

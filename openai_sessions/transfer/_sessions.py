@@ -7,7 +7,7 @@ import json
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from itertools import chain
 from typing import IO, Any, Protocol, TypeAlias, cast
@@ -51,6 +51,9 @@ class TransferReport:
     copied: int = 0
     already_there: int = 0
     skipped: int = 0
+
+    def __add__(self, other: TransferReport) -> TransferReport:
+        return TransferReport(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
 
 class AnySession(Protocol):

@@ -263,7 +263,11 @@ def test_sweep_that_leaves_something_says_so(service, directory):
     [
         ("", 2, "No directory given: set --directory or OPENAI_SESSIONS_DIRECTORY."),
         ("names", 2, "url is not a database URL"),
-        ("sqlite:///none.db", 2, "The directory sqlite:///none.db does not exist: no such file."),
+        (
+            "sqlite:///none.db",
+            2,
+            "The directory sqlite:///none.db does not exist: no such file. `openai-sessions directory init` ",
+        ),
         ("postgresql://me:secret@127.0.0.1:9/x", 1, "A connection failed: "),
     ],
 )
@@ -275,7 +279,36 @@ def test_directory_that_cannot_be_used_is_told(service, url, exit_code, said):
 def test_database_that_is_no_directory_is_told(service, tmp_path):
     (tmp_path / "empty.db").touch()
     exit_code, error = service.failure("list", "--directory", f"sqlite:///{tmp_path}/empty.db")
-    assert (exit_code, "has no tables of a session directory" in error) == (1, True)
+    assert (exit_code, error) == (
+        1,
+        "The database has no tables of a session directory: `openai-sessions directory init` creates them.",
+    )
+
+
+def test_init_creates_a_directory_once_and_needs_no_key(service, tmp_path):
+    directory = Directory(service, tmp_path / "names.db")
+    for _ in range(2):
+        finished = service.run("directory", "init", OPENAI_API_KEY="")
+        assert (finished.returncode, finished.stdout) == (0, "")
+        assert finished.stderr == "The directory is ready.\n"
+    assert service.output("list") == []
+    directory.holds("user_1")
+    service.output("directory", "init", "--quiet")
+    assert list(directory.names()) == ["user_1"]
+
+
+@pytest.mark.parametrize(
+    ("url", "exit_code", "said"),
+    [
+        ("", 2, "No directory given: "),
+        ("sqlite:////none/names.db", 1, "/none: no such folder."),
+        ("names", 2, "url is not a database URL"),
+        ("postgresql://me:secret@127.0.0.1:9/x", 1, "A connection failed: "),
+    ],
+)
+def test_init_of_what_cannot_be_one_is_told(service, url, exit_code, said):
+    told = service.failure("directory", "init", "--directory", url)
+    assert (told[0], told[1].startswith(said), "secret" in told[1]) == (exit_code, True, False)
 
 
 def test_names_are_safe_on_a_terminal(service, directory):

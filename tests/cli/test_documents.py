@@ -38,15 +38,17 @@ def lines():
 
 @pytest.mark.parametrize("words", lines(), ids=" ".join)
 def test_call_is_understood(words):
-    command = COMMANDS[words[0]]
-    context = command.make_context(words[0], words[1:], resilient_parsing=False)
+    command, words = COMMANDS[words[0]], words[1:]
+    if words[0] in getattr(command, "commands", {}):
+        command, words = command.commands[words[0]], words[1:]
+    context = command.make_context(command.name, words, resilient_parsing=False)
     assert context.args == []
 
 
 def test_every_command_is_listed():
     rows = table_after(COMMANDS_DOCUMENT, "# Conversations in a shell")
     listed = [re.match(r"`(\w+)", row[0]).group(1) for row in rows]
-    assert [*listed, "demo", "serve"] == list(COMMANDS)
+    assert [*listed[:-1], "demo", "serve", listed[-1]] == list(COMMANDS)
 
 
 def test_every_exit_code_is_listed():

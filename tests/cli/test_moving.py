@@ -11,7 +11,7 @@ import pytest
 from agents import SQLiteSession
 from agents.extensions.memory import SQLAlchemySession
 
-from openai_sessions.cli._moving import shown_store
+from openai_sessions.cli._stores import shown_store
 from openai_sessions.emulator import Fault
 from tests.cli.command import COMMAND, environment, eventually
 from tests.cli.directories import Directory
@@ -210,8 +210,7 @@ def test_copy_goes_to_a_file_of_the_sdk_and_back(service, tmp_path):
 
 def test_copy_of_a_store_onto_itself_is_refused(service, tmp_path):
     """To append it would write what it reads."""
-    store = f"sqlite:///{tmp_path}/sessions.db#user_1"
-    SQLiteSession("user_1", tmp_path / "sessions.db").close()
+    store = f"{in_sqlite(tmp_path / 'sessions.db', user_1=turns(1))}#user_1"
     told = service.failure("copy", store, store, "--append")
     assert told == (2, f"{store} is both source and target: give another target.")
 
@@ -240,6 +239,153 @@ def test_copy_goes_to_a_server_of_the_sdk_and_back(service, server):
         assert [] == service.output("copy", "conv_1", f"{url}#user_1", "--quiet")
         (copied,) = service.output("copy", f"{url}#user_1", "--quiet")
     assert service.texts(copied) == service.texts("conv_1")
+
+
+def in_sqlite(file, **histories):
+    """Let a file of `SQLiteSession` hold histories, by id."""
+
+    async def write():
+        for session_id, items in histories.items():
+            session = SQLiteSession(session_id, file)
+            await session.add_items(items)
+            session.close()
+
+    asyncio.run(write())
+    return f"sqlite:///{file}"
+
+
+@pytest.mark.parametrize("driver", ["", "+aiosqlite"])
+def test_copy_of_a_mistyped_id_is_told_with_the_ids_that_there_are(service, tmp_path, driver):
+    """It copied nothing, created a conversation, and exited with 0."""
+    in_sqlite(
+        tmp_path / "sessions.db", **{f"user_{number}": turns(1) for number in range(12)}, other=turns(1)
+    )
+    store = f"sqlite{driver}:///{tmp_path}/sessions.db"
+    exit_code, said = service.failure("copy", f"{store}#user_11x")
+    assert exit_code == 3
+    assert said.startswith(f"{store} has no session 'user_11x': it has 'user_11', ")
+    assert said.endswith("' and 3 more.")
+    assert service.emulator.requests == ()
+
+
+@pytest.mark.parametrize("driver", ["", "+aiosqlite"])
+def test_copy_of_a_store_without_sessions_is_told_and_writes_nothing_to_it(service, tmp_path, driver):
+    (tmp_path / "sessions.db").touch()
+    store = f"sqlite{driver}:///{tmp_path}/sessions.db"
+    assert service.failure("copy", f"{store}#user_1") == (3, f"{store} has no session 'user_1': it has none.")
+    assert (tmp_path / "sessions.db").stat().st_size == 0
+    assert service.output("copy", store, "--all", "--quiet") == []
+    assert service.emulator.requests == ()
+
+
+def test_copy_of_a_session_without_items_is_an_empty_conversation(service, tmp_path):
+    store = in_sqlite(tmp_path / "sessions.db", user_1=turns(1))
+    session = SQLiteSession("user_1", tmp_path / "sessions.db")
+    asyncio.run(session.pop_item())
+    asyncio.run(session.pop_item())
+    session.close()
+    (copied,) = service.output("copy", f"{store}#user_1", "--quiet")
+    assert service.texts(copied) == []
+
+
+@pytest.mark.parametrize("server", [redis_server, postgres_server])
+def test_ids_of_a_server_are_listed(service, server):
+    with server() as url:
+        for session_id in ("user_1", "user:2"):
+            service.holds(f"conv_{session_id[-1]}", turns(1))
+            service.output("copy", f"conv_{session_id[-1]}", f"{url}#{session_id}", "--quiet")
+        exit_code, said = service.failure("copy", f"{url}#user_3")
+        assert (exit_code, "has no session 'user_3': it has 'user" in said) == (3, True)
+        assert "'user_1'" in said
+        assert "'user:2'" in said
+        copied = dict(line.split("\t") for line in service.output("copy", url, "--all", "--quiet"))
+    assert [service.texts(copied[session_id]) for session_id in ("user_1", "user:2")] == [
+        service.texts("conv_1"),
+        service.texts("conv_2"),
+    ]
+
+
+def test_copy_of_all_sessions_prints_each_id_with_its_conversation(service, tmp_path):
+    histories = {"user_1": turns(1), "user\t2": turns(2), "conv_3": turns(3)}
+    store = in_sqlite(tmp_path / "sessions.db", **histories)
+    finished = service.run("copy", store, "--all")
+    copied = dict(line.split("\t") for line in finished.stdout.splitlines())
+    assert list(copied) == ["user_1", r"user\t2", "conv_3"]
+    assert [len(service.texts(each)) for each in copied.values()] == [2, 4, 6]
+    assert (finished.returncode, finished.stderr.splitlines()[-1]) == (0, "Copied 3 sessions with 12 items.")
+
+
+def test_copy_of_all_sessions_to_names_may_be_repeated(service, tmp_path):
+    store = in_sqlite(tmp_path / "sessions.db", user_1=turns(1), user_2=turns(2))
+    directory = Directory(service, tmp_path / "names.db")
+    service.output("directory", "init", "--quiet")
+    copied = dict(line.split("\t") for line in service.output("copy", store, "--all", "--quiet"))
+    assert copied == directory.names()
+    in_sqlite(tmp_path / "sessions.db", user_2=[user("More")], user_3=turns(1))
+    finished = service.run("copy", store, "--all")
+    assert (finished.returncode, finished.stderr.splitlines()[-1]) == (
+        0,
+        "Copied 3 sessions with 3 items; 6 were there already.",
+    )
+    assert service.texts(copied["user_2"])[-1] == "More"
+    assert list(directory.names()) == ["user_1", "user_2", "user_3"]
+
+
+def test_copy_of_all_sessions_reports_those_that_cannot_be_copied(service, tmp_path):
+    bad = [{"role": "tool", "tool_call_id": "call_1", "content": "1"}]
+    store = in_sqlite(
+        tmp_path / "sessions.db",
+        user_1=turns(1),
+        conv_2=turns(1),
+        user_3=bad,
+        user_4=[user("4")],
+        user_5=turns(1),
+    )
+    directory = Directory(service, tmp_path / "names.db")
+    directory.holds("user_4")
+    finished = service.run("copy", store, "--all", "--quiet")
+    assert finished.returncode == 4
+    said = finished.stderr.splitlines()
+    assert [line.partition(" was not copied: ")[0] for line in said[:-1]] == ["conv_2", "user_3", "user_4"]
+    assert "--all needs a name" in said[0]
+    assert "Chat Completions" in said[1]
+    assert "--append" in said[2]
+    assert said[-1] == "3 sessions could not be copied."
+    assert [line.split("\t")[0] for line in finished.stdout.splitlines()] == ["user_1", "user_5"]
+    assert list(directory.names()) == ["user_1", "user_4", "user_5"]
+
+
+def test_copy_of_all_sessions_ends_when_the_service_fails(service, tmp_path):
+    store = in_sqlite(tmp_path / "sessions.db", user_1=turns(1), user_2=turns(1), user_3=turns(1))
+    service.emulator.inject(Fault("quota"), operation="create_items", after=1, times=9)
+    finished = service.run("copy", store, "--all", "--quiet")
+    (copied,) = finished.stdout.splitlines()
+    assert copied.startswith("user_1\t")
+    assert finished.returncode == 4
+    assert finished.stderr.endswith(" 1 of 3 sessions were done before.\n")
+    assert service.conversations() == [copied.split("\t")[1]]
+
+
+def test_copy_of_all_sessions_goes_to_another_store(service, tmp_path):
+    store = in_sqlite(tmp_path / "sessions.db", user_1=turns(1), user_2=turns(2))
+    assert service.output("copy", store, f"sqlite:///{tmp_path}/copy.db", "--all", "--quiet") == []
+    assert asyncio.run(SQLiteSession("user_2", tmp_path / "copy.db").get_items()) == turns(2)
+    assert service.emulator.requests == ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["conv_1"], "conv_1 is not a supported store; "),
+        (["sqlite:///s.db#user_1"], "sqlite:///s.db#user_1 is not a supported store; "),
+        (["sqlite:///s.db", "conv_1"], "conv_1 cannot take all sessions: "),
+        (["sqlite:///s.db", "sqlite:///t.db#a"], "sqlite:///t.db#a cannot take all sessions: "),
+        (["sqlite:///s.db", "sqlite:///s.db"], "sqlite:///s.db is both source and target: "),
+    ],
+)
+def test_all_needs_a_store_and_a_place_for_all(service, arguments, said):
+    exit_code, told = service.failure("copy", *arguments, "--all")
+    assert (exit_code, told.startswith(said)) == (2, True)
 
 
 def test_store_in_a_folder_that_is_not_there_is_told(service, tmp_path):

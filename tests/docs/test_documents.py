@@ -66,7 +66,8 @@ def exists(command):
         targets = {target for rule in rules for target in rule.split()}
         return targets.issuperset(word for word in arguments if "=" not in word)
     if program == "openai-sessions":
-        return arguments[0] in [each.name or each.callback.__name__ for each in app.registered_commands]
+        commands = [*app.registered_commands, *app.registered_groups]
+        return arguments[0] in [each.name or each.callback.__name__ for each in commands]
     if program in ("python", "pytest"):
         return arguments[0] in PASTED or (ROOT / arguments[0]).is_file()
     if program == "pip":
