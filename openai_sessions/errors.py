@@ -269,22 +269,26 @@ class CursorError(SessionError):
 
 
 class InvalidResponseError(SessionError):
-    """A response has a success status, and its body is not what the API documents.
+    """A response has a success status, and its body is not what the API documents; or any body is too large.
 
-    After a write the outcome is unknown: the server may or may not have stored the items.
+    Bodies have at most 128 MB once decoded, and are nested at most 200 levels deep. After a write the outcome is unknown: the server may or may not have stored the items.
 
     Attributes:
         operation: The operation of the API, such as "create items".
         request_id: The server's `x-request-id`, or None.
+        is_lasting: Whether another request would get the same response: it is too large, for example.
     """
 
-    def __init__(self, operation: str, reason: str, request_id: str | None) -> None:
+    def __init__(
+        self, operation: str, reason: str, request_id: str | None, *, is_lasting: bool = False
+    ) -> None:
         super().__init__(
             f"The response to {operation!r} {reason} (x-request-id: {request_id}). Check the client's "
             "base_url, and any proxy in between."
         )
         self.operation = operation
         self.request_id = request_id
+        self.is_lasting = is_lasting
 
 
 class RedirectError(SessionError):

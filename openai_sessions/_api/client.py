@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
@@ -18,10 +17,10 @@ from typing import Any, Literal
 from urllib.parse import parse_qs, quote, urlencode
 
 import anyio
-import jiter
 import openai
 from openai import AsyncOpenAI, NotFoundError, RequestOptions
 
+from openai_sessions._api.bodies import HEADERS, json_object, limited
 from openai_sessions._api.redirects import MAX_REDIRECTS, endless, followed
 from openai_sessions._api.retries import Outcome, RequestKind, Retries
 from openai_sessions._api.transports import counting_sends
@@ -55,7 +54,7 @@ HTTP_LIBRARY: Any = importlib.import_module(
 _RESPONSE = HTTP_LIBRARY.Response
 """Has openai return the response as it came."""
 
-_ONCE: RequestOptions = {"max_retries": 0, "follow_redirects": False}
+_ONCE: RequestOptions = {"max_retries": 0, "follow_redirects": False, "headers": HEADERS}
 """Options of every request. A copy of the client with this setting would cost each session a switch to a
 thread, in which openai looks up the platform, and would miss a key that is changed on the client."""
 
@@ -292,12 +291,15 @@ class ConversationsClient:
         return answer
 
     async def send_once(self, request: Request) -> Item:
-        """Send a request once, when the limiter admits it, and return the JSON object of the response."""
+        """Send a request once, when the limiter admits it, and return the JSON object of the response.
+
+        A deletion is done with any success status: the object is empty, whatever the body is.
+        """
         response: Any = None
         async with self.limiter.one() if self.limiter else nullcontext():
             started = time.perf_counter()
             try:
-                with anyio.move_on_after(self.timeout):
+                with anyio.move_on_after(self.timeout), limited(self.http_client, request.name):
                     response = await self._follow(request)
             except BaseException as error:
                 tell_request(request.name, self, started, error=error)
@@ -306,7 +308,7 @@ class ConversationsClient:
             tell_request(request.name, self, started, response=response, error=late)
         if late is not None:
             raise late
-        return _json_object(request.name, response)
+        return {} if request.method == "DELETE" else json_object(request.name, response)
 
     async def _is_found(self, request: Request) -> bool:
         try:
@@ -320,6 +322,10 @@ class ConversationsClient:
         for remaining in reversed(range(MAX_REDIRECTS + 1)):
             try:
                 return await self._call(request)
+            except openai.APIConnectionError as error:
+                if isinstance(error.__cause__, InvalidResponseError):  # openai 2 wraps every error
+                    raise error.__cause__ from None
+                raise
             except openai.APIStatusError as error:
                 if not 300 <= error.status_code < 400:
                     raise
@@ -406,20 +412,6 @@ def open_client() -> AsyncOpenAI:
     return AsyncOpenAI()
 
 
-def _json_object(name: str, response: Any) -> Item:
-    """Return the JSON object that a response has for its body."""
-    try:
-        answer = jiter.from_json(response.content)
-    except ValueError:
-        try:
-            answer = json.loads(response.content)  # accepts a lone surrogate, which an item may have
-        except ValueError:
-            raise InvalidResponseError(name, "is not JSON", _request_id(response)) from None
-    if not isinstance(answer, dict):
-        raise InvalidResponseError(name, "is not a JSON object", _request_id(response))
-    return answer
-
-
 def _page(name: str, answer: Item, *, limit: int | None = None) -> Page:
     """Return the page in a response; servers may leave out all of its fields but `data`."""
     items = answer.get("data")
@@ -432,10 +424,6 @@ def _page(name: str, answer: Item, *, limit: int | None = None) -> Page:
         has_more=len(items) == limit if has_more is None else bool(has_more),
         last_id=last_id if isinstance(last_id, str) else None,
     )
-
-
-def _request_id(response: Any) -> str | None:
-    return response.headers.get("x-request-id")  # type: ignore[no-any-return]
 
 
 def _retrieval(conversation_id: str) -> Request:

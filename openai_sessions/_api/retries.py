@@ -181,7 +181,9 @@ def classify(error: BaseException) -> Failure | None:
         return Failure(_outcome_of(error), _retry_after(error.response.headers), _should_retry(error))
     if isinstance(error, openai.APIConnectionError):
         return Failure(Outcome.UNREACHABLE if never_sent(error) else Outcome.UNKNOWN)
-    if isinstance(error, (RequestTimeoutError, InvalidResponseError, openai.APIError)):
+    if isinstance(error, InvalidResponseError):
+        return Failure(Outcome.UNKNOWN, should_retry=False if error.is_lasting else None)
+    if isinstance(error, (RequestTimeoutError, openai.APIError)):
         return Failure(Outcome.UNKNOWN)
     # A redirect comes again; a client is closed, or belongs to another loop. It may have been applied.
     is_lasting = isinstance(error, (RedirectError, RuntimeError))
