@@ -59,8 +59,9 @@ class SessionError(Exception):
 class UnsettledWriteError(SessionError):
     """A write failed and could not be undone. `__cause__` is the failure.
 
-    The next operation on the conversation in this process undoes it if it can, and so does
-    `await session.settle(error.receipt)` in any process.
+    `await session.settle(error.receipt)` undoes it, in any process; call it before the items are written
+    again. The next operation on the conversation in this process deletes the items whose ids the server had
+    acknowledged, and no others: another writer may have stored equal items since.
 
     Attributes:
         receipt: What `settle()` needs, as a dict that `json.dumps` accepts. It contains the items that may
@@ -81,8 +82,8 @@ class UnsettledWriteError(SessionError):
         super().__init__(
             f"A write to {receipt['conversation_id']} failed and could not be undone: of its items, "
             f"{len(stored_ids)} remain stored, {len(unknown)} may or may not be stored, and "
-            f"{len(not_stored)} are not stored. The next operation undoes it if it can; so does "
-            "`await session.settle(error.receipt)`."
+            f"{len(not_stored)} are not stored. Call `await session.settle(error.receipt)` before you write "
+            "them again: it deletes what is stored."
         )
         self.receipt = dict(receipt)
         self.stored_ids = tuple(stored_ids)

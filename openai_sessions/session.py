@@ -527,7 +527,11 @@ class OpenAIConversationsSession(AsyncCloseable):
 
     @property
     def unsettled(self) -> tuple[dict[str, Any], ...]:
-        """The receipts of writes that failed and are not undone yet."""
+        """What failed writes of this process have left: receipts with the ids that the server acknowledged.
+
+        The next operation deletes them. Items of requests whose outcome is unknown are in
+        `UnsettledWriteError.receipt` only.
+        """
         return tuple(receipt.as_json() for receipt in self._conversation.receipts())
 
     @operation()
@@ -779,7 +783,7 @@ class OpenAIConversationsSession(AsyncCloseable):
     # Closing
 
     async def aclose(self) -> None:
-        """Settle what is unsettled, or warn of it; search for requests in doubt; close the session's clients.
+        """Settle what is unsettled, or warn of it; close the session's clients.
 
         A later operation opens a new client. The caller's client, and the default client of the Agents SDK,
         stay open.

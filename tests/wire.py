@@ -98,6 +98,16 @@ def page(*ids: str, has_more: bool = False, **envelope: Any) -> tuple[int, Any]:
     return 200, {"object": "list", "data": data, "has_more": has_more, **ends, **envelope}
 
 
+def stored(call: Call, *ids: str) -> tuple[int, Any]:
+    """Return the response to an append: the items of the request under these ids."""
+    status, envelope = page(*ids)
+    data = [
+        {"type": "message", **item, "id": item_id}
+        for item_id, item in zip(ids, call.body["items"], strict=True)
+    ]
+    return status, {**envelope, "data": data}
+
+
 def error(status: int, code: str | None = None, message: str = "no", **headers: str) -> Answer:
     """Return an error as the API words it."""
     body = {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}

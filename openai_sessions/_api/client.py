@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -182,16 +182,35 @@ class ConversationsClient:
             Request("delete conversation", RequestKind.DELETE_CONVERSATION, "DELETE", path, conversation_id)
         )
 
-    async def create_items(self, conversation_id: str, items: Sequence[Item]) -> list[str]:
-        """Append at most 20 items, in one request that is not retried, and return their ids."""
+    async def create_items(
+        self, conversation_id: str, items: Sequence[Item], *, known: Collection[str] = ()
+    ) -> list[str]:
+        """Append at most 20 items, in one request that is not retried, and return their ids.
+
+        A response proves that they are stored if it lists as many items, of the same types and roles, in the
+        same order, under new ids. Their contents may differ: servers normalise them.
+
+        Args:
+            conversation_id: The conversation.
+            items: The items.
+            known: Ids of items that were stored before.
+
+        Raises:
+            InvalidResponseError: The response does not prove it: their outcome is unknown.
+        """
         name, path, body = "create items", _items_path(conversation_id), {"items": list(items)}
         answer = await self.send_once(
             Request(name, RequestKind.APPEND, "POST", path, conversation_id, body=body)
         )
-        ids = [item.get("id") for item in _page(name, answer).items]
-        if len(ids) != len(items) or not all(isinstance(item_id, str) for item_id in ids):
-            raise InvalidResponseError(name, "does not list each item with its id", None)
-        return [str(item_id) for item_id in ids]
+        listed = _page(name, answer).items
+        if len(listed) != len(items):
+            raise InvalidResponseError(name, f"lists {len(listed)} items, not the {len(items)} sent", None)
+        if not all(map(_answers, items, listed)):
+            raise InvalidResponseError(name, "lists items of other types or roles than those sent", None)
+        ids = [str(item["id"]) for item in listed if isinstance(item.get("id"), str)]
+        if len(set(ids)) != len(items) or not set(ids).isdisjoint(known):
+            raise InvalidResponseError(name, "does not list each item under an id of its own", None)
+        return ids
 
     async def list_items(
         self,
@@ -424,6 +443,12 @@ def _page(name: str, answer: Item, *, limit: int | None = None) -> Page:
         has_more=len(items) == limit if has_more is None else bool(has_more),
         last_id=last_id if isinstance(last_id, str) else None,
     )
+
+
+def _answers(sent: Item, listed: Item) -> bool:
+    """Return whether a listed item may be what the server made of a sent one."""
+    kinds = [(item.get("type") or "message", item.get("role")) for item in (sent, listed)]
+    return kinds[0] == kinds[1]
 
 
 def _retrieval(conversation_id: str) -> Request:

@@ -91,13 +91,13 @@ async def _fill(locked: LockedConversation, items: Sequence[Item]) -> None:
     """Append the items and compare what is listed then; if it differs, delete them by their ids."""
     if not items:
         return
-    ids = await append_items(locked, items)
+    stored = await append_items(locked, items)
     try:
         locked.cancellation.check()
         _compare(items, await locked.newest(None))
     except Exception:
         with suppress(Exception):  # what remains is deleted with the conversation
-            await locked.delete(ids)
+            await locked.delete(stored.ids)
         raise
 
 

@@ -67,8 +67,6 @@ class ItemStream:
         is_first = self._conversation_id is None
         self._conversation_id = locked.conversation_id
         await settle_all(locked)
-        if locked.known.in_doubt:
-            await locked.newest(1)  # deletes copies of requests in doubt
         page = await self._first_page(locked) if is_first else await self._next_page(locked)
         return self._add(page)
 
@@ -184,17 +182,19 @@ def _further_and_further_back(met: int) -> Iterator[int]:
 
 
 async def _read(locked: LockedConversation, cursor: str | None, met: Collection[object]) -> Page | None:
-    """Return a page without deleted and unwanted items; None if the cursor does not exist."""
+    """Return a page; None if the cursor does not exist.
+
+    A page that shows items which this process has deleted may be stale, and is requested again.
+    """
     for reads_left in reversed(range(_READS)):
         page = await _listed(locked, cursor)
         if page is None:
             return None
-        hidden = locked.known.tail.gone | locked.known.unwanted
-        items = tuple(item for item in page.items if item.get("id") not in hidden)
-        leads_nowhere = page.has_more and all(item.get("id") in met for item in items)
-        is_odd = leads_nowhere or len(items) < len(page.items)
-        if not is_odd or not reads_left:
-            return Page(items, page.has_more, page.last_id)
+        ids = [item.get("id") for item in page.items]
+        leads_nowhere = page.has_more and all(item_id in met for item_id in ids)
+        if not reads_left or not (leads_nowhere or not locked.known.tail.gone.isdisjoint(ids)):
+            locked.known.tail.believe(ids)
+            return page
     return None
 
 

@@ -192,14 +192,14 @@ class LazyConversation:
         lock = self._hooks.lock
         async with holding(lock, locked.conversation_id, locked.cancellation) if lock else nullcontext():
             if lock:
-                locked.known.expire()
+                locked.known.tail.expire()
             try:
                 async with locked.client.confirming_not_found(locked.conversation_id):
                     return await operation(locked, *args)
             finally:
                 if lock:
                     await confirm_pops(locked)
-                keep_while_unsettled(locked.known)
+                keep_while_unsettled(locked.known, locked.conversation_id)
 
     async def delete(self) -> None:
         """Delete the conversation if there is one. The next operation that needs one creates another."""
@@ -214,11 +214,11 @@ class LazyConversation:
         """Return the receipts of writes that failed and are not undone yet."""
         if self.known is None or self._conversation_id is None:
             return ()
-        return self.known.receipts(self._conversation_id)
+        return tuple(self.known.unsettled)
 
     async def settle_or_warn(self) -> None:
-        """Settle what is unsettled and search for requests in doubt; warn of what cannot be settled."""
-        if self.known is None or not (self.receipts() or self.known.in_doubt):
+        """Settle what is unsettled; warn of what cannot be settled."""
+        if not self.receipts():
             return
         try:
             await self.settle()
@@ -228,8 +228,8 @@ class LazyConversation:
 
     @operation()
     async def settle(self) -> None:
-        """Settle what is unsettled, and search for requests in doubt."""
-        await self.run(_settle)
+        """Settle what is unsettled."""
+        await self.run(settle_all)
 
     async def _create(self) -> str:
         async with self._creation.held():
@@ -291,9 +291,3 @@ class LazyConversation:
                     await result
         finally:
             _announcing.reset(token)
-
-
-async def _settle(locked: LockedConversation) -> None:
-    await settle_all(locked)
-    if locked.known.in_doubt:
-        await locked.newest(1)

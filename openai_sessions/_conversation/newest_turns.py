@@ -47,7 +47,7 @@ async def read_newest_turns(
     """Return the newest whole turns as listed, read back from the newest page as far as needed."""
     await settle_all(locked)
     counting = replace(limits, count_tokens=limits.count_tokens and cache(limits.count_tokens))
-    if history is None and not locked.known.in_doubt:
+    if history is None:
         with suppress(CursorGoneError):
             newest = await _read_back(locked, counting)
             if newest is not None:

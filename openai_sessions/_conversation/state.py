@@ -6,6 +6,7 @@ bounded number of them: the items of a write are with its caller, or in its rece
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -17,6 +18,8 @@ from weakref import WeakValueDictionary
 from openai_sessions._conversation.locks import FairLock
 from openai_sessions._items.forms import same_item
 from openai_sessions._items.types import Item
+
+logger = logging.getLogger("openai_sessions")
 
 _VERSION = 1
 """The version of receipts."""
@@ -75,16 +78,6 @@ class SentItems:
             )
         return copies
 
-    def behind(self, listed: Sequence[Item]) -> SentItems:
-        """Return this request with the items listed before it added to its anchors.
-
-        Raises:
-            CannotTellError: No anchor survives.
-        """
-        before = dict.fromkeys(str(item.get("id")) for item in listed[: self._start(listed)])
-        older = [anchor for anchor in self.anchors if anchor not in before]
-        return replace(self, anchors=(*older, *before))
-
     def _start(self, listed: Sequence[Item]) -> int:
         if not self.anchors:
             return 0
@@ -108,14 +101,29 @@ class Receipt:
     Attributes:
         conversation_id: The conversation.
         anchors: The newest ids known before the write, oldest first. Empty if there were none.
-        stored: The ids of its items that remain stored, oldest first.
+        stored: The ids of its items that the server acknowledged and that remain stored, oldest first.
+        found: The ids of items that a search after a lost reply took for its own, oldest first.
         unknown: Its requests whose outcome is unknown.
     """
 
     conversation_id: str
     anchors: tuple[str, ...] = ()
     stored: tuple[str, ...] = ()
+    found: tuple[str, ...] = ()
     unknown: tuple[SentItems, ...] = ()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of its items that remain stored."""
+        return (*self.stored, *self.found)
+
+    def without(self, deleted: Collection[str]) -> Receipt:
+        """Return what remains of the write once some of its items were deleted."""
+        return replace(
+            self,
+            stored=tuple(item_id for item_id in self.stored if item_id not in deleted),
+            found=tuple(item_id for item_id in self.found if item_id not in deleted),
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the receipt as a dict that `json.dumps` accepts."""
@@ -128,6 +136,7 @@ class Receipt:
             "conversation_id": self.conversation_id,
             "anchors": list(self.anchors),
             "stored": list(self.stored),
+            "found": list(self.found),
             "unknown": unknown,
         }
 
@@ -149,6 +158,7 @@ class Receipt:
                 conversation_id=_text(value["conversation_id"]),
                 anchors=tuple(map(_text, value["anchors"])),
                 stored=tuple(map(_text, value["stored"])),
+                found=tuple(map(_text, value["found"])),
                 unknown=tuple(map(_sent, value["unknown"])),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -185,7 +195,7 @@ class TailCache:
 
     @property
     def gone(self) -> frozenset[str]:
-        """Ids of items that this process has deleted: a listing that shows one is stale."""
+        """Ids of items that this process has deleted: a listing that shows one may be stale."""
         return frozenset(_split(self._gone))
 
     @property
@@ -212,8 +222,9 @@ class TailCache:
         """Whether the known ids are all items of the conversation."""
         return self._is_whole
 
-    def learn(self, items: Iterable[Item], *, is_whole: bool) -> None:
+    def learn(self, items: Sequence[Item], *, is_whole: bool) -> None:
         """Add what a read of the newest items has returned, oldest first; `is_whole`: it was all items."""
+        self.believe(item.get("id") for item in items)
         known = _split(self._ids)
         seen = [item["id"] for item in items if isinstance(item.get("id"), str)]
         shown = set(seen)
@@ -225,9 +236,16 @@ class TailCache:
 
     def add(self, ids: Sequence[str]) -> None:
         """Add items that were appended."""
+        self.believe(ids)
         known = [*_split(self._ids), *ids]
         self._ids = _joined(known[-_NEWEST - _MISSING :])
         self._is_whole = self._is_whole and len(known) <= _NEWEST + _MISSING
+
+    def believe(self, ids: Iterable[object]) -> None:
+        """Take deleted items for stored: the server has acknowledged them since, or lists them again."""
+        if self._gone:
+            stored = set(ids)
+            self._gone = _joined(item_id for item_id in _split(self._gone) if item_id not in stored)
 
     def remove(self, ids: Collection[str]) -> None:
         """Remove items that were deleted."""
@@ -256,30 +274,6 @@ def _split(ids: str) -> list[str]:
 
 
 @dataclass(slots=True, eq=False)
-class InDoubtWrite:
-    """A request that was cut and not found, and may still be applied by the server.
-
-    Attributes:
-        sent: The request.
-        until: When it can no longer be applied, by the clock of the retries. The first operation after that
-            searches for it a last time.
-        is_whole: Whether its anchors are all items that preceded it.
-        acknowledged: Ids of items stored since, which are not copies of it.
-    """
-
-    sent: SentItems
-    until: float
-    is_whole: bool
-    acknowledged: set[str] = field(default_factory=set)
-
-    def forget(self, ids: Collection[str]) -> None:
-        """Remove deleted items from its anchors. If none remain, keep them, unless they were all items."""
-        left = tuple(anchor for anchor in self.sent.anchors if anchor not in ids)
-        if left or self.is_whole:
-            self.sent = replace(self.sent, anchors=left)
-
-
-@dataclass(slots=True, eq=False)
 class UnconfirmedPop:
     """An item whose DELETE got no response: the pop may or may not have happened.
 
@@ -299,16 +293,12 @@ class Conversation:
     Attributes:
         lock: Held during each operation, so that session objects on one conversation behave as one.
         tail: The newest ids.
-        in_doubt: Requests that may still be applied.
-        unwanted: Ids of copies to be deleted.
-        unsettled: Writes that could not be undone.
+        unsettled: What failed writes have left: acknowledged ids only, which the next operation deletes.
         unconfirmed_pops: Items that a failed pop may have removed; the next pop returns one that is gone.
     """
 
     lock: FairLock = field(default_factory=FairLock)
     tail: TailCache = field(default_factory=TailCache)
-    in_doubt: list[InDoubtWrite] = field(default_factory=list)
-    unwanted: set[str] = field(default_factory=set)
     unsettled: list[Receipt] = field(default_factory=list)
     unconfirmed_pops: list[UnconfirmedPop] = field(default_factory=list)
 
@@ -318,60 +308,34 @@ class Conversation:
         popped = {pop.item["id"] for pop in self.unconfirmed_pops}
         return tuple(item_id for item_id in self.tail.ids if item_id not in popped)
 
-    def resolve(self, write: InDoubtWrite) -> None:
-        """Stop searching for a request."""
-        self.in_doubt[:] = [other for other in self.in_doubt if other is not write]
+    def leave_unsettled(self, receipt: Receipt) -> None:
+        """Keep the acknowledged ids of a failed write for the next operation; the rest is for its caller."""
+        if receipt.stored:
+            self.unsettled.append(replace(receipt, found=(), unknown=()))
 
-    def expire(self) -> None:
-        """Require another read, as another process that shares a lock may have written.
-
-        A request in doubt can no longer be told from an equal one of that process, which must not be deleted:
-        it is no longer searched for.
-        """
-        self.tail.expire()
-        self.in_doubt.clear()
-
-    def acknowledge(self, ids: Sequence[str]) -> None:
-        """Add items that this process has appended: they are not copies."""
-        self.tail.add(ids)
-        for write in self.in_doubt:
-            write.acknowledged.update(ids)
-
-    def remove(self, ids: Collection[str]) -> None:
-        """Remove items that were deleted."""
-        self.tail.remove(ids)
-        self.unwanted.difference_update(ids)
-        for write in self.in_doubt:
-            write.forget(ids)
-
-    def receipts(self, conversation_id: str) -> tuple[Receipt, ...]:
-        """Return what remains to be deleted, as receipts."""
-        copies = Receipt(conversation_id, stored=tuple(sorted(self.unwanted)))
-        return (*self.unsettled, copies) if self.unwanted else tuple(self.unsettled)
+    def settled(self, deleted: Collection[str]) -> None:
+        """Remove deleted items from what is unsettled."""
+        self.unsettled[:] = [left for each in self.unsettled if (left := each.without(deleted)).stored]
 
     def settle_everything(self) -> None:
-        """Forget pending settlements: every item was deleted.
-
-        In-doubt requests stay, because the server may still apply them.
-        """
-        for write in self.in_doubt:
-            write.sent = replace(write.sent, anchors=())
-        self.unwanted.clear()
+        """Forget pending settlements: every item was deleted."""
         self.unsettled.clear()
         self.unconfirmed_pops.clear()
 
     def forget(self) -> None:
         """Forget everything: the conversation is gone."""
         self.settle_everything()
-        self.in_doubt.clear()
         self.tail.forget()
 
+
+_MAX_UNSETTLED = 1_000
+"""Maximum number of conversations kept because they have something to settle."""
 
 _conversations: WeakValueDictionary[tuple[str, str], Conversation] = WeakValueDictionary()
 """The registry of the process, by base URL and conversation id. An entry lives while it is in use."""
 
-_unsettled: set[Conversation] = set()
-"""Keeps conversations alive that have something to settle."""
+_unsettled: dict[Conversation, str] = {}
+"""Keeps conversations alive that have something to settle, oldest first; their ids."""
 
 _guard = threading.Lock()
 
@@ -382,19 +346,26 @@ def shared_conversation(base_url: str, conversation_id: str) -> Conversation:
         return _conversations.setdefault((base_url, conversation_id), Conversation())
 
 
-def keep_while_unsettled(conversation: Conversation) -> None:
-    """Keep a conversation alive if it has something to settle, and release it otherwise."""
-    open_ends = (
-        conversation.unwanted,
-        conversation.unsettled,
-        conversation.in_doubt,
-        conversation.unconfirmed_pops,
-    )
+def keep_while_unsettled(conversation: Conversation, conversation_id: str) -> None:
+    """Keep a conversation alive if it has something to settle, and release it otherwise.
+
+    Beyond the maximum, as after a long outage, the oldest is released, with a log line.
+    """
+    dropped: str | None = None
     with _guard:
-        if any(open_ends):
-            _unsettled.add(conversation)
+        if conversation.unsettled or conversation.unconfirmed_pops:
+            _unsettled.setdefault(conversation, conversation_id)
         else:
-            _unsettled.discard(conversation)
+            _unsettled.pop(conversation, None)
+        if len(_unsettled) > _MAX_UNSETTLED:
+            dropped = _unsettled.pop(next(iter(_unsettled)))
+    if dropped is not None:
+        logger.warning(
+            "%s: what failed writes have left in it is no longer settled: %d conversations have something to "
+            "settle",
+            dropped,
+            _MAX_UNSETTLED + 1,
+        )
 
 
 def _forget_after_fork() -> None:

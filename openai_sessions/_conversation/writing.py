@@ -2,20 +2,20 @@
 
 Read from top to bottom, this is how an append works, under the lock of its conversation:
 
-1. earlier writes that are unsettled are settled;
-2. the items are sent in requests of at most 20, each once;
+1. what earlier writes have left is deleted, by the ids that the server had acknowledged;
+2. the items are sent in requests of at most 20, each once; the response must list them, under new ids;
 3. a request whose outcome is unknown is searched for among the newest items, twice, and sent again only if it
    is not found; if the listing does not tell, nothing is assumed;
-4. a request that was not found stays in doubt for a while, and copies of it are deleted if they appear;
-5. if the write fails, or its caller is cancelled, the items that it has stored are deleted;
-6. what cannot be deleted goes into a receipt, which the next operation or another process settles.
+4. if the write fails, or its caller is cancelled, the items that it has stored are deleted;
+5. what cannot be deleted goes into a receipt: the next operation deletes acknowledged ids, and nothing else;
+   only `settle(receipt)` searches for a request by its content again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -26,13 +26,7 @@ from openai_sessions._api.retries import Outcome, RequestKind
 from openai_sessions._arguments import MAX_ITEMS_PER_REQUEST
 from openai_sessions._conversation.locked import LockedConversation, settle_all
 from openai_sessions._conversation.shielding import OperationCancelledError
-from openai_sessions._conversation.state import (
-    CannotTellError,
-    InDoubtWrite,
-    Receipt,
-    SentItems,
-    UnconfirmedPop,
-)
+from openai_sessions._conversation.state import CannotTellError, Receipt, SentItems, UnconfirmedPop
 from openai_sessions._instrumentation import Counted, Reconciled, tell
 from openai_sessions._items.turns import batches
 from openai_sessions._items.types import Item
@@ -50,8 +44,8 @@ _MAX_TAKEN_BY_OTHERS = 20
 """How often another process may delete the newest item first before a pop gives up."""
 
 
-async def append_items(locked: LockedConversation, items: Sequence[Item]) -> list[str]:
-    """Append items in order and return their ids.
+async def append_items(locked: LockedConversation, items: Sequence[Item]) -> Receipt:
+    """Append items in order, and return their ids.
 
     Raises:
         ConversationNotFoundError: A reply was lost, and the conversation was gone before it was searched for.
@@ -63,7 +57,7 @@ async def append_items(locked: LockedConversation, items: Sequence[Item]) -> lis
     return await _append_to_tail(locked, items)
 
 
-async def _append_to_tail(locked: LockedConversation, items: Sequence[Item]) -> list[str]:
+async def _append_to_tail(locked: LockedConversation, items: Sequence[Item]) -> Receipt:
     """Append items while nothing is unsettled and the newest items are known."""
     locked.cancellation.has_begun = True
     write = _Write(locked, batches(items, MAX_ITEMS_PER_REQUEST))
@@ -74,7 +68,7 @@ async def _append_to_tail(locked: LockedConversation, items: Sequence[Item]) -> 
     except BaseException as error:
         await write.undo(error)
         raise
-    return write.stored
+    return write.receipt()
 
 
 class _Write:
@@ -82,21 +76,28 @@ class _Write:
 
     Attributes:
         batches: Its items, by request.
-        stored: The ids of its items that are stored.
     """
 
     def __init__(self, locked: LockedConversation, requests: Sequence[Sequence[Item]]) -> None:
         self.batches = requests
-        self.stored: list[str] = []
         self._locked = locked
         self._anchors = locked.known.anchors
+        self._stored: list[str] = []
+        """The ids of its items that are stored, and known to be."""
+        self._found: set[str] = set()
+        """Those of them that the server has not acknowledged."""
         self._ids: list[str] = []
         """The ids of the items of completed requests, in the order of the items."""
         self._sent = SentItems((), (), sends=0)
         """The latest request."""
-        self._in_doubt: list[InDoubtWrite] = []
         self._is_found_out = True
         """Whether it is known if the latest request was applied."""
+
+    def receipt(self, unknown: Sequence[SentItems] = ()) -> Receipt:
+        """Return what is stored of the write."""
+        stored = tuple(item_id for item_id in self._stored if item_id not in self._found)
+        found = tuple(item_id for item_id in self._stored if item_id in self._found)
+        return Receipt(self._locked.conversation_id, self._anchors, stored, found, tuple(unknown))
 
     async def send(self, batch: Sequence[Item]) -> None:
         """Send one request; again only if it was searched for and not found."""
@@ -113,6 +114,7 @@ class _Write:
             with attempt:
                 try:
                     ids = await self._send_once()
+                    self._stored += ids
                     attempts.succeeded()
                 except Exception as error:
                     if not attempts.must_look(error):
@@ -121,11 +123,9 @@ class _Write:
                         ids = await self._look()
                     if ids is None:
                         raise
-        acknowledged = ids or []
-        locked.known.acknowledge(acknowledged)
-        self._add_stored(acknowledged)
-        self._ids += acknowledged
-        tell(Counted("written", len(acknowledged)))
+        self._ids += ids or []
+        locked.known.tail.add(ids or [])
+        tell(Counted("written", len(ids or [])))
 
     async def _send_once(self) -> list[str]:
         locked, items = self._locked, self._sent.items
@@ -134,7 +134,7 @@ class _Write:
             tell(Reconciled("sent again", len(items)))
         self._is_found_out = False
         try:
-            ids = await locked.client.create_items(locked.conversation_id, items)
+            ids = await locked.client.create_items(locked.conversation_id, items, known=locked.known.tail.ids)
         except BaseException as error:
             failure = locked.client.retries.classify(error)
             if failure is None or failure.outcome is Outcome.UNKNOWN:
@@ -157,27 +157,18 @@ class _Write:
         return found
 
     async def _one_copy(self) -> list[str] | None:
-        """Return the ids of one copy of the request and delete others; put in doubt what is not found."""
+        """Return the ids of one copy of the request; delete others, one for each time that it was sent."""
         locked = self._locked
         listed = await locked.back_to([self._sent.anchors])
         copies = self._sent.copies_in(listed, locked.known.tail.ids)
-        self._put_in_doubt(self._sent.sends - len(copies))
-        self._add_stored(item_id for copy in copies for item_id in copy)
+        new = [item_id for copy in copies for item_id in copy if item_id not in self._found]
+        self._stored += new
+        self._found.update(new)
         extra = [item_id for copy in copies[1:] for item_id in copy]
-        await locked.delete(extra, on_deleted=self.stored.remove)
+        await locked.delete(extra, on_deleted=self._stored.remove)
         if extra:
             tell(Reconciled("deleted copy", len(extra)))
         return copies[0] if copies else None
-
-    def _add_stored(self, ids: Iterable[str]) -> None:
-        self.stored += [item_id for item_id in ids if item_id not in self.stored]
-
-    def _put_in_doubt(self, sends: int) -> None:
-        for write in [write for write in self._in_doubt if write.sent.items is self._sent.items]:
-            self._in_doubt.remove(write)
-            self._locked.known.resolve(write)
-        if sends:
-            self._in_doubt.append(self._locked.put_in_doubt(replace(self._sent, sends=sends)))
 
     async def undo(self, error: BaseException) -> None:
         """Delete the items that the write has stored, newest first, within a deadline of its own.
@@ -200,11 +191,8 @@ class _Write:
                 async with locked.client.confirming_not_found(locked.conversation_id):
                     await self._roll_back()
         except ConversationNotFoundError:
-            # The items are gone with the conversation, and nothing can appear in it any more.
-            for write in self._in_doubt:
-                locked.known.resolve(write)
             if is_cut:
-                return
+                return  # the items are gone with the conversation
             raise
         except BaseException as problem:  # noqa: BLE001 -- raised below, with what remains
             failed = problem
@@ -215,11 +203,8 @@ class _Write:
     async def _roll_back(self) -> None:
         if not self._is_found_out:
             self._ids += await self._look() or []
-        for write in self._in_doubt:
-            # The items before the request are being deleted: those before the write will precede it.
-            write.sent = replace(write.sent, anchors=self._anchors)
-        stored = len(self.stored)
-        await self._locked.delete(self.stored, on_deleted=self.stored.remove)
+        stored = len(self._stored)
+        await self._locked.delete(self._stored, on_deleted=self._stored.remove)
         if stored:
             tell(Reconciled("rolled back", stored))
 
@@ -227,20 +212,15 @@ class _Write:
         """Put what remains into a receipt, and raise."""
         locked = self._locked
         unknown = () if self._is_found_out else (self._sent,)
-        in_doubt = [
-            write.sent
-            for write in self._in_doubt
-            if write.sent.sends and (self._is_found_out or write.sent.items is not self._sent.items)
-        ]
-        receipt = Receipt(locked.conversation_id, self._anchors, tuple(self.stored), (*in_doubt, *unknown))
-        locked.known.unsettled.append(receipt)
-        tell(Reconciled("left unsettled", len(self.stored)))
+        receipt = self.receipt(unknown)
+        locked.known.leave_unsettled(receipt)
+        tell(Reconciled("left unsettled", len(self._stored)))
         if isinstance(error, asyncio.CancelledError):
             logger.warning("%s: a write was cut; its outcome is unknown", locked.conversation_id)
             raise error
         raise UnsettledWriteError(
             receipt.as_json(),
-            stored_ids=receipt.stored,
+            stored_ids=receipt.ids,
             unknown=[item for sent in unknown for item in sent.items],
             not_stored=self._not_stored(unknown),
         ) from error
@@ -248,7 +228,8 @@ class _Write:
     def _not_stored(self, unknown: Sequence[SentItems]) -> list[Item]:
         """Return the items that are neither stored nor of unknown outcome."""
         items = [item for batch in self.batches for item in batch]
-        stored = {id(item) for item, item_id in zip(items, self._ids, strict=False) if item_id in self.stored}
+        by_id = zip(self._ids, items, strict=False)
+        stored = {id(item) for item_id, item in by_id if item_id in self._stored}
         in_question = {id(item) for sent in unknown for item in sent.items}
         return [item for item in items if id(item) not in stored | in_question]
 
@@ -256,16 +237,14 @@ class _Write:
         await self._locked.cancellation.cut_short(self._locked.client.retries.sleep(seconds))
 
 
-async def delete_appended(locked: LockedConversation, ids: Sequence[str]) -> None:
+async def delete_appended(locked: LockedConversation, appended: Receipt) -> None:
     """Undo an append that had succeeded when its caller was cancelled."""
-    stored = list(ids)
-    anchors = tuple(known for known in locked.known.tail.ids if known not in ids)
+    deleted: list[str] = []
     try:
-        await locked.delete(ids, on_deleted=stored.remove)
-        tell(Reconciled("rolled back", len(ids)))
+        await locked.delete(appended.ids, on_deleted=deleted.append)
+        tell(Reconciled("rolled back", len(deleted)))
     finally:
-        if stored:
-            locked.known.unsettled.append(Receipt(locked.conversation_id, anchors, tuple(stored)))
+        locked.known.leave_unsettled(appended.without(deleted))
 
 
 async def replace_items(locked: LockedConversation, items: Sequence[Item]) -> None:
@@ -297,7 +276,7 @@ async def pop_newest(locked: LockedConversation) -> Item | None:
         try:
             return await _pop(locked, newest[0])
         except NotFoundError:
-            locked.known.remove([newest[0]["id"]])
+            locked.known.tail.remove([newest[0]["id"]])
             if not remaining:
                 raise
     return None
@@ -311,7 +290,7 @@ async def _popped_before(locked: LockedConversation) -> Item | None:
             pop.is_gone = not await locked.client.has_item(locked.conversation_id, pop.item["id"])
         locked.known.unconfirmed_pops.remove(pop)
         if pop.is_gone:
-            locked.known.remove([pop.item["id"]])
+            locked.known.tail.remove([pop.item["id"]])
             return pop.item
     return None
 
@@ -328,7 +307,7 @@ async def _pop(locked: LockedConversation, item: Item) -> Item:
         if Outcome.UNKNOWN not in outcomes:
             locked.known.unconfirmed_pops.remove(pop)
         raise
-    locked.known.remove([item["id"]])
+    locked.known.tail.remove([item["id"]])
     if locked.cancellation.is_set():
         pop.is_gone = True
         raise OperationCancelledError
@@ -372,6 +351,7 @@ async def delete_all_items(locked: LockedConversation, progress: Progress | None
         await locked.delete([item["id"] for item in items], on_deleted=count)
         items = await locked.newest(None)
         if not items:
+            locked.known.tail.remove(locked.known.tail.ids)
             break
     locked.known.settle_everything()
 

@@ -21,7 +21,7 @@ from openai_sessions._instrumentation import operation
 from openai_sessions._items.forms import plain_item, same_item, to_replay, to_stored
 from openai_sessions._items.turns import batches
 from openai_sessions._items.types import Item
-from openai_sessions.errors import ConversationNotFoundError, SessionError
+from openai_sessions.errors import ConversationNotFoundError, SessionError, UnsettledWriteError
 from openai_sessions.session import OpenAIConversationsSession
 
 Progress: TypeAlias = Callable[[int, "int | None"], object]
@@ -286,14 +286,13 @@ class HostedTarget:
     async def add_items(self, items: Sequence[Item]) -> None:
         """Append items: all or none."""
         append = partial(append_items, items=items)
-        self.left += len(items)
         try:
-            ids = await self._conversation.run(append, create=True, undo=delete_appended)
-        except BaseException:
-            if not self._session.unsettled:
-                self.left -= len(items)
+            stored = await self._conversation.run(append, create=True, undo=delete_appended)
+        except UnsettledWriteError as error:
+            self.left += len(error.stored_ids) + len(error.unknown)
             raise
-        self._added.write(ids or [])
+        self.left += len(items)
+        self._added.write(stored.ids if stored else [])
 
     @operation()
     async def undo(self) -> None:

@@ -9,13 +9,15 @@ import pytest
 
 from openai_sessions._conversation.state import (
     Conversation,
-    InDoubtWrite,
     Receipt,
     SentItems,
     TailCache,
     UnconfirmedPop,
     keep_while_unsettled,
     shared_conversation,
+)
+from openai_sessions._conversation.state import (
+    _unsettled as unsettled,
 )
 
 BASE_URL = "https://conversation.test/v1/"
@@ -150,14 +152,8 @@ def test_another_id_or_server_is_another_conversation(key):
     assert one is not shared_conversation(*key)
 
 
-SENT = SentItems(({"role": "user", "content": "Hi"},), (), sends=1)
-
 UNSETTLED = {
-    "unwanted": lambda conversation: conversation.unwanted.add("m7"),
-    "unsettled": lambda conversation: conversation.unsettled.append(Receipt("conv_1")),
-    "doubts": lambda conversation: conversation.in_doubt.append(
-        InDoubtWrite(SENT, until=1.0, is_whole=False)
-    ),
+    "unsettled": lambda conversation: conversation.leave_unsettled(Receipt("conv_1", stored=("m7",))),
     "taken": lambda conversation: conversation.unconfirmed_pops.append(
         UnconfirmedPop({"id": "m1"}, is_gone=False)
     ),
@@ -167,7 +163,7 @@ UNSETTLED = {
 def test_a_conversation_is_let_go_with_its_last_user():
     conversation = shared_conversation(BASE_URL, "conv_free")
     conversation.tail.learn(items("m1"), is_whole=False)
-    keep_while_unsettled(conversation)
+    keep_while_unsettled(conversation, "conv_1")
     gone = weakref.ref(conversation)
     del conversation
     gc.collect()
@@ -179,14 +175,14 @@ def test_a_conversation_is_let_go_with_its_last_user():
 def test_a_conversation_lives_while_something_is_unsettled(leave):
     conversation = shared_conversation(BASE_URL, "conv_unsettled")
     leave(conversation)
-    keep_while_unsettled(conversation)
+    keep_while_unsettled(conversation, "conv_1")
     reference = weakref.ref(conversation)
     del conversation
     gc.collect()
     locked = shared_conversation(BASE_URL, "conv_unsettled")
     assert locked is reference()
     locked.forget()
-    keep_while_unsettled(locked)
+    keep_while_unsettled(locked, "conv_1")
     del locked
     gc.collect()
     assert reference() is None
@@ -200,35 +196,54 @@ def full() -> Conversation:
     return conversation
 
 
-def test_when_all_items_are_gone_only_doubts_and_the_tail_stay():
+def test_when_all_items_are_gone_only_the_tail_stays():
     conversation = full()
     conversation.settle_everything()
-    assert (set(), [], []) == (conversation.unwanted, conversation.unsettled, conversation.unconfirmed_pops)
-    assert (1, ("m1",)) == (len(conversation.in_doubt), conversation.tail.ids)
+    assert ([], []) == (conversation.unsettled, conversation.unconfirmed_pops)
+    assert ("m1",) == conversation.tail.ids
 
 
 def test_when_the_conversation_is_gone_nothing_stays():
     conversation = full()
     conversation.forget()
-    assert (set(), [], []) == (conversation.unwanted, conversation.unsettled, conversation.unconfirmed_pops)
-    assert not conversation.in_doubt
+    assert ([], []) == (conversation.unsettled, conversation.unconfirmed_pops)
     assert not conversation.tail.is_known
 
 
-def in_doubt(*anchors: str, is_whole: bool) -> InDoubtWrite:
-    return InDoubtWrite(SentItems(SENT.items, anchors, sends=1), until=1.0, is_whole=is_whole)
+REQUEST = SentItems(({"role": "user", "content": "Hi"},), (), sends=1)
 
 
-@pytest.mark.parametrize(("is_whole", "anchors"), [(True, ()), (False, ("m1",))])
-def test_a_doubt_keeps_its_last_anchor_unless_nothing_was_there_before(is_whole, anchors):
-    conversation = Conversation(in_doubt=[in_doubt("m1", "m2", is_whole=is_whole)])
-    conversation.remove(["m2"])
-    conversation.remove(["m1"])
-    assert anchors == conversation.in_doubt[0].sent.anchors
+def test_only_acknowledged_ids_of_a_failed_write_are_kept():
+    conversation = Conversation()
+    conversation.leave_unsettled(Receipt("conv_1", ("a",), found=("f",), unknown=(REQUEST,)))
+    assert [] == conversation.unsettled
+    conversation.leave_unsettled(Receipt("conv_1", ("a",), ("s", "t"), ("f",), (REQUEST,)))
+    assert [Receipt("conv_1", ("a",), ("s", "t"))] == conversation.unsettled
+    conversation.settled(["t", "f"])
+    assert [Receipt("conv_1", ("a",), ("s",))] == conversation.unsettled
+    conversation.settled(["s"])
+    assert [] == conversation.unsettled
 
 
-def test_an_unwanted_copy_is_part_of_the_receipts_until_it_is_deleted():
-    conversation = Conversation(unwanted={"m2", "m1"}, unsettled=[Receipt("conv_1")])
-    assert (Receipt("conv_1"), Receipt("conv_1", stored=("m1", "m2"))) == conversation.receipts("conv_1")
-    conversation.remove(["m1", "m2"])
-    assert (Receipt("conv_1"),) == conversation.receipts("conv_1")
+def test_the_oldest_of_too_many_unsettled_conversations_is_let_go(caplog):
+    unsettled.clear()  # of other tests
+    references = []
+    for number in range(1_001):
+        conversation = shared_conversation(BASE_URL, f"conv_{number}")
+        conversation.leave_unsettled(Receipt(f"conv_{number}", stored=("m1",)))
+        keep_while_unsettled(conversation, f"conv_{number}")
+        references.append(weakref.ref(conversation))
+    del conversation
+    gc.collect()
+    assert [0] == [number for number, reference in enumerate(references) if reference() is None]
+    assert ["conv_0"] == [record.message.partition(":")[0] for record in caplog.records]
+    unsettled.clear()
+
+
+@pytest.mark.parametrize("how", ["add", "learn"])
+def test_an_item_that_is_stored_again_is_no_longer_taken_for_gone(how):
+    tail = tail_of("m1", "m2")
+    tail.remove(["m1", "m2"])
+    tail.add(["m2"]) if how == "add" else tail.learn(items("m2"), is_whole=False)
+    assert {"m1"} == tail.gone
+    assert ("m2",) == tail.ids

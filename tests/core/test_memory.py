@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
 from openai_sessions import OpenAIConversationsSession
-from tests.wire import Answer, Call, Wire, page
+from tests.wire import Answer, Call, Wire, page, stored
 
 SESSIONS = 100
 """Each takes the same; so many make what the process takes once for all look small."""
@@ -28,7 +28,7 @@ def answer(call: Call) -> Answer:
         return page()
     if call.path == "/conversations":
         return 200, {"id": new_id("conv"), "object": "conversation"}
-    return page(*(new_id("msg") for _ in call.body["items"]))
+    return stored(call, *(new_id("msg") for _ in call.body["items"]))
 
 
 async def turn(session: OpenAIConversationsSession) -> None:

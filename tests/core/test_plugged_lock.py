@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from itertools import count
 from typing import Any
 
 import openai
@@ -71,8 +72,12 @@ def locked_session(answer: Any, **options: Any) -> tuple[list[str], OpenAIConver
     )
 
 
+NUMBERS = count()
+
+
 def well(call: Call) -> Any:
-    return page("m1")
+    """List `m1`; append under new ids."""
+    return page(f"new{next(NUMBERS)}") if call.method == "POST" else page("m1")
 
 
 OPERATIONS = {
@@ -82,7 +87,14 @@ OPERATIONS = {
     "clear_session": (lambda session: session.clear_session(), ["DELETE /conversations/conv_1"]),
     "settle": (
         lambda session: session.settle(
-            {"version": 1, "conversation_id": "conv_1", "anchors": [], "stored": [], "unknown": []}
+            {
+                "version": 1,
+                "conversation_id": "conv_1",
+                "anchors": [],
+                "stored": [],
+                "found": [],
+                "unknown": [],
+            }
         ),
         [f"GET {ITEMS}"],
     ),

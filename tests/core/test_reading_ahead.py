@@ -127,7 +127,7 @@ async def test_a_cancelled_read_leaves_no_request_behind():
 async def test_pages_whose_ends_this_process_deletes_are_forgotten(popped, cursors):
     _, session = await warm(250)
     known = session._conversation.known
-    known.remove([f"m{number}" for number in range(250 - popped, 250)])
+    known.tail.remove([f"m{number}" for number in range(250 - popped, 250)])
     assert list(known.tail.page_ends) == cursors
 
 

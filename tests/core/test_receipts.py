@@ -118,6 +118,7 @@ receipts = st.builds(
     ids,
     st.lists(ids, max_size=3).map(tuple),
     st.lists(ids, max_size=3).map(tuple),
+    st.lists(ids, max_size=3).map(tuple),
     st.lists(requests, max_size=2).map(tuple),
 )
 
@@ -135,17 +136,18 @@ def test_every_kind_of_item_is_found_as_what_was_sent_of_it(items):
 
 
 def test_a_receipt_as_json():
-    receipt = Receipt("conv_1", ("x1",), ("a1",), (sent("b", after="x1 a1", sends=2),))
+    receipt = Receipt("conv_1", ("x1",), ("a1",), ("f1",), (sent("b", after="x1 a1", sends=2),))
     assert receipt.as_json() == {
         "version": 1,
         "conversation_id": "conv_1",
         "anchors": ["x1"],
         "stored": ["a1"],
+        "found": ["f1"],
         "unknown": [{"items": [{"role": "user", "content": "b"}], "anchors": ["x1", "a1"], "sends": 2}],
     }
 
 
-GOOD = Receipt("conv_1", ("x1",), ("a1",), (sent("b"),)).as_json()
+GOOD = Receipt("conv_1", ("x1",), ("a1",), (), (sent("b"),)).as_json()
 
 
 def without(key: str) -> dict:
@@ -163,6 +165,7 @@ def without(key: str) -> dict:
         *map(without, GOOD),
         {**GOOD, "anchors": None},
         {**GOOD, "stored": 3},
+        {**GOOD, "found": "a1", "stored": None},
         {**GOOD, "unknown": 3},
         {**GOOD, "unknown": ["x"]},
         {**GOOD, "unknown": [{}]},

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import logging
 import pickle
+from itertools import count
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -23,7 +24,7 @@ from openai_sessions.emulator import Emulator
 from tests.fixtures.values import UNKNOWN_FIELDS
 from tests.selection import examples
 from tests.strategies import written_items
-from tests.wire import FAST, Wire, error, not_found, page
+from tests.wire import FAST, Wire, error, not_found, page, stored
 
 HELLO = {"role": "user", "content": "Hello"}
 HI = {"role": "assistant", "content": "Hi there!"}
@@ -73,8 +74,9 @@ async def test_when_creation_fails_the_waiters_try_again():
     def answer(call):
         if call.path == "/conversations":
             return failures.pop() if failures else (200, {"id": "conv_1"})
-        return page("msg_1")
+        return page(f"msg_{next(numbers)}")
 
+    numbers = count()
     wire = Wire(answer)
     session = OpenAIConversationsSession(openai_client=wire.client)
     results = await asyncio.gather(*(session.add_items([HELLO]) for _ in range(5)), return_exceptions=True)
@@ -432,11 +434,9 @@ async def test_replacing_the_history_ignores_items_that_another_process_deleted(
     def answer(call):
         if call.method == "DELETE":
             return not_found()
-        return (
-            page("a")
-            if call.method == "GET" and call.path.endswith("items")
-            else (200, page("b")[1] | {"id": "conv_1"})
-        )
+        if call.method == "POST":
+            return stored(call, "b")
+        return page("a") if call.path.endswith("items") else (200, {"id": "conv_1"})
 
     session = OpenAIConversationsSession(conversation_id="conv_1", openai_client=Wire(answer).client)
     assert await session._atomic_replace_items([HI]) is True

@@ -49,6 +49,7 @@ class Server:
         texts: What is stored.
         slept: The sleeps.
         interrupts_at: The method of the request, or "sleep", during which the caller is cancelled.
+        answer_instead: The response to the next append, whatever became of it.
     """
 
     def __init__(self, *, policy: RetryPolicy = POLICY, **script: str) -> None:
@@ -62,6 +63,12 @@ class Server:
             ConversationsClient(self.wire.client, timeout=None, retries=retries), "conv_1", Conversation()
         )
         self.interrupts_at = ""
+        self.answer_instead: Any = None
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods of the requests."""
+        return [call.method for call in self.wire.calls]
 
     async def _sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -80,6 +87,9 @@ class Server:
             self.stalled.set()
             await asyncio.Event().wait()
         answer = self._served(call, 0 if step == "cut" else 2 if step == "twice" else 1)
+        if call.method == "POST" and self.answer_instead is not None:
+            answer, self.answer_instead = self.answer_instead, None
+            return answer
         if step in {"cut", "lost", "twice"}:
             raise HTTP_FAMILY.ReadError("cut")
         return answer
@@ -105,12 +115,7 @@ class Server:
         return f"{text}.{self.texts[:number].count(text)}"
 
     async def append(self, *texts: str) -> list[str]:
-        return await append_items(self.held, users(*texts))
-
-    @property
-    def in_doubt(self) -> list[tuple[str, int]]:
-        """The first text of each request in doubt, and how often it was sent."""
-        return [(doubt.sent.items[0]["content"], doubt.sent.sends) for doubt in self.held.known.in_doubt]
+        return list((await append_items(self.held, users(*texts))).ids)
 
     @property
     def unsettled(self) -> Receipt:
@@ -125,49 +130,44 @@ async def test_the_pauses_are_those_of_the_policy():
     assert [0.125, 0.125] == server.slept
 
 
-async def test_a_request_that_is_found_is_in_no_doubt():
+async def test_a_request_that_is_found_is_not_sent_again():
     server = Server(post="lost")
     assert await server.append("a") == ["a.0"]
-    assert (["x", "a"], []) == (server.texts, server.in_doubt)
+    assert ["x", "a"] == server.texts
 
 
-async def test_a_request_that_was_sent_again_is_in_doubt_once():
-    server = Server(post="cut")
-    await server.append("a")
-    assert [("a", 1)] == server.in_doubt
-
-
-async def test_a_copy_that_was_found_is_no_longer_in_doubt_and_the_other_is():
+async def test_a_request_that_is_not_found_is_sent_again():
     server = Server(post="cut lost")
     assert await server.append("a") == ["a.0"]
-    assert [("a", 1)] == server.in_doubt
+    assert ["x", "a"] == server.texts
 
 
-async def test_all_sends_that_were_not_found_are_one_doubt():
+async def test_a_request_that_is_never_found_leaves_nothing():
     server = Server(post="cut cut")
     with pytest.raises(openai.APIConnectionError):
         await server.append("a")
-    assert [("a", 2)] == server.in_doubt
-    assert not server.held.known.unsettled
+    assert (["x"], []) == (server.texts, server.held.known.unsettled)
 
 
-async def test_each_request_of_a_write_has_a_doubt_of_its_own():
-    server = Server(post="cut well cut")
-    await server.append(*TWENTY, "b")
-    assert [("a0", 1), ("b", 1)] == server.in_doubt
+async def test_a_copy_that_appears_after_the_call_is_kept():
+    """It may be another writer's, who was told that it is stored."""
+    server = Server(post="cut")
+    await server.append("a")
+    server.texts.append("a")
+    await server.append("b")
+    assert ["x", "a", "a", "b"] == server.texts
 
 
 async def test_of_two_copies_the_first_stays():
     server = Server(post="cut twice")
     assert await server.append("a") == ["a.0"]
-    assert (["x", "a"], []) == (server.texts, server.in_doubt)
+    assert ["x", "a"] == server.texts
 
 
 async def test_a_write_whose_look_fails_is_looked_for_once_more_before_it_is_undone():
     server = Server(post="cut", get="well refused")
     with pytest.raises(openai.PermissionDeniedError):
         await server.append("a")
-    assert [("a", 1)] == server.in_doubt
     assert not server.held.known.unsettled
 
 
@@ -175,7 +175,41 @@ async def test_what_that_look_finds_is_deleted():
     server = Server(post="lost", get="well refused")
     with pytest.raises(openai.PermissionDeniedError):
         await server.append("a")
-    assert (["x"], []) == (server.texts, server.in_doubt)
+    assert ["x"] == server.texts
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (page("x.0"), "an id that was there before"),
+        (page("y", "z"), "more items"),
+        (page(), "no item"),
+        ((200, {"data": [{"id": "y", "type": "message", "role": "assistant"}]}), "another role"),
+        ((200, {"data": [{"id": "y", "type": "reasoning"}]}), "another type"),
+        ((200, {"data": [{"type": "message", "role": "user"}]}), "no id"),
+        ((200, {"id": "conv_1"}), "no list"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+@pytest.mark.parametrize("is_stored", [False, True])
+async def test_a_response_that_does_not_answer_the_request_proves_nothing(answer, reason, is_stored):
+    """The request is searched for, and sent again if it is not found; nothing else is deleted."""
+    server = Server(post="well" if is_stored else "cut")
+    server.answer_instead = answer
+    assert await server.append("a") == ["a.0"], reason
+    assert ["x", "a"] == server.texts
+    assert ["GET", "POST", *(["GET"] if is_stored else ["GET", "GET", "POST"])] == server.methods
+
+
+async def test_a_rollback_deletes_no_item_that_was_there_before():
+    """A listing is not a receipt, even if it has the right number of items, of the right roles."""
+    server = Server(post="well well refused")
+    server.texts += [f"old {number}" for number in range(30)]
+    before = list(server.texts)
+    server.answer_instead = page(*(server._id(number) for number in range(11, 31)))
+    with pytest.raises(openai.PermissionDeniedError):
+        await server.append(*TWENTY, "b", *TWENTY)
+    assert before == server.texts
 
 
 def request_of(*texts: str, sends: int, after: tuple[str, ...] = ("x.0",)) -> SentItems:
@@ -188,7 +222,9 @@ TWENTY_IDS = tuple(f"{text}.0" for text in TWENTY)
 async def fails_unsettled(server: Server, *texts: str) -> UnsettledWriteError:
     with pytest.raises(UnsettledWriteError) as caught:
         await server.append(*texts)
-    assert server.unsettled.as_json() == caught.value.receipt
+    kept = [server.unsettled.as_json()] if server.held.known.unsettled else []
+    acknowledged = {**caught.value.receipt, "found": [], "unknown": []}
+    assert ([acknowledged] if acknowledged["stored"] else []) == kept
     return caught.value
 
 
@@ -203,19 +239,19 @@ async def test_what_cannot_be_deleted_stands_and_nothing_is_unknown(caplog):
     assert users("b") == failed.not_stored
 
 
-async def test_a_request_in_doubt_is_in_the_receipt_though_it_was_looked_for():
-    server = Server(post="well cut cut", delete=" ".join(["refused"] * 20))
-    failed = await fails_unsettled(server, *TWENTY, "b")
-    assert [] == failed.unknown
-    assert (request_of("b", sends=2),) == server.unsettled.unknown
-
-
-async def test_a_request_that_could_not_be_looked_for_is_unknown_beside_earlier_doubts():
+async def test_a_request_that_could_not_be_looked_for_is_unknown():
     server = Server(post="cut well cut cut", get="well well well well well refused refused")
     failed = await fails_unsettled(server, *TWENTY, "b")
     assert (users("b"), []) == (failed.unknown, failed.not_stored)
-    after = ("x.0", *TWENTY_IDS)
-    assert (request_of(*TWENTY, sends=1), request_of("b", sends=2, after=after)) == server.unsettled.unknown
+    receipt = Receipt.from_json(failed.receipt)
+    assert (request_of("b", sends=2, after=("x.0", *TWENTY_IDS)),) == receipt.unknown
+
+
+async def test_the_process_keeps_no_items_of_a_request_that_could_not_be_looked_for():
+    server = Server(post="lost", get="well refused refused")
+    failed = await fails_unsettled(server, "b")
+    assert users("b") == failed.unknown
+    assert [] == server.held.known.unsettled
 
 
 async def test_a_write_that_is_cut_by_others_than_its_caller_is_undone():
@@ -259,8 +295,7 @@ async def test_a_write_whose_time_is_over_is_left_unknown(caplog):
         await asyncio.wait({task})
     assert task.cancelled()
     assert ["conv_1: a write was cut; its outcome is unknown"] == caplog.messages
-    expected = request_of("b", sends=1, after=("x.0", *TWENTY_IDS))
-    assert Receipt("conv_1", ("x.0",), TWENTY_IDS, (expected,)) == server.unsettled
+    assert Receipt("conv_1", ("x.0",), TWENTY_IDS) == server.unsettled
 
 
 async def test_of_three_requests_only_the_last_is_not_stored():
@@ -288,6 +323,7 @@ async def test_a_request_found_while_undoing_stands_when_it_cannot_be_deleted():
     failed = await fails_unsettled(server, *TWENTY, "b", "c")
     assert (*TWENTY_IDS, "b.0", "c.0") == failed.stored_ids
     assert ([], []) == (failed.unknown, failed.not_stored)
+    assert ["b.0", "c.0"] == failed.receipt["found"]
 
 
 async def test_undoing_has_a_deadline_of_its_own():
@@ -322,8 +358,7 @@ async def test_a_write_that_is_interrupted_between_two_requests_deletes_without_
     server.interrupts_at = "POST"
     with pytest.raises(OperationCancelledError):
         await server.append(*TWENTY, "b")
-    methods = [call.method for call in server.wire.calls]
-    assert ["GET", "POST", *["DELETE"] * 20] == methods
+    assert ["GET", "POST", *["DELETE"] * 20] == server.methods
 
 
 async def test_a_write_that_is_interrupted_is_not_tried_again():
@@ -351,15 +386,15 @@ async def test_a_refused_request_is_not_looked_for():
 
 async def test_an_append_that_is_undone_leaves_nothing():
     server = Server()
-    await delete_appended(server.held, await server.append("a", "b"))
+    await delete_appended(server.held, await append_items(server.held, users("a", "b")))
     assert ["x"] == server.texts
     assert not server.held.known.unsettled
 
 
 async def test_what_of_an_append_cannot_be_undone_is_unsettled():
     server = Server(delete="well refused")
-    ids = await server.append("a", "b")
+    appended = await append_items(server.held, users("a", "b"))
     with pytest.raises(openai.PermissionDeniedError):
-        await delete_appended(server.held, ids)
+        await delete_appended(server.held, appended)
     assert ["x", "a"] == server.texts
     assert Receipt("conv_1", ("x.0",), ("a.0",)) == server.unsettled

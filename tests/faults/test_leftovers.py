@@ -43,39 +43,16 @@ async def test_a_write_after_a_pop_of_all_that_was_known_takes_no_older_item_for
     assert world.operations() == ["list_items", *["list_items"] * 2, "create_items"]
 
 
-@pytest.mark.parametrize("number", [0, 1])
-async def test_a_copy_of_which_not_all_could_be_deleted_is_never_shown(world, stage, session, number):
-    stage.at("create_items", 0, cut)
-    await session.add_items([YES, NO])
-    await world.foreign_add(session.session_id, YES, NO)
-    stage.at("delete_item", number, REFUSED)
-    with pytest.raises(FAILURES):
-        await session.get_items()
-    assert len(session.unsettled) == 1
-    expected = [*texts(BEFORE), "yes", "no"]
-    assert texts(await session.get_items()) == expected == world.stored(session.session_id)
-    assert session.unsettled == ()
-
-
-async def test_closing_deletes_the_rest_of_a_copy(world, stage, session):
-    stage.at("create_items", 0, cut)
-    await session.add_items([YES, NO])
-    await world.foreign_add(session.session_id, YES, NO)
-    stage.at("delete_item", 1, REFUSED)
-    with pytest.raises(FAILURES):
-        await session.get_items()
-    await session.aclose()
-    assert world.stored(session.session_id) == [*texts(BEFORE), "yes", "no"]
-
-
 @pytest.mark.parametrize("number", [0, 1, None])
 async def test_when_a_second_copy_cannot_be_deleted_the_first_is_undone_too(world, stage, session, number):
     stage.at("create_items", 0, cut)
     stage.at("create_items", 1, applying_both(world, session))
     stage.at("delete_item", number, REFUSED)
-    with pytest.raises(FAILURES):
+    with pytest.raises(FAILURES) as caught:
         await session.add_items([YES, NO])
     stage.forget()
+    if isinstance(caught.value, UnsettledWriteError):
+        await session.settle(caught.value.receipt)
     assert texts(await session.get_items()) == texts(BEFORE) == world.stored(session.session_id)
     assert session.unsettled == ()
 
@@ -103,40 +80,11 @@ async def test_a_settling_that_was_cut_in_the_middle_goes_on_by_ids(world, stage
         len(world.stored(session.session_id)) - len(BEFORE),
         tuple(world.stored_ids(session.session_id)[len(BEFORE) :]),
     )
-    assert session.unsettled == (again.value.receipt,)
+    assert session.unsettled == ()  # known by their content only: no operation deletes them by itself
     settlement = await session.settle(again.value.receipt)
     assert settlement.deleted == again.value.stored_ids
     assert world.stored(session.session_id) == texts(BEFORE)
     assert session.unsettled == ()
-
-
-async def test_a_request_applied_after_all_before_it_was_popped_is_never_shown(world, stage, session):
-    stage.at("create_items", 0, cut)
-    await session.add_items([YES])
-    while await session.pop_item():
-        pass
-    await world.foreign_add(session.session_id, YES)
-    assert await session.get_items() == [] == world.stored(session.session_id)
-
-
-@pytest.mark.parametrize("count", [1, 2, 3])
-async def test_the_same_where_only_the_newest_items_were_known(world, stage, resumed, count):
-    await resumed.get_items(1)
-    stage.at("create_items", 0, cut)
-    await resumed.add_items([YES])
-    for _ in range(count):
-        await resumed.pop_item()
-    await world.foreign_add(resumed.session_id, YES)
-    assert texts(await resumed.get_items()) == ["yes", "no", "yes"][: 3 - count]
-    assert world.stored(resumed.session_id) == ["yes", "no", "yes"][: 3 - count]
-
-
-async def test_a_request_applied_after_all_items_were_deleted_is_never_shown(world, stage, session):
-    stage.at("create_items", 0, cut)
-    await session.add_items([YES])
-    await session.clear_session(keep_conversation=True)
-    await world.foreign_add(session.session_id, YES)
-    assert await session.get_items() == [] == world.stored(session.session_id)
 
 
 @pytest.mark.parametrize("hidden", ["empty_page", "stale_page"])
@@ -179,7 +127,7 @@ async def free_lock(_):
 
 
 async def test_a_cancelled_write_too_gives_a_request_time_before_the_second_look(world, stage):
-    """Once the lock is left, what is applied later can no longer be told from what others write."""
+    """After the call, what is applied late can no longer be told from what others write."""
     session = await world.session_with(*BEFORE, openai_client=stage.client, lock=free_lock)
     gate = Gate()
     stage.at("create_items", 0, cut)

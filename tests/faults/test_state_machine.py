@@ -1,7 +1,8 @@
 """Random operations of several session objects with faults and cancellations, against a model list.
 
 After every step a calm read by any session object of the conversation shows what the model holds, and
-so does the database.
+so does the database. Whoever writes gets an error with a receipt and settles it; a caller that was cancelled
+gets none, and what a lost reply hides then may stay.
 
 STATE_MACHINE_EXAMPLES=2000 in the environment makes a longer run of it, on other examples each time; what
 fails is then made small, and tried first by the next run.
@@ -20,6 +21,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from openai_sessions import UnsettledWriteError
 from openai_sessions.emulator import Emulator
 
 from .stage import Gate, Stage
@@ -96,10 +98,19 @@ class Sessions(RuleBasedStateMachine):
         self.world.inject(*faults)
         try:
             return True, await call()
+        except UnsettledWriteError as error:
+            await self.world.calm()
+            await self.settle(error.receipt)
+            return False, None
         except FAILURES:
             return False, None
         finally:
             await self.world.calm()
+
+    async def settle(self, receipt):
+        """Settle as another process does that found the receipt."""
+        session = self.world.session(receipt["conversation_id"], openai_client=self.stage.client)
+        await session.settle(receipt)
 
     @rule(pair=PAIRS, number=NUMBERS, count=st.sampled_from([1, 2, 21, 45]), faults=FEW_FAULTS)
     def add(self, pair, number, count, faults):
@@ -154,6 +165,13 @@ class Sessions(RuleBasedStateMachine):
         self.run(self.world.foreign_add(model.conversation_id, item))
         model.texts.append(item["content"])
 
+    @rule(pair=PAIRS, count=st.sampled_from([1, 2, 20]))
+    def another_worker_adds_the_same(self, pair, count):
+        """A user whose request failed tries again there; its texts are those of earlier adds."""
+        items, model = self.items(count), self.models[pair]
+        self.run(self.world.foreign_add(model.conversation_id, *items))
+        model.texts += texts(items)
+
     @rule(
         pair=PAIRS,
         number=NUMBERS,
@@ -164,8 +182,14 @@ class Sessions(RuleBasedStateMachine):
     def cancel_an_add(self, pair, number, count, moment, faults):
         session, items = self.sessions[pair][number], self.items(count)
         place = ("create_items", *moment)
+        model = self.models[pair]
         done, _ = self.run(self.cancelled(place, faults, lambda: session.add_items(items)))
-        self.models[pair].texts += texts(items) if done else []
+        if not done and faults:
+            self.run(session.get_items())  # deletes what the server has acknowledged
+            left = self.world.stored(model.conversation_id)[len(model.texts) :]
+            assert left in [texts(items)[start : start + len(left)] for start in (0, 20, 40)]
+            model.texts += left
+        model.texts += texts(items) if done else []
 
     @rule(
         pair=PAIRS,
@@ -194,6 +218,10 @@ class Sessions(RuleBasedStateMachine):
         self.stage.forget()
         try:
             return True, await calling
+        except UnsettledWriteError as error:
+            await self.world.calm()
+            await self.settle(error.receipt)
+            return False, None
         except (asyncio.CancelledError, *FAILURES):
             return False, None
         finally:
@@ -230,6 +258,9 @@ class Sessions(RuleBasedStateMachine):
             results = await asyncio.gather(*adds, return_exceptions=True)
             await self.world.calm()
             assert all(result is None or isinstance(result, FAILURES) for result in results)
+            for result in results:
+                if isinstance(result, UnsettledWriteError):
+                    await self.settle(result.receipt)
             return results.count(None)
 
         self.models[1].texts += ["same"] * self.run(add_at_once())

@@ -69,11 +69,23 @@ async def test_receipt_is_settled_by_another_process(session, staff, unlocked, r
     assert BEFORE == await session.get_items()
 
 
-async def test_receipt_settled_after_an_answer_deletes_nothing(session, staff, unlocked, receipt):
-    """Items that someone has answered stay, and the settlement says so."""
-    _, path = await receipt(refuse_second_and_forbid_deleting)
-    with staff.workers(1, unlocked) as (answering,):
-        answering.do("add", items=[user("answer")])
-        settled = answering.do("settle", path=path)
-    assert [0, 20] == settled
-    assert [*BEFORE, *batch("failed", 0, 20), user("answer")] == await session.get_items()
+@pytest.mark.parametrize("outage", OUTAGES, ids=lambda outage: outage.__name__)
+async def test_receipt_settled_after_the_user_tried_again_elsewhere(
+    session, staff, unlocked, receipt, outage
+):
+    """Acknowledged items are deleted by their ids; what only its content shows stays, as others follow."""
+    _, path = await receipt(outage)
+    with staff.workers(1, unlocked) as (retrying,):
+        retrying.do("add", items=batch("failed", 0))
+        settled = retrying.do("settle_or_tell", path=path)
+    left = batch("failed", 0)[20:] if outage is lose_answer_and_go_blind else []
+    assert [*BEFORE, *left, *batch("failed", 0)] == await session.get_items()
+    assert EXPECTED[outage] == settled
+
+
+EXPECTED = {
+    refuse_second_and_forbid_deleting: [20, 0],
+    lose_answer_and_go_blind: "UnsettledWriteError",
+    lose_request_and_go_blind: [20, 5],
+}
+"""What settling says then: how many items were deleted and kept, or that it cannot tell."""

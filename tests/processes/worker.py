@@ -42,6 +42,14 @@ async def settle(session, *, path):
     return [len(settlement.deleted), len(settlement.kept)]
 
 
+async def settle_or_tell(session, *, path):
+    """Return as `settle`, or the name of the error."""
+    try:
+        return await settle(session, path=path)
+    except UnsettledWriteError as error:
+        return type(error).__name__
+
+
 async def pop(session):
     return await session.pop_item()
 
@@ -59,7 +67,8 @@ async def get(session):
 
 
 ORDERS = {
-    function.__name__: function for function in (add, add_or_leave_a_receipt, settle, pop, pop_or_fail, get)
+    function.__name__: function
+    for function in (add, add_or_leave_a_receipt, settle, settle_or_tell, pop, pop_or_fail, get)
 }
 
 

@@ -12,11 +12,9 @@ from openai_sessions import (
     ConversationNotCreatedError,
     ConversationNotFoundError,
     OpenAIConversationsSession,
-    RequestSettings,
 )
 from openai_sessions._conversation.iterating import whole_until
 from openai_sessions._items.forms import to_replay
-from openai_sessions.emulator import Fault
 from openai_sessions.errors import CursorError
 from tests.fixtures.samples import SAMPLE_NAMES, sample
 from tests.reading.changes import ORDERS, Change, moments, sizes, some
@@ -25,7 +23,7 @@ from tests.reading.shelves import Shelf
 from tests.reading.test_quiet_reads import shelf_of
 from tests.reading.traffic import Traffic
 from tests.strategies import histories
-from tests.wire import FAST, HTTP_FAMILY, Wire, error, not_found, page
+from tests.wire import HTTP_FAMILY, Wire, error, not_found, page
 
 SERVERS = pytest.mark.parametrize("kind", ["404", "silent", "emulator"])
 
@@ -328,21 +326,6 @@ async def test_items_without_ids_cannot_be_gone_on_behind():
     session = OpenAIConversationsSession(conversation_id="conv_1", openai_client=Wire(answer).client)
     with pytest.raises(CursorError, match="an item without an id"):
         await collect(session)
-
-
-async def test_a_request_in_doubt_is_looked_for_and_its_copy_is_not_given(emulator):
-    """A write that was cut, undone, and applied after all: reading item by item does not show it either."""
-    session = OpenAIConversationsSession(
-        openai_client=emulator.client(), requests=RequestSettings(retry_policy=FAST)
-    )
-    await session.add_items(users(3))
-    emulator.inject(Fault("late_commit", delay=0.5), operation="create_items")
-    emulator.inject(Fault("quota"), operation="create_items", after=0)
-    with pytest.raises(Exception, match="429"):
-        await session.add_items([{"role": "user", "content": "cut"}])
-    await emulator.late_commits()
-    assert 4 == len(emulator.items(session.session_id))
-    assert users(3) == await collect(session)
 
 
 async def test_a_conversation_that_is_gone_is_an_error():

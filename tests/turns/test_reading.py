@@ -7,8 +7,7 @@ import pytest
 from openai_sessions import HistoryLimits, OpenAIConversationsSession, RequestSettings
 from openai_sessions.emulator import Fault
 from openai_sessions.tokens import item_text
-from tests.faults.stage import Stage
-from tests.wire import FAST, HTTP_FAMILY
+from tests.wire import FAST
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 
@@ -211,32 +210,12 @@ async def test_a_page_that_shows_what_was_deleted_is_not_believed(session, emula
     assert await session.get_items(turns=1) == turn(50)[:-1]
 
 
-async def test_a_copy_that_appears_late_is_not_of_a_turn(session, emulator):
-    """A request is cut, looked for, sent again, and then applied all the same."""
-    stage, late = Stage(emulator), []
-
-    async def cut_and_kept(forward):
-        late.append(forward)
-        raise HTTP_FAMILY.ReadError("cut by the test")
-
-    cut = OpenAIConversationsSession(
-        conversation_id=session.session_id,
-        openai_client=stage.client,
-        requests=RequestSettings(retry_policy=FAST),
-    )
-    stage.at("create_items", 0, cut_and_kept)
-    await cut.add_items(turn(51))
-    await late[0]()
-    assert len(emulator.items(cut.session_id)) == 261
-    assert await cut.get_items(turns=2) == turns(50, 51)
-    assert len(emulator.items(cut.session_id)) == 256
-
-
 async def test_an_unsettled_write_is_settled_before(session, emulator):
-    emulator.inject(Fault("cut_after_commit"), operation="create_items")
-    emulator.inject(Fault("quota"), operation="list_items", times=2)
+    emulator.inject(Fault("quota"), operation="create_items", after=1)
+    emulator.inject(Fault("quota"), operation="delete_item", times=99)
     with pytest.raises(Exception, match="could not be undone"):
-        await session.add_items(turn(51))
+        await session.add_items(turn(51) * 9)
+    emulator.clear_faults()
     assert await session.get_items(turns=1) == turn(50)
     assert session.unsettled == ()
 
