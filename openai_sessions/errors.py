@@ -272,7 +272,8 @@ class CursorError(SessionError):
 class InvalidResponseError(SessionError):
     """A response has a success status, and its body is not what the API documents; or any body is too large.
 
-    Bodies have at most 128 MB once decoded, and are nested at most 200 levels deep. After a write the outcome is unknown: the server may or may not have stored the items.
+    Bodies have at most 128 MB once decoded, and are nested at most 200 levels deep. After a write the outcome
+    is unknown: the server may or may not have stored the items.
 
     Attributes:
         operation: The operation of the API, such as "create items".
