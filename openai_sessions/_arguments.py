@@ -18,6 +18,9 @@ from openai_sessions.errors import InvalidConversationIdError
 MAX_ITEMS_PER_REQUEST = 20
 """The maximum number of items in a create request."""
 
+MAX_REQUEST_BYTES = 8_000_000
+"""The default maximum size of a create request: gateways refuse larger ones. The API states no limit."""
+
 MAX_PAGE_SIZE = 100
 """The maximum number of items in a page of a list."""
 

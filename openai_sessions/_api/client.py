@@ -24,7 +24,7 @@ from openai_sessions._api.bodies import HEADERS, json_object, limited
 from openai_sessions._api.redirects import MAX_REDIRECTS, endless, followed
 from openai_sessions._api.retries import Outcome, RequestKind, Retries
 from openai_sessions._api.transports import counting_sends
-from openai_sessions._arguments import is_conversation_id
+from openai_sessions._arguments import MAX_REQUEST_BYTES, is_conversation_id
 from openai_sessions._instrumentation import tell_request
 from openai_sessions._items.types import INCLUDE, Item
 from openai_sessions.errors import ConversationNotFoundError, InvalidResponseError, RequestTimeoutError
@@ -112,6 +112,7 @@ class ConversationsClient:
         timeout: Seconds of wall clock for one request; None for the client's own limits only.
         retries: Decides which requests are sent again, and when.
         include: Values of `include` in addition to those that the replay form needs.
+        max_bytes: Maximum size of a request that appends items; their caller splits them.
 
     Attributes:
         limiter: Limits concurrent requests; None for no limit.
@@ -121,12 +122,19 @@ class ConversationsClient:
     """
 
     def __init__(
-        self, client: AsyncOpenAI, *, timeout: float | None, retries: Retries, include: Sequence[str] = ()
+        self,
+        client: AsyncOpenAI,
+        *,
+        timeout: float | None,
+        retries: Retries,
+        include: Sequence[str] = (),
+        max_bytes: int = MAX_REQUEST_BYTES,
     ) -> None:
         if isinstance(client, openai.OpenAI):
             raise TypeError("openai_client is a synchronous OpenAI client: give an AsyncOpenAI")
         self._client = client
         self.timeout = timeout
+        self.max_bytes = max_bytes
         self.retries = retries
         self.limiter: RequestLimiter | None = None
         self._include = list(dict.fromkeys((*INCLUDE, *include)))

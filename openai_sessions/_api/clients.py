@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from openai_sessions._api.client import CONNECTIONS_KEPT, ConversationsClient, RequestLimiter, open_client
 from openai_sessions._api.retries import Retries, RetryBudget, RetryEvent, RetryPolicy
 from openai_sessions._api.transports import is_aiohttp, transport_of
-from openai_sessions._arguments import checked_seconds
+from openai_sessions._arguments import MAX_REQUEST_BYTES, checked_seconds, is_whole_number
 from openai_sessions.errors import ClientLoopError
 
 if TYPE_CHECKING:
@@ -46,22 +46,27 @@ class RequestSettings:
     Attributes:
         timeout: Seconds of wall clock for one request, from its start to the last byte of the response; None
             for the client's own limits only.
+        max_bytes: Maximum size of a request that appends items, in bytes of their JSON. A single item may be
+            larger.
         retry_policy: How often a failed request is sent again, and how long it takes at most.
         retry_budget: Pays for retries; by default the sessions of one client share a budget.
         on_retry: Called with a `RetryEvent` before a request is sent again. An exception it raises is logged.
 
     Raises:
-        ValueError: The timeout is not a positive number.
+        ValueError: The timeout or `max_bytes` is not a positive number.
         TypeError: Another value is of the wrong type.
     """
 
     timeout: float | None = 30.0
+    max_bytes: int = MAX_REQUEST_BYTES
     retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
     retry_budget: RetryBudget | None = None
     on_retry: Callable[[RetryEvent], object] | None = None
 
     def __post_init__(self) -> None:
         checked_seconds("timeout", self.timeout)
+        if not is_whole_number(self.max_bytes) or self.max_bytes < 1:
+            raise ValueError(f"max_bytes must be a whole number of at least 1, not {self.max_bytes!r}")
         for name, kind in (("retry_policy", RetryPolicy), ("retry_budget", (RetryBudget, type(None)))):
             if not isinstance(getattr(self, name), kind):
                 wanted = "a RetryPolicy" if name == "retry_policy" else "a RetryBudget or None"
@@ -117,7 +122,9 @@ def _client(
     client: AsyncOpenAI, requests: RequestSettings, include: Sequence[str], budget: RetryBudget
 ) -> ConversationsClient:
     retries = Retries(policy=requests.retry_policy, budget=budget, on_retry=requests.on_retry)
-    made = ConversationsClient(client, timeout=requests.timeout, retries=retries, include=include)
+    made = ConversationsClient(
+        client, timeout=requests.timeout, retries=retries, include=include, max_bytes=requests.max_bytes
+    )
     http_client = made.http_client
     if _is_networked(http_client):
         kept = [getattr(pool, "_max_keepalive_connections", None) for pool in _pools(http_client)]

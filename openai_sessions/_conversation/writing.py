@@ -3,7 +3,8 @@
 Read from top to bottom, this is how an append works, under the lock of its conversation:
 
 1. what earlier writes have left is deleted, by the ids that the server had acknowledged;
-2. the items are sent in requests of at most 20, each once; the response must list them, under new ids;
+2. the items are sent in requests of at most 20 items and 8 MB, each once; the response must list them, under
+   new ids;
 3. a request whose outcome is unknown is searched for among the newest items, twice, and sent again only if it
    is not found; if the listing does not tell, nothing is assumed;
 4. if the write fails, or its caller is cancelled, the items that it has stored are deleted;
@@ -60,7 +61,7 @@ async def append_items(locked: LockedConversation, items: Sequence[Item]) -> Rec
 async def _append_to_tail(locked: LockedConversation, items: Sequence[Item]) -> Receipt:
     """Append items while nothing is unsettled and the newest items are known."""
     locked.cancellation.has_begun = True
-    write = _Write(locked, batches(items, MAX_ITEMS_PER_REQUEST))
+    write = _Write(locked, batches(items, MAX_ITEMS_PER_REQUEST, locked.client.max_bytes))
     try:
         for batch in write.batches:
             await write.send(batch)

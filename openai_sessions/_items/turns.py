@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from openai_sessions._items.forms import replay_form, to_replay
 from openai_sessions._items.text import item_text, item_texts, message_text
@@ -207,18 +209,27 @@ def safe_cuts(items: Sequence[Item]) -> list[int]:
     return [*cuts, len(items)]
 
 
-def batches(items: Sequence[Item], size: int) -> list[list[Item]]:
-    """Split items into requests of at most `size` items, in order.
+def batches(items: Sequence[Item], size: int, max_bytes: int) -> list[list[Item]]:
+    """Split items into requests of at most `size` items and `max_bytes` bytes of JSON, in order.
 
-    A call and its output, and reasoning and the item that follows it, are in the same request if they fit.
+    A larger item has a request of its own. A call and its output, and reasoning and the item that follows it,
+    are in the same request if they fit.
     Of the splits that separate the fewest such pairs, the one with the fewest requests is chosen, and of
     these the one whose first requests have the most items.
     """
     belonging = partners(items)
+    before = [0, *accumulate(map(_bytes_of, items))]
     best: list[tuple[int, int, int]] = [(0, 0, len(items))] * (len(items) + 1)
     for start in reversed(range(len(items))):
-        best[start] = min(_cuts(start, belonging[start : start + size], best))
+        fits = bisect_right(before, before[start] + max_bytes) - 1
+        end = max(start + 1, min(start + size, fits))
+        best[start] = min(_cuts(start, belonging[start:end], best))
     return _split(items, [-negative_end for _, _, negative_end in best])
+
+
+def _bytes_of(item: Item) -> int:
+    """Return the size of an item in a list in the body of a request."""
+    return len(json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")) + 1
 
 
 def _cuts(

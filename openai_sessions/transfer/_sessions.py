@@ -12,7 +12,12 @@ from functools import partial
 from itertools import chain
 from typing import IO, Any, Protocol, TypeAlias, cast
 
-from openai_sessions._arguments import MAX_ITEMS_PER_REQUEST, SESSION_METHODS, missing_methods
+from openai_sessions._arguments import (
+    MAX_ITEMS_PER_REQUEST,
+    MAX_REQUEST_BYTES,
+    SESSION_METHODS,
+    missing_methods,
+)
 from openai_sessions._conversation.iterating import whole_until
 from openai_sessions._conversation.lazy import LazyConversation
 from openai_sessions._conversation.locked import LockedConversation, settle_all
@@ -355,7 +360,7 @@ class OtherTarget:
         """Append items, 20 per call as a hosted session requires; a failed call may leave some of them."""
         self._added.write(items)
         self.left += len(items)
-        for batch in batches(items, MAX_ITEMS_PER_REQUEST):
+        for batch in batches(items, MAX_ITEMS_PER_REQUEST, MAX_REQUEST_BYTES):
             await self._session.add_items(batch)
 
     async def undo(self) -> None:

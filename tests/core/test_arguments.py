@@ -174,5 +174,5 @@ def test_items_may_be_any_iterable():
 
 @pytest.mark.parametrize("settings", [5, "limit", {"limits": 5}])
 def test_session_settings_of_another_kind_are_refused(settings):
-    with pytest.raises(TypeError, match="session.settings"):
+    with pytest.raises(TypeError, match=r"session.settings"):
         OpenAIConversationsSession(session_settings=settings)

@@ -494,3 +494,20 @@ def test_what_is_read_of_a_written_item_is_the_same_item(item):
 def without_ids(items: list[dict]) -> list[dict]:
     """Return items without ids: those of calls after bare reasoning are new at each write."""
     return [{key: value for key, value in item.items() if key != "id"} for item in items]
+
+
+async def test_a_write_is_cut_into_requests_by_size(emulator):
+    session = OpenAIConversationsSession(
+        openai_client=emulator.client(), requests=RequestSettings(max_bytes=2_000)
+    )
+    items = [{"role": "user", "content": f"{number}" * 600} for number in range(7)]
+    await session.add_items(items)
+    assert await session.get_items() == items
+    bodies = [request.body["items"] for request in emulator.requests if request.operation == "create_items"]
+    assert [len(body) for body in bodies] == [3, 3, 1]
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, None, "8 MB"])
+def test_a_size_of_requests_that_is_no_positive_number_is_refused(size):
+    with pytest.raises(ValueError, match=r"max_bytes must be a whole number of at least 1, not "):
+        RequestSettings(max_bytes=size)

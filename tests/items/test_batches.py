@@ -24,7 +24,7 @@ def output(key: str) -> dict:
 
 
 def sizes(items: list[dict]) -> list[int]:
-    return [len(batch) for batch in batches(items, 20)]
+    return [len(batch) for batch in batches(items, 20, 10_000)]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_every_kind_of_call_stays_with_its_output(asks, answers):
 def test_a_group_of_over_20_items_is_split_between_the_fewest_pairs():
     """Eleven calls and their outputs are 22 items: two requests, and at least two separated pairs."""
     keys = "abcdefghijk"
-    requests = batches([*map(call, keys), *map(output, keys)], 20)
+    requests = batches([*map(call, keys), *map(output, keys)], 20, 10_000)
     assert [len(request) for request in requests] == [20, 2]
     assert torn(requests) == 2
 
@@ -129,8 +129,33 @@ def test_batches_keep_the_order_and_never_separate_a_pair_that_fits(kinds):
         if not open_calls:
             groups.append(group)
             group = 0
-    requests = batches(items, 20)
+    requests = batches(items, 20, 10_000)
     assert [item for request in requests for item in request] == items
     assert all(1 <= len(request) <= 20 for request in requests)
     if not open_calls and all(size <= 20 for size in groups):
         assert torn(requests) == 0
+
+
+@pytest.mark.parametrize(
+    ("lengths", "expected"),
+    [([50, 50, 50], [2, 1]), ([50, 51], [1, 1]), ([300], [1]), ([300, 1], [1, 1]), ([1, 300, 1], [1, 1, 1])],
+)
+def test_requests_are_cut_by_size_and_a_larger_item_goes_alone(lengths, expected):
+    around = len('{"role":"user","content":""},')
+    items = [{"role": "user", "content": "x" * length} for length in lengths]
+    assert [len(batch) for batch in batches(items, 20, 2 * around + 100)] == expected
+
+
+def test_size_is_counted_in_bytes():
+    item = {"role": "user", "content": "\u20ac" * 100}
+    size = len(f"{{'role':'user','content':'{item['content']}'}},".encode())
+    assert [len(batch) for batch in batches([item] * 4, 20, 2 * size)] == [2, 2]
+    assert [len(batch) for batch in batches([item] * 4, 20, 2 * size - 1)] == [1, 1, 1, 1]
+    assert [len(batch) for batch in batches([item] * 4, 20, 1)] == [1, 1, 1, 1]
+
+
+def test_a_call_and_its_output_are_separated_only_if_they_do_not_fit():
+    pair = [call("c"), {**output("c"), "output": "x" * 500}]
+    assert [len(batch) for batch in batches([*users(1), *pair], 20, 700)] == [3]
+    assert [len(batch) for batch in batches([*users(5), *pair], 20, 700)] == [5, 2]
+    assert [len(batch) for batch in batches(pair, 20, 300)] == [1, 1]
