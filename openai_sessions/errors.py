@@ -147,15 +147,15 @@ class InvalidConversationIdError(SessionError, ValueError):
 
 
 class InvalidItemError(SessionError, ValueError):
-    """An item cannot be stored. Nothing was sent.
+    """An item cannot be stored. Nothing was sent; after a copy or an export, the message says what remains.
 
     Attributes:
-        index: The position of the item in the given list, from 0.
+        index: The position of the item in the given list, or in the source of a copy or an export, from 0.
         reason: What is wrong with the item.
     """
 
-    def __init__(self, index: int, reason: str) -> None:
-        super().__init__(f"items[{index}] cannot be stored: {reason}. Nothing was sent.")
+    def __init__(self, index: int, reason: str, *, outcome: str = "Nothing was sent") -> None:
+        super().__init__(f"items[{index}] cannot be stored: {reason}. {outcome}.")
         self.index = index
         self.reason = reason
 

@@ -87,7 +87,7 @@ async def copy_session(
         TransferConflictError: The target contains other items. Nothing was written.
         TransferVerificationError: The target returned other items than were written, or the source changed.
         UnsettledTransferError: The copy failed and could not be undone; says what is left.
-        InvalidItemError: The target can never store an item.
+        InvalidItemError: The target can never store an item; says what remains of the copy.
         Exception: An error of the sessions. Nothing of the copy is left.
     """
     check_session("source", source)
@@ -141,10 +141,20 @@ class Transfer:
         except BaseException as error:
             if not self._keep_partial:
                 await self._undo(error, append=append)
+            if isinstance(error, InvalidItemError):
+                raise InvalidItemError(error.index, error.reason, outcome=self._outcome()) from None
             raise
         finally:
             self._target.close()
         return TransferReport(self._copied, self._already_there, self._skipped)
+
+    def _outcome(self) -> str:
+        """Return what remains of a failed transfer, for a message."""
+        if not self._copied:
+            return "Nothing was written"
+        if self._keep_partial:
+            return f"The target keeps the {self._copied} item(s) that were written before"
+        return f"The {self._copied} item(s) that were written before were removed again"
 
     async def _write_and_verify(self, *, append: bool) -> None:
         ignored = await _count(self._target.read()) if append else 0

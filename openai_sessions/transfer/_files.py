@@ -86,7 +86,10 @@ async def export_session(
     check_session("session", session)
     place = _place_of(file)
     with tempfile.TemporaryFile(dir=place and place.parent) as body:
-        count = await _write_items(SessionSource(session), body, on_progress)
+        try:
+            count = await _write_items(SessionSource(session), body, on_progress)
+        except InvalidItemError as error:
+            raise InvalidItemError(error.index, error.reason, outcome="No file was written") from None
         session_id = id_of(session)
         hosted = session if isinstance(session, OpenAIConversationsSession) else None
         header = ExportHeader(

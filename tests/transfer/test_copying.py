@@ -203,7 +203,17 @@ async def test_invalid_item_is_named_by_its_index(emulator, hosted, local):
     with pytest.raises(InvalidItemError) as caught:
         await copy_session(source, hosted())
     assert 130 == caught.value.index
+    assert str(caught.value).endswith(". The 100 item(s) that were written before were removed again.")
     assert () == emulator.conversations()
+    target = hosted()
+    with pytest.raises(InvalidItemError) as caught:
+        await copy_session(source, target, keep_partial=True)
+    assert str(caught.value).endswith(". The target keeps the 100 item(s) that were written before.")
+    assert 100 == len(await target.get_items())
+    with pytest.raises(InvalidItemError) as caught:
+        await copy_session(source, target)
+    assert str(caught.value).endswith(". Nothing was written.")
+    assert 100 == len(await target.get_items())
 
 
 class Changing(OpenAIConversationsSession):

@@ -178,9 +178,11 @@ async def test_failed_export_keeps_the_old_file_and_leaves_no_other(exported):
     old = exported.read_bytes()
     with pytest.raises(LookupError):
         await export_session(Failing(), exported)
-    with pytest.raises(InvalidItemError, match=r"items\[1\].*nan") as caught:
+    with pytest.raises(InvalidItemError, match=r"items\[1\].*nan.*\. No file was written\.$") as caught:
         await export_session(InMemory({"role": "user"}, {"n": float("nan")}), exported)
     assert 1 == caught.value.index
+    with pytest.raises(InvalidItemError, match=r"items\[1\] .*set.*\. No file was written\.$"):
+        await export_session(InMemory({"role": "user"}, {1, 2}), exported)
     assert old == exported.read_bytes()
     assert [exported] == list(exported.parent.iterdir())
 
