@@ -36,6 +36,9 @@ MAX_METADATA_VALUE = 512
 RESERVED_PREFIX = "openai_sessions."
 """The prefix of the metadata keys that this library uses for itself."""
 
+_ID = re.compile(r"(?!conv_\Z)(?!\.{1,2}\Z)[A-Za-z0-9._~=+:-]{1,256}")
+"""Characters that mean nothing else in the path of a URL."""
+
 SESSION_METHODS = ("get_items", "add_items", "pop_item", "clear_session")
 """The methods that the Agents SDK calls on a session."""
 
@@ -55,8 +58,11 @@ def checked_conversation_id(value: object) -> str:
 
 
 def is_conversation_id(value: object) -> bool:
-    """Return whether a value is `conv_` and word characters, and therefore safe in a URL path."""
-    return isinstance(value, str) and re.fullmatch(r"conv_\w+", value, re.ASCII) is not None
+    """Return whether a value may be an id: it is safe as a segment of a URL path, and more than a prefix.
+
+    Ids are opaque: OpenAI's are `conv_` and hexadecimal digits, others have UUIDs or base64.
+    """
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
 
 
 def refuse_positional(class_name: str, values: Sequence[object]) -> None:

@@ -278,11 +278,20 @@ class InvalidResponseError(SessionError):
     Attributes:
         operation: The operation of the API, such as "create items".
         request_id: The server's `x-request-id`, or None.
-        is_lasting: Whether another request would get the same response: it is too large, for example.
+        is_lasting: Whether the request is not repeated: it would get the same response, as one that is too
+            large, or would create another conversation.
+        conversation_id: The id of the conversation that the request has created, if the response has one that
+            cannot be used; else None.
     """
 
     def __init__(
-        self, operation: str, reason: str, request_id: str | None, *, is_lasting: bool = False
+        self,
+        operation: str,
+        reason: str,
+        request_id: str | None,
+        *,
+        is_lasting: bool = False,
+        conversation_id: str | None = None,
     ) -> None:
         super().__init__(
             f"The response to {operation!r} {reason} (x-request-id: {request_id}). Check the client's "
@@ -291,6 +300,7 @@ class InvalidResponseError(SessionError):
         self.operation = operation
         self.request_id = request_id
         self.is_lasting = is_lasting
+        self.conversation_id = conversation_id
 
 
 class RedirectError(SessionError):

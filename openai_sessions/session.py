@@ -169,8 +169,8 @@ class OpenAIConversationsSession(AsyncCloseable):
             first item is written, so that an application can save the id. May be a coroutine function. If it
             raises, the write fails with its exception, the conversation stays, and the next write calls it
             again. It may use the session.
-        on_orphan: Called with a `PossibleOrphan` when the reply to a creation was lost: an empty conversation
-            may exist that nobody knows.
+        on_orphan: Called with a `PossibleOrphan` when the reply to a creation was lost, or has no id that can
+            be used: an empty conversation may exist that nobody knows.
         lock: Given the conversation id, returns an async context manager that is held around each read and
             write, so that processes exclude each other. Its lease must be longer than the timeout plus three
             deadlines of the retry policy, plus two more for each further 20 items of a write. An error on

@@ -58,6 +58,9 @@ _ONCE: RequestOptions = {"max_retries": 0, "follow_redirects": False, "headers":
 """Options of every request. A copy of the client with this setting would cost each session a switch to a
 thread, in which openai looks up the platform, and would miss a key that is changed on the client."""
 
+_MAX_SHOWN = 256
+"""How many characters of an id that cannot be used are shown."""
+
 _PATIENCE = 2.0
 """Maximum seconds that a request waits for `RequestLimiter`."""
 
@@ -155,13 +158,25 @@ class ConversationsClient:
         await self._client.close()
 
     async def create_conversation(self, metadata: Mapping[str, str] | None) -> str:
-        """Create an empty conversation, in one request that is not retried, and return its id."""
+        """Create an empty conversation, in one request that is not retried, and return its id.
+
+        Raises:
+            InvalidResponseError: The response has no id that can be used. The conversation exists all the
+                same, so the error is lasting.
+        """
         name, body = "create conversation", {} if metadata is None else {"metadata": dict(metadata)}
         request = Request(name, RequestKind.CREATE_CONVERSATION, "POST", "/conversations", body=body)
-        answer = await self.send_once(request)
-        if not is_conversation_id(answer.get("id")):
-            raise InvalidResponseError(name, "has no conversation id", None)
-        return str(answer["id"])
+        try:
+            created = (await self.send_once(request)).get("id")
+        except InvalidResponseError as error:
+            error.is_lasting = True
+            raise
+        if is_conversation_id(created):
+            return str(created)
+        shown = str(created)[:_MAX_SHOWN] if isinstance(created, (str, int)) else None
+        problem = "has no conversation id" if shown is None else f"has the conversation id {shown!r}"
+        reason = problem if shown is None else f"{problem}, which is not safe in the path of a URL"
+        raise InvalidResponseError(name, reason, None, is_lasting=True, conversation_id=shown)
 
     async def metadata_of(self, conversation_id: str) -> dict[str, str]:
         """Return the metadata of a conversation."""

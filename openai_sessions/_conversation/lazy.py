@@ -44,15 +44,17 @@ _announcing: ContextVar[tuple[int, ...]] = ContextVar("_announcing", default=())
 
 @dataclass(frozen=True, slots=True)
 class PossibleOrphan:
-    """An empty conversation that may exist although its id never arrived.
+    """An empty conversation that may exist although no session uses it.
 
     Attributes:
         metadata: The metadata in the request, or None.
         requested_at: The time of the request (Unix seconds).
+        conversation_id: Its id, if a response has one that cannot be used in a URL; None if no id arrived.
     """
 
     metadata: Metadata | None
     requested_at: float
+    conversation_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,7 @@ class Hooks:
     Attributes:
         on_created: Called with the id of each new conversation before it is used; called again before the
             next use if it raised.
-        on_orphan: Called when the reply to a creation was lost.
+        on_orphan: Called when the reply to a creation was lost, or has no id that can be used.
         lock: Held during each operation, or None.
     """
 
@@ -259,7 +261,7 @@ class LazyConversation:
         except BaseException as error:
             failure = client.retries.classify(error)
             if failure is None or failure.outcome is Outcome.UNKNOWN:
-                self._report_orphan(orphan)
+                self._report_orphan(replace(orphan, conversation_id=getattr(error, "conversation_id", None)))
             raise
 
     def _report_orphan(self, orphan: PossibleOrphan) -> None:

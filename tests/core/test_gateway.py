@@ -115,13 +115,59 @@ async def test_a_success_that_is_not_what_the_api_promises_is_an_error(client, r
     )
 
 
-@pytest.mark.parametrize("answer", [{}, {"id": None}, {"id": "../files"}])
-async def test_a_created_conversation_without_a_proper_id_is_an_error(client, router, answer):
-    router.post("/conversations").respond(json=answer)
+OPAQUE = [
+    "conv_6a3f11765ab88196bb163daa1e6dc3030eea6ca4e48c1c16",
+    "conv_0f8fad5b-d9cb-469f-a165-70867728950e",
+    "0f8fad5b-d9cb-469f-a165-70867728950e",
+    "conversation:eu.1~a",
+    "conv_bGl0ZWxsbTpjb252Xzg+Yw==",
+    "7",
+]
+
+
+@pytest.mark.parametrize("conversation_id", OPAQUE)
+async def test_any_id_that_is_safe_in_a_path_is_used_and_resumed(client, router, conversation_id):
+    router.post("/conversations").respond(json={"id": conversation_id})
+    items = f"/conversations/{conversation_id}/items"
+    router.post(items).respond(json=page("m1")[1])
+    route = router.get(items).mock(return_value=response(*page("m1")))
     session = session_on(client, conversation_id=None)
-    with pytest.raises(InvalidResponseError, match="'create conversation' has no conversation id"):
+    await session.add_items([{"role": "user", "content": "m1"}])
+    assert conversation_id == session.session_id
+    resumed = session_on(client, conversation_id=conversation_id)
+    assert await resumed.get_items() == [{"role": "user", "content": "m1"}]
+    assert items.encode() in route.calls.last.request.url.raw_path
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"{}", None),
+        (b'{"id": null}', None),
+        (b'{"id": ["a"]}', None),
+        (b'{"id": ""}', ""),
+        (b'{"id": 7}', "7"),
+        (b'{"id": "../files"}', "../files"),
+        (b'{"id": ".."}', ".."),
+        (b'{"id": "conv_1/items"}', "conv_1/items"),
+        (b'{"id": "conv_1?x"}', "conv_1?x"),
+        (b'{"id": "conv 1"}', "conv 1"),
+        (b'{"id": "conv%201"}', "conv%201"),
+        (b'{"id": "%b"}' % (b"x" * 1000), "x" * 256),
+        (b"[]", None),
+        (b"<html>", None),
+    ],
+)
+async def test_a_creation_whose_answer_is_unusable_is_not_repeated_and_told_of(client, router, body, told):
+    route = router.post("/conversations").respond(content=body)
+    orphans = []
+    session = session_on(client, conversation_id=None, on_orphan=orphans.append, metadata={"topic": "test"})
+    with pytest.raises(InvalidResponseError, match="'create conversation'") as caught:
         await session.add_items([USER])
     assert session.conversation_id is None
+    assert route.call_count == 1
+    assert [({"topic": "test"}, told)] == [(each.metadata, each.conversation_id) for each in orphans]
+    assert told == caught.value.conversation_id
 
 
 async def test_no_error_shows_a_key_or_an_item(client, router):

@@ -46,6 +46,11 @@ def of_requests(wire: str, *faults: Spot) -> set[str]:
     return wires
 
 
+def is_final(kind: str, operation: str) -> bool:
+    """Return whether a request is not sent again: it is refused, or done whatever its answer says."""
+    return kind == "quota" or (kind == "not_json" and operation.startswith(("create_conv", "delete_")))
+
+
 def behind(first: Spot, wires: set[str]) -> list[Spot]:
     """Return every fault of every request that follows the one with a first fault.
 
@@ -69,7 +74,9 @@ def _sent_again(wire: str, fault: Spot) -> list[str]:
     before, letter, rest = wire[:place], wire[place], wire[place + 1 :]
     if fault.kind in LIES:
         return [before + letter + after for after in (letter + rest, rest, "")]
-    if fault.kind != "quota":
+    if fault.kind == "not_json" and letter in "DX":
+        return [wire]  # the status says all
+    if not is_final(fault.kind, fault.operation):
         return [before + 2 * letter + rest]
     others = len(rest) - len(rest.lstrip("D")) if letter == "D" else 0
     return [before + letter + rest[:others]]
@@ -104,7 +111,7 @@ def _rewrite(wire: str, fault: Spot, number: int) -> list[str]:
 
 
 def _creation(kind: str, before: str, letter: str, rest: str) -> list[str]:
-    return [letter] if kind == "quota" else [letter + letter + rest]
+    return [letter] if is_final(kind, "create_conversation") else [letter + letter + rest]
 
 
 def _post(kind: str, before: str, letter: str, rest: str) -> list[str]:

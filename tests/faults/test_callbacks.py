@@ -79,7 +79,7 @@ async def test_an_orphan_is_told_of_once_for_each_lost_answer(world):
     world.inject(
         Spot("throttled", "create_conversation"),
         Spot("cut_after_commit", "create_conversation"),
-        Spot("not_json", "create_conversation"),
+        Spot("error_500_after_commit", "create_conversation"),
         Spot("error_500_before", "create_conversation"),
     )
     await session.add_items([HELLO])

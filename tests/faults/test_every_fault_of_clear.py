@@ -9,7 +9,7 @@ import pytest
 
 from tests.selection import one_in
 
-from .on_the_wire import POLICY, behind, of_requests
+from .on_the_wire import POLICY, behind, is_final, of_requests
 from .world import ALWAYS, FAILURES, Spot, spots, users
 
 ITEMS = users(10)
@@ -83,7 +83,7 @@ async def test_faults_of_the_deletion(world, first):
 async def test_a_deletion_that_never_succeeds(world):
     for fault in spots("delete_conversation", times=(ALWAYS,)):
         wire, _ = await run(world, ITEMS, fault)
-        assert wire == "X" * (1 if fault.kind == "quota" else POLICY.attempts), fault
+        assert wire == "X" * (1 if is_final(fault.kind, fault.operation) else POLICY.attempts), fault
 
 
 @pytest.mark.parametrize("option", OPTIONS)

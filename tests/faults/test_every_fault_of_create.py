@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .on_the_wire import POLICY, behind, of_requests
+from .on_the_wire import POLICY, behind, is_final, of_requests
 from .world import ALWAYS, FAILURES, LOST, spots
 
 CREATIONS = spots("create_conversation")
@@ -48,7 +48,9 @@ async def test_faults(world, first):
 
 async def test_a_creation_that_never_succeeds(world):
     for fault in spots("create_conversation", times=(ALWAYS,)):
-        assert await run(world, fault) == "N" * (1 if fault.kind == "quota" else POLICY.attempts)
+        assert await run(world, fault) == "N" * (
+            1 if is_final(fault.kind, fault.operation) else POLICY.attempts
+        )
 
 
 async def test_without_a_fault_it_is_one_request(world):

@@ -12,7 +12,7 @@ import pytest
 
 from tests.selection import one_in
 
-from .on_the_wire import POLICY, behind, of_requests
+from .on_the_wire import POLICY, behind, is_final, of_requests
 from .world import ALWAYS, FAILURES, LETTERS, LIES, LOST, Spot, spots, texts, users
 
 ITEMS = users(2)
@@ -59,7 +59,7 @@ async def test_one_fault(world):
 
 async def test_one_request_that_never_succeeds(world):
     for fault in WITHOUT_END:
-        attempts = 1 if fault.kind == "quota" else POLICY.attempts
+        attempts = 1 if is_final(fault.kind, fault.operation) else POLICY.attempts
         before = "L" if fault.operation == "delete_item" else ""
         wire = await run(world, fault)
         assert fault.kind in LIES or wire == before + LETTERS[fault.operation] * attempts, fault

@@ -42,9 +42,7 @@ async def test_a_foreign_process_that_is_always_faster_takes_all_but_what_is_pop
     assert await session.pop_item() is None
 
 
-@pytest.mark.parametrize(
-    "kind", ["cut_after_commit", "stall_after_commit", "error_500_after_commit", "not_json"]
-)
+@pytest.mark.parametrize("kind", ["cut_after_commit", "stall_after_commit", "error_500_after_commit"])
 async def test_a_value_that_turns_out_to_be_gone_is_handed_out_by_the_next_pop(world, kind):
     """Every answer of the first pop is lost: it raises, as nobody can tell."""
     session = await world.session_with(*ITEMS)

@@ -39,7 +39,7 @@ async def world(emulator, transport):
     with emulator.serve() as base_url:
         world = World(emulator)
         async with openai.AsyncOpenAI(
-            base_url=base_url, api_key="sk-socket", http_client=transport(), max_retries=0
+            base_url=base_url, api_key="sk-emulator", http_client=transport(), max_retries=0
         ) as world.client:
             yield world
 
