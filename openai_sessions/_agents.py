@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,6 +12,8 @@ from typing import Any
 
 from openai_sessions._items.forms import plain_json, replay_form, same_item
 from openai_sessions._items.types import Item
+
+logger = logging.getLogger("openai_sessions")
 
 
 @dataclass
@@ -69,6 +72,16 @@ def register_session(session_class: type) -> None:
     protocol = getattr(sys.modules.get("agents"), "Session", None)
     if protocol is not None:
         protocol.register(session_class)
+
+
+def compaction_snapshot() -> Any:
+    """Return the class of the snapshots that the SDK's compaction replaces, or None if it has none."""
+    return getattr(sys.modules.get("agents.memory.session"), "_CompactionSnapshot", None)
+
+
+def log_skipped_compaction(conversation_id: str | None) -> None:
+    """Log that the history was not replaced, as the SDK does of its own sessions."""
+    logger.warning("%s: the history was not compacted, as others have changed it meanwhile", conversation_id)
 
 
 _MAX_ITEMS = 250

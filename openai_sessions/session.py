@@ -235,6 +235,8 @@ class OpenAIConversationsSession(AsyncCloseable):
             self._count_tokens = tiktoken_counter()
         self._history = HistoryCache() if options.history == "incremental" else None
         self._written = _agents.WrittenAsGiven()
+        self._compacted: Sequence[str] | None = None
+        """The newest id that compaction has read; empty if there was none, None if it has not read."""
         _agents.register_session(type(self))
 
     if TYPE_CHECKING:
@@ -563,15 +565,68 @@ class OpenAIConversationsSession(AsyncCloseable):
     @operation(arguments=["limit"], gives="read", items=lambda read: read[0])
     async def _read_compaction_items(self, limit: int | None) -> tuple[list[Item], bool]:
         """Return the history, and whether that is all of it."""
-        items = await self._read(limit)
+        if not self._stores_as_given():
+            self._compacted = _ids_of(await self._conversation.run(_read_items, 1, None) or [])
+            own = await self.get_items(limit=limit)
+            return cast("list[Item]", own), limit is not None and len(own) < limit
+        wanted = checked_limit(_agents.limit_of(self.session_settings) if limit is None else limit)
+        if wanted is not None and wanted <= 0:
+            return [], False
+        listed = await self._conversation.run(_read_items, wanted, self._history) or []
+        self._compacted = _ids_of(listed[-1:])
+        items = list(self._own(to_replay(listed)))
         return self._written.restored_in(items), limit is not None and len(items) < limit
 
     @operation(takes="items")
     async def _atomic_replace_items(self, items: Sequence[ResponseInputItemParam]) -> bool:
-        """Replace the history, keeping the conversation id."""
+        """Replace the history, keeping the conversation id; leave one that changed since compaction read it.
+
+        Returns:
+            False for a subclass that overrides reads or writes, if the history has not changed: the Agents
+            SDK then calls `clear_session()` and `add_items()`.
+        """
         stored = to_stored(checked_items(items))
-        await self._conversation.run(replace_items, stored, create=bool(stored))
+        expected, self._compacted = self._compacted, None
+        if not self._stores_as_given():
+            newest = _ids_of(await self._conversation.run(_read_items, 1, None) or [])
+            if expected in (None, newest):
+                return False
+            _agents.log_skipped_compaction(self.conversation_id)
+            return True
+        is_done = await self._conversation.run(replace_items, stored, expected, None, create=bool(stored))
+        if is_done is False:
+            _agents.log_skipped_compaction(self.conversation_id)
         return True
+
+    @operation(arguments=["limit"], gives="read", items=lambda read: read.items if read else [])
+    async def _get_compaction_snapshot(self, limit: int, *, prune_prefix: object = None) -> Any:
+        """Return the newest items, and a function that replaces the last of them unless they have changed.
+
+        Returns:
+            None if the history is not to be replaced in this way: the Agents SDK then calls the methods
+            above.
+        """
+        make_snapshot = _agents.compaction_snapshot()
+        if make_snapshot is None or prune_prefix is not None or not self._stores_as_given():
+            return None
+        newest = await self._conversation.run(_read_items, limit + 1, None) or []
+        listed = newest[-limit:]
+        items = to_replay(listed)
+        if len(items) != len(listed):
+            return None
+
+        async def replace_suffix(start: int, output: Sequence[ResponseInputItemParam]) -> bool:
+            expected, stored = _ids_of(listed[start:]), to_stored(checked_items(output))
+            if not expected:
+                return False
+            return bool(await self._conversation.run(replace_items, stored, expected, len(expected)))
+
+        return make_snapshot(self._written.restored_in(items), len(newest) <= limit, replace_suffix)
+
+    def _stores_as_given(self) -> bool:
+        """Return whether no subclass changes items on their way: compaction must not pass it by."""
+        own, base = type(self), OpenAIConversationsSession
+        return own.get_items is base.get_items and own.add_items is base.add_items
 
     # Forks
 
@@ -824,6 +879,10 @@ async def start_openai_conversations_session(openai_client: AsyncOpenAI | None =
     """
     async with OpenAIConversationsSession(openai_client=openai_client) as session:
         return await session.ensure_conversation()
+
+
+def _ids_of(items: Sequence[Item]) -> list[str]:
+    return [str(item["id"]) for item in items]
 
 
 async def _read_items(

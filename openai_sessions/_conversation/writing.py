@@ -248,16 +248,31 @@ async def delete_appended(locked: LockedConversation, appended: Receipt) -> None
         locked.known.leave_unsettled(appended.without(deleted))
 
 
-async def replace_items(locked: LockedConversation, items: Sequence[Item]) -> None:
-    """Replace the whole history, under the same conversation id.
+async def replace_items(
+    locked: LockedConversation, items: Sequence[Item], expected: Sequence[str] | None, count: int | None
+) -> bool:
+    """Replace the newest items, or all, under the same conversation id.
 
     The new items are stored before the first old one is deleted, so that a crash at any point loses nothing.
     Until the end, readers in other processes see both.
+
+    Args:
+        locked: The conversation.
+        items: The new items.
+        expected: The ids that must be the newest, oldest first; empty if there must be no item. None to
+            replace whatever there is.
+        count: The number of items to replace; None for all.
+
+    Returns:
+        Whether they were replaced. The history stays as it is if its newest items are not the expected ones.
     """
     await settle_all(locked)
-    old = await locked.newest(None)
+    old = [str(item["id"]) for item in await locked.newest(count)]
+    if expected is not None and (old[len(old) - len(expected) :] != list(expected) or (old and not expected)):
+        return False
     await _append_to_tail(locked, items)
-    await locked.delete([item["id"] for item in old])
+    await locked.delete(old)
+    return True
 
 
 async def pop_newest(locked: LockedConversation) -> Item | None:

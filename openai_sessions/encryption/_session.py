@@ -107,6 +107,8 @@ class EncryptedSession(AsyncCloseable):
         self._sealer = Sealer(cipher, ttl=self._ttl, clock=clock)
         self._pop = ReadablePop(self.underlying_session, self._sealer)
         self._written = WrittenAsGiven()
+        self._compacted: list[Any] | None = None
+        """The newest token that compaction has read; empty if there was none, None if it has not read."""
         self._skipped = self._skipped_in_total = self._logged = SkippedItems()
 
     if TYPE_CHECKING:
@@ -266,12 +268,16 @@ class EncryptedSession(AsyncCloseable):
 
     async def _read_compaction_items(self, limit: int | None) -> tuple[list[Item], bool]:
         """Return the history for the Agents SDK's compaction, and whether it is the whole history."""
+        await self._pop.restore()
+        self._compacted = await self._newest(1)
         items, is_all = await self._read(limit)
         restored = self._written.restored_in(to_replay(items))
         return restored, limit is not None and is_all and not self._skipped.unreadable
 
     async def _atomic_replace_items(self, items: Sequence[ResponseInputItemParam]) -> bool:
         """Replace the history for the Agents SDK's compaction, and keep unreadable items.
+
+        A history that others have changed since compaction read it is left as it is.
 
         Returns:
             Whether it was replaced; if not, the Agents SDK clears the session and adds the items.
@@ -283,6 +289,10 @@ class EncryptedSession(AsyncCloseable):
         sealed = self._seal(checked_items(items))
         await self._pop.restore()
         raw = await self._newest(None if _agents.limit_of(self.session_settings) is None else _ALL)
+        expected, self._compacted = self._compacted, None
+        if expected is not None and raw[-1:] != expected:
+            _agents.log_skipped_compaction(self._session_id)
+            return True
         kept = [each for each in raw if self._sealer.open(each) in _NEVER_READABLE]
         replace = getattr(type(self.underlying_session), "_atomic_replace_items", None)
         if replace is not None:

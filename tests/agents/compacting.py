@@ -20,12 +20,16 @@ USAGE = {
 class CompactingService:
     """Answer `POST /v1/responses/compact` with the messages of the user and one compaction item.
 
+    Args:
+        meanwhile: A coroutine function that is called while the first request is answered.
+
     Attributes:
         requests: The bodies of the requests, in order.
     """
 
-    def __init__(self):
+    def __init__(self, meanwhile=None):
         self.requests = []
+        self._meanwhile = meanwhile
         self._app = Starlette(routes=[Route("/v1/responses/compact", self._compact, methods=["POST"])])
 
     def client(self):
@@ -34,6 +38,9 @@ class CompactingService:
     async def _compact(self, request):
         body = json.loads(await request.body())
         self.requests.append(body)
+        if self._meanwhile is not None:
+            meanwhile, self._meanwhile = self._meanwhile, None
+            await meanwhile()
         return JSONResponse(
             {
                 "id": f"resp_{len(self.requests)}",

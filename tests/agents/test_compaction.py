@@ -7,11 +7,13 @@ import agents
 import pytest
 from agents import Agent, OpenAIResponsesCompactionSession, SQLiteSession
 from agents.memory import openai_responses_compaction_session
+from cryptography.fernet import Fernet
 from openai import BadRequestError
 
 from openai_sessions import OpenAIConversationsSession, RequestSettings
 from openai_sessions.emulator import Emulator
 from openai_sessions.emulator._server import in_process_client
+from openai_sessions.encryption import EncryptedSession
 from tests.selection import stride
 from tests.wire import FAST
 
@@ -220,3 +222,130 @@ async def test_replacing_a_history_by_nothing_keeps_the_conversation_id(client):
     assert await session._atomic_replace_items([]) is True
 
     assert (before, []) == (session.session_id, await session.get_items())
+
+
+class Shouting(OpenAIConversationsSession):
+    """A subclass that stores items in another form: whoever passes it by breaks it."""
+
+    async def get_items(self, limit=None, **options):
+        items = await super().get_items(limit, **options)
+        return [_with_text(item, str.lower) for item in items]
+
+    async def add_items(self, items):
+        await super().add_items([_with_text(item, str.upper) for item in items])
+
+
+def _with_text(item, change):
+    if "content" not in item:
+        return item
+    content = item["content"]
+    if isinstance(content, str):
+        return {**item, "content": change(content)}
+    return {**item, "content": [{**part, "text": change(part["text"])} for part in content]}
+
+
+def plain(client):
+    return OpenAIConversationsSession(openai_client=client)
+
+
+def shouting(client):
+    return Shouting(openai_client=client)
+
+
+def encrypted(client):
+    return EncryptedSession("compacting", plain(client), encryption_key=ENCRYPTION_KEY, ttl=None)
+
+
+KINDS = {each.__name__: each for each in (plain, shouting, encrypted)}
+ENCRYPTION_KEY = Fernet.generate_key()
+LATE = {"role": "user", "content": "written meanwhile"}
+
+
+async def pop_and_add(other):
+    await other.pop_item()
+    await other.add_items([LATE])
+
+
+CHANGES = {
+    "adds": lambda other: other.add_items([LATE]),
+    "pops": lambda other: other.pop_item(),
+    "pops and adds": pop_and_add,
+}
+
+
+@in_place
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+async def test_history_that_another_session_changes_during_compaction_stays(client, make, change):
+    """As the SDK's own stores: nothing is replaced from a snapshot that is out of date."""
+    session = make(client)
+    await session.add_items(OLD[:3])
+    other = type_of_other(session, client)
+    expected_history = []
+
+    async def change_and_remember():
+        await change(other)
+        expected_history.extend(await other.get_items())
+
+    service = CompactingService(meanwhile=change_and_remember)
+    await compacting(session, service).run_compaction({"force": True})
+
+    assert expected_history == await session.get_items()
+    await compacting(session, CompactingService()).run_compaction({"force": True})
+    assert "compaction" == (await session.get_items())[-1]["type"]
+
+
+def type_of_other(session, client):
+    if isinstance(session, EncryptedSession):
+        inner = OpenAIConversationsSession(conversation_id=session.conversation_id, openai_client=client)
+        return EncryptedSession("compacting", inner, encryption_key=ENCRYPTION_KEY, ttl=None)
+    return type(session)(conversation_id=session.session_id, openai_client=client)
+
+
+@in_place
+async def test_history_that_another_session_changes_during_automatic_compaction_stays(runner, client):
+    session = plain(client)
+
+    async def write():
+        await type_of_other(session, client).add_items([LATE])
+
+    stage = await play(three_turns, runner, compacting(session, CompactingService(meanwhile=write)))
+
+    assert LATE in await session.get_items()
+    assert stage.history
+
+
+@in_place
+async def test_automatic_compaction_replaces_what_the_model_was_shown_only(client, emulator):
+    """The snapshot of the SDK's compaction: the newest items, replaced only while they are the newest."""
+    session = plain(client)
+    await session.add_items(OLD)
+    snapshot = await session._get_compaction_snapshot(5)
+    assert (OLD[-5:], False) == (snapshot.items, snapshot.complete)
+
+    emulator.forget_requests()
+    assert await snapshot.replace_suffix(2, NEW[-1:]) is True
+    assert ["list_items", "create_items", *["delete_item"] * 3] == [
+        request.operation for request in emulator.requests
+    ]
+    assert [*OLD[:-3], *comparable(NEW[-1:])] == await session.get_items()
+
+    emulator.forget_requests()
+    assert await snapshot.replace_suffix(2, NEW[-1:]) is False
+    assert await snapshot.replace_suffix(5, NEW[-1:]) is False
+    assert ["list_items"] == [request.operation for request in emulator.requests]
+
+
+@in_place
+async def test_subclass_that_changes_items_is_compacted_through_its_methods(client, emulator):
+    session = shouting(client)
+    await session.add_items(OLD[:3])
+    assert await session._get_compaction_snapshot(5) is None
+
+    await compacting(session, CompactingService()).run_compaction({"force": True})
+
+    stored = emulator.items(session.session_id)
+    assert ["OLD 0", "OLD 1", "OLD 2"] == [each["content"][0]["text"] for each in stored[:-1]]
+    assert [item["content"].lower() for item in OLD[:3]] == [
+        item["content"] for item in (await session.get_items())[:-1]
+    ]

@@ -211,6 +211,7 @@ def test_every_public_coroutine_method_is_an_operation(kind):
     assert {name for name in public if not is_observed(methods[name])} == NO_OPERATIONS
     assert is_observed(methods["_read_compaction_items"])
     assert is_observed(methods["_atomic_replace_items"])
+    assert is_observed(methods["_get_compaction_snapshot"])
 
 
 def test_spans_of_a_sync_session_are_children_of_its_threads_span(server, monkeypatch):
