@@ -6,7 +6,7 @@ import ast
 from pathlib import PurePath
 
 LAYERS = (
-    ("errors", "_instrumentation"),
+    ("errors", "_instrumentation", "_secrets"),
     ("_items", "_arguments"),
     ("_api", "_agents", "tokens"),
     ("_conversation",),
