@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.text import Text
 
 from openai_sessions._items.text import message_text
+from openai_sessions._secrets import spellings, without
 from openai_sessions.cli._errors import CommandError, ExitCode
 from openai_sessions.cli._output import counted
 from openai_sessions.cli._running import POLICY, key_of_environment
@@ -169,7 +170,7 @@ def _explain(error: Exception, client: AsyncOpenAI) -> str:
         reason = f"{client.base_url.host} could not be reached ({error})"
     else:
         reason = str(error)
-    line = " ".join(reason.replace(client.api_key, "sk-...").split())
+    line = " ".join(without(reason, spellings(client.api_key)).split())
     return f"The demonstration failed. {line}"[:300]
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import typer
 from openai import APIConnectionError, APIStatusError, OpenAIError
 
+from openai_sessions._secrets import spellings, without
 from openai_sessions.cli._output import escaped_line
 from openai_sessions.errors import (
     ConversationNotCreatedError,
@@ -268,7 +269,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _in_one_line(text: str) -> str:
-    """Return the text in one line, truncated, without the API key."""
+    """Return the text in one line, truncated, without the API key unless that may be any word."""
     key = os.environ.get("OPENAI_API_KEY", "").strip()
-    line = " ".join((text.replace(key, "sk-...") if key else text).split())
+    line = " ".join(without(text, spellings(key)).split())
     return escaped_line(line if len(line) <= _MAX_LENGTH else f"{line[:_MAX_LENGTH]}...")

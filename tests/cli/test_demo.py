@@ -129,6 +129,13 @@ def test_demo_live_shows_an_error_of_the_api_in_one_line():
     assert "sk-wrong" not in finished.stdout
 
 
+@pytest.mark.exhaustive
+def test_demo_live_with_a_short_key_shows_an_error_as_it_is():
+    with stand_in() as (base_url, _):
+        finished = run_here("demo", "--live", OPENAI_API_KEY="e", OPENAI_BASE_URL=base_url)
+    assert "Incorrect API key provided: " in finished.stderr
+
+
 def test_demo_live_keeps_a_key_that_the_service_repeats_out_of_its_error():
     def refuse(_):
         raise ValueError(f"not with {API_KEY},\nthank you")
@@ -140,7 +147,7 @@ def test_demo_live_keeps_a_key_that_the_service_repeats_out_of_its_error():
     assert finished.returncode == 1
     assert finished.stderr == (
         "The demonstration failed. 400: The reply scripted for this request failed: "
-        "ValueError: not with sk-..., thank you\n"
+        "ValueError: not with REDACTED, thank you\n"
     )
     assert API_KEY not in finished.stdout
 

@@ -166,8 +166,15 @@ def test_unexpected_error_is_told_by_its_place_without_its_text():
 def test_error_is_one_line_without_the_key_however_it_is_written(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", API_KEY)
     told = str(explained(ValueError(f"with {API_KEY},\nand \x1b[2J{'x' * 900}"), base_url=DEAD))
-    assert told.startswith(r"with sk-..., and \x1b[2Jxxx")
+    assert told.startswith(r"with REDACTED, and \x1b[2Jxxx")
     assert len(told) < 520
+
+
+@pytest.mark.parametrize("key", ["x", "sk-1", "items", "conversation"])
+def test_key_that_may_be_any_word_leaves_a_message_as_it_is(key, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    message = f"the next items of the conversation exceed sk-1, key {key}."
+    assert str(explained(ValueError(message), base_url=DEAD)) == message
 
 
 def raised(error, cause):
