@@ -191,6 +191,24 @@ class ClientLoopError(SessionError, RuntimeError):
         )
 
 
+class StoppedLoopError(SessionError, TimeoutError):
+    """Another operation holds the conversation, and its event loop does not run. Nothing was sent.
+
+    A loop that was stopped in the middle of an operation, as by an exception that leaves
+    `run_until_complete()`, keeps what the operation holds until it runs again or is closed.
+
+    Attributes:
+        holder: The task that holds it, and its thread.
+    """
+
+    def __init__(self, holder: str, patience: float) -> None:
+        super().__init__(
+            f"The conversation is held by {holder}, whose event loop has not run for {patience:g} s. Run "
+            "that loop until the task has ended, or close it."
+        )
+        self.holder = holder
+
+
 class MetadataFullError(SessionError, ValueError):
     """A conversation has no room for another metadata pair. Nothing was changed.
 

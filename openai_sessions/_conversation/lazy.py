@@ -16,8 +16,8 @@ from openai_sessions._api.client import ConversationsClient
 from openai_sessions._api.clients import Clients
 from openai_sessions._api.retries import Outcome, RequestKind
 from openai_sessions._conversation.locked import LockedConversation, settle_all
-from openai_sessions._conversation.locks import ConversationLock, FairLock, holding
-from openai_sessions._conversation.shielding import Cancellation, run_shielded
+from openai_sessions._conversation.locks import PATIENCE, ConversationLock, FairLock, holding
+from openai_sessions._conversation.shielding import GRACE, Cancellation, run_shielded
 from openai_sessions._conversation.state import (
     Conversation,
     Receipt,
@@ -151,6 +151,7 @@ class LazyConversation:
 
         Raises:
             ConversationNotFoundError: The operation met a 404, and so does the conversation itself.
+            StoppedLoopError: The conversation is held by a task whose event loop does not run.
         """
         while True:
             conversation_id = await self.ensure() if create else self._conversation_id
@@ -159,7 +160,7 @@ class LazyConversation:
             client = await self._clients.client()
             self.known = shared_conversation(client.base_url, conversation_id)
             # This task holds the lock, not the shielded one: nobody comes between a result and its undoing.
-            async with self.known.lock.held():
+            async with self.known.lock.held(max(PATIENCE, (client.timeout or 0) + GRACE)):
                 if conversation_id == self._conversation_id:
                     locked = LockedConversation(client, conversation_id, self.known)
                     return await self._shielded(locked, operation, args, undo)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from openai_sessions._conversation.shielding import Cancellation
+from openai_sessions.errors import StoppedLoopError
 
 logger = logging.getLogger("openai_sessions")
 
@@ -61,6 +62,14 @@ async def _release(manager: AbstractAsyncContextManager[Any], conversation_id: s
         logger.warning("%s: releasing the lock failed: %s", conversation_id, type(problem).__name__)
 
 
+PATIENCE = 40.0
+"""Seconds to wait while the holder is on an event loop that does not run: more than the default timeout of a
+request and the grace period of a cancelled operation together."""
+
+_CHECK_EVERY = 1.0
+"""Seconds between two checks of whether the holder's event loop runs."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiter:
     """One acquisition of a lock.
@@ -68,10 +77,19 @@ class _Waiter:
     Attributes:
         loop: The event loop of the waiting task.
         granted: Completed when the lock is acquired.
+        name: The task and its thread, for errors.
     """
 
     loop: asyncio.AbstractEventLoop
     granted: asyncio.Future[None]
+    name: str
+
+    @classmethod
+    def new(cls) -> _Waiter:
+        """Return a waiter for the current task."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        name = f"{task.get_name() if task else 'a callback'} of {threading.current_thread().name}"
+        return cls(loop, loop.create_future(), name)
 
 
 class FairLock:
@@ -79,7 +97,8 @@ class FairLock:
 
     An `asyncio.Lock` belongs to one loop; a conversation may be used from several, in one thread one after
     another or in several threads. Nothing blocks: the inner `threading.Lock` is held for a few instructions
-    only. A cancelled waiter and a closed loop pass the lock on. Not re-entrant.
+    only. A cancelled waiter and a closed loop pass the lock on; a waiter on a loop that does not run lets
+    others go first. Not re-entrant.
     """
 
     __slots__ = ("_guard", "_holder", "_waiting")
@@ -90,47 +109,77 @@ class FairLock:
         self._waiting: list[_Waiter] = []  # an empty deque takes 700 bytes
 
     @asynccontextmanager
-    async def held(self) -> AsyncIterator[None]:
-        """Hold the lock."""
-        loop = asyncio.get_running_loop()
-        waiter = _Waiter(loop, loop.create_future())
+    async def held(self, patience: float = PATIENCE) -> AsyncIterator[None]:
+        """Hold the lock.
+
+        Args:
+            patience: Seconds to wait while the holder is on an event loop that does not run. While it runs,
+                there is no limit.
+
+        Raises:
+            StoppedLoopError: That time has passed. The lock was not acquired.
+        """
+        waiter = _Waiter.new()
         try:
             if not self._acquire(waiter):
-                await waiter.granted
+                await self._wait(waiter, patience)
             yield
         finally:
             self._release(waiter)
 
+    async def _wait(self, waiter: _Waiter, patience: float) -> None:
+        stopped: _Waiter | None = None
+        since = 0.0
+        while not waiter.granted.done():
+            await asyncio.wait({waiter.granted}, timeout=min(_CHECK_EVERY, patience))
+            with self._guard:
+                self._pass_on()
+                holder = self._holder
+            now = waiter.loop.time()
+            if holder is None or holder.loop.is_running():
+                stopped = None
+            elif holder is not stopped:
+                stopped, since = holder, now
+            elif now - since >= patience:
+                raise StoppedLoopError(holder.name, patience)
+
     def _acquire(self, waiter: _Waiter) -> bool:
         with self._guard:
-            if self._holder is not None and self._holder.loop.is_closed():
-                self._hand_over()
-            if self._holder is None:
-                self._holder = waiter
-                return True
             self._waiting.append(waiter)
-            return False
+            self._pass_on()
+            if self._holder is waiter:
+                waiter.granted.set_result(None)
+            return self._holder is waiter
 
     def _release(self, waiter: _Waiter) -> None:
         """Release the lock, or leave the queue. In a closed loop the lock may be another's by then."""
         with self._guard:
             if self._holder is waiter:
-                self._hand_over()
+                self._holder = None
+                self._pass_on()
             elif waiter in self._waiting:
                 self._waiting.remove(waiter)
 
-    def _hand_over(self) -> None:
-        """Give the lock to the first waiter whose loop still runs, or leave it free."""
+    def _pass_on(self) -> None:
+        """Give the lock to the next waiter, unless somebody holds it who may go on."""
+        holder = self._holder
+        if holder is not None and not holder.loop.is_closed():
+            if holder.granted.done() or holder.loop.is_running():
+                return
+            self._waiting.insert(0, holder)  # it has not begun
         self._holder = None
-        while self._waiting and self._holder is None:
-            waiter = self._waiting.pop(0)
+        self._waiting = [each for each in self._waiting if not each.loop.is_closed()]
+        for waiter in sorted(self._waiting, key=lambda each: not each.loop.is_running()):
+            self._waiting.remove(waiter)
             try:
-                waiter.loop.call_soon_threadsafe(_grant, waiter.granted)
+                waiter.loop.call_soon_threadsafe(self._grant, waiter)
             except RuntimeError:
-                continue  # this waiter's loop is closed
+                continue  # its loop was closed since
             self._holder = waiter
+            return
 
-
-def _grant(granted: asyncio.Future[None]) -> None:
-    if not granted.done():
-        granted.set_result(None)
+    def _grant(self, waiter: _Waiter) -> None:
+        """Tell a waiter, in its own loop, that it holds the lock, unless others went first."""
+        with self._guard:
+            if self._holder is waiter and not waiter.granted.done():
+                waiter.granted.set_result(None)

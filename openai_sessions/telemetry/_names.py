@@ -80,6 +80,7 @@ _CONVENTIONAL: Mapping[str, str] = {
     "turns": _SEARCH,
     "find_turns": _SEARCH,
     "read_compaction_items": _SEARCH,
+    "get_compaction_snapshot": _SEARCH,
     "add_items": _CREATE,
     "atomic_replace_items": "update_memory",
     "pop_item": _DELETE,

@@ -6,10 +6,14 @@ import asyncio
 import contextlib
 import gc
 import threading
+import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from openai_sessions._conversation.locks import FairLock
+from openai_sessions.errors import StoppedLoopError
 
 
 async def turn(lock: FairLock, log: list, name: object) -> None:
@@ -132,3 +136,92 @@ def test_a_task_of_a_closed_loop_does_not_set_another_tasks_lock_free():
 
     asyncio.run(take_over())
     assert log == [(None, True)]
+
+
+def stopped_in(lock: FairLock) -> asyncio.AbstractEventLoop:
+    """Return a loop that was stopped while a task of it holds a lock."""
+    loop = asyncio.new_event_loop()
+
+    async def hold() -> None:
+        async with lock.held():
+            loop.stop()
+            await asyncio.sleep(0)
+
+    task = loop.create_task(hold(), name="the holder")
+    loop.run_forever()
+    assert not task.done()
+    return loop
+
+
+def test_a_lock_held_in_a_stopped_loop_is_an_error_that_names_the_holder():
+    lock, log = FairLock(), []
+    stopped = stopped_in(lock)
+
+    async def wait() -> None:
+        async with lock.held(patience=0.02):
+            log.append("held")
+
+    with pytest.raises(StoppedLoopError, match=r"held by the holder of MainThread, whose event loop has not"):
+        asyncio.run(wait())
+    assert [] == log
+    stopped.run_until_complete(asyncio.sleep(0))
+    asyncio.run(wait())
+    assert ["held"] == log
+    stopped.close()
+
+
+def test_a_lock_held_in_a_loop_that_goes_on_in_time_is_waited_for():
+    lock, log = FairLock(), []
+    stopped = stopped_in(lock)
+
+    async def wait() -> None:
+        async with lock.held(patience=60):
+            log.append("held")
+
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(asyncio.run, wait())
+        while not lock._waiting:
+            time.sleep(0.001)
+        stopped.run_until_complete(asyncio.sleep(0))
+        waiting.result(10)
+    assert ["held"] == log
+    stopped.close()
+
+
+def test_a_waiter_in_a_stopped_loop_lets_others_go_first_and_comes_later():
+    lock, log = FairLock(), []
+    stopped = asyncio.new_event_loop()
+
+    async def first() -> None:
+        async with lock.held():
+            task = await asyncio.to_thread(wait_in_stopped_loop)
+            log.append("first")
+        await turn(lock, log, "second")
+        tasks.append(task)
+
+    def wait_in_stopped_loop() -> asyncio.Task:
+        task = stopped.create_task(turn(lock, log, "stopped"))
+        stopped.run_until_complete(asyncio.sleep(0))
+        return task
+
+    tasks: list[asyncio.Task] = []
+    asyncio.run(asyncio.wait_for(first(), 10))
+    assert ["first", "second", "second"] == log
+    stopped.run_until_complete(tasks[0])
+    assert ["stopped", "stopped"] == log[3:]
+    stopped.close()
+
+
+def test_a_lock_given_to_a_stopped_loop_is_taken_by_who_comes():
+    lock, log = FairLock(), []
+    stopped = stopped_in(lock)
+    other = asyncio.new_event_loop()
+    task = other.create_task(turn(lock, log, "other"))
+    other.run_until_complete(asyncio.sleep(0))
+    stopped.run_until_complete(asyncio.sleep(0))  # releases the lock, for a loop that does not run
+    asyncio.run(turn(lock, log, "new"))
+    assert ["new", "new"] == log
+    other.run_until_complete(task)
+    assert ["new", "new", "other", "other"] == log
+    stopped.close()
+    other.close()
