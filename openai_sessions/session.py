@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 import warnings
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -77,6 +78,8 @@ if TYPE_CHECKING:
     from openai.types.responses import ResponseInputItemParam
     from pydantic import BaseModel
     from typing_extensions import Never, Self
+
+logger = logging.getLogger("openai_sessions")
 
 __all__ = [
     "ForkParent",
@@ -237,6 +240,7 @@ class OpenAIConversationsSession(AsyncCloseable):
         self._written = _agents.WrittenAsGiven()
         self._compacted: Sequence[str] | None = None
         """The newest id that compaction has read; empty if there was none, None if it has not read."""
+        self._has_logged_loss = False
         _agents.register_session(type(self))
 
     if TYPE_CHECKING:
@@ -470,7 +474,7 @@ class OpenAIConversationsSession(AsyncCloseable):
         Args:
             items: Items as a model request accepts them: dicts, or objects of the SDKs. They are not changed.
                 Reasoning with neither id nor encrypted content cannot be stored by the API; it is left out,
-                and logged.
+                and logged. So is `provider_data`, which is logged once for each session.
 
         Raises:
             InvalidItemError: An item can never be stored. Nothing was sent.
@@ -480,7 +484,7 @@ class OpenAIConversationsSession(AsyncCloseable):
             openai.OpenAIError: A request failed. Nothing of the write remains.
         """
         given = checked_items(items)
-        if stored := to_stored(given):
+        if stored := to_stored(given, on_loss=self._log_loss):
             await self._conversation.run(append_items, stored, create=True, undo=delete_appended)
             self._written.add(given)
 
@@ -498,6 +502,17 @@ class OpenAIConversationsSession(AsyncCloseable):
         """
         popped = await self._conversation.run(pop_newest, undo=put_back)
         return None if popped is None else cast("ResponseInputItemParam", replay_form(popped))
+
+    def _log_loss(self, count: int) -> None:
+        """Log, once for this session, that `provider_data` is left out."""
+        if not self._has_logged_loss:
+            self._has_logged_loss = True
+            logger.warning(
+                "%r: the provider_data of %d item(s) was left out, because the API cannot store it; an "
+                "EncryptedSession keeps it. This is logged once for each session",
+                self,
+                count,
+            )
 
     @operation(arguments=["purge_items", "keep_conversation"])
     async def clear_session(
@@ -585,7 +600,7 @@ class OpenAIConversationsSession(AsyncCloseable):
             False for a subclass that overrides reads or writes, if the history has not changed: the Agents
             SDK then calls `clear_session()` and `add_items()`.
         """
-        stored = to_stored(checked_items(items))
+        stored = to_stored(checked_items(items), on_loss=self._log_loss)
         expected, self._compacted = self._compacted, None
         if not self._stores_as_given():
             newest = _ids_of(await self._conversation.run(_read_items, 1, None) or [])
@@ -616,7 +631,10 @@ class OpenAIConversationsSession(AsyncCloseable):
             return None
 
         async def replace_suffix(start: int, output: Sequence[ResponseInputItemParam]) -> bool:
-            expected, stored = _ids_of(listed[start:]), to_stored(checked_items(output))
+            expected, stored = (
+                _ids_of(listed[start:]),
+                to_stored(checked_items(output), on_loss=self._log_loss),
+            )
             if not expected:
                 return False
             return bool(await self._conversation.run(replace_items, stored, expected, len(expected)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from openai_sessions._items.text import has_surrogate
@@ -20,16 +20,24 @@ from openai_sessions.errors import InvalidItemError
 logger = logging.getLogger("openai_sessions")
 
 
-def to_stored(items: Iterable[object]) -> list[Item]:
+def to_stored(items: Iterable[object], *, on_loss: Callable[[int], object] | None = None) -> list[Item]:
     """Return the items to send for those that a caller wrote, as copies.
 
     The API cannot store reasoning that has neither an id nor encrypted content. It is left out, with a
     warning in the log.
 
+    Args:
+        items: The items that a caller wrote.
+        on_loss: Called with the number of items whose `provider_data` is left out, if there are any.
+
     Raises:
         InvalidItemError: An item cannot be stored.
     """
-    written = [replay_form(checked_item(index, item)) for index, item in enumerate(items)]
+    checked = [checked_item(index, item) for index, item in enumerate(items)]
+    lost = sum(map(has_provider_data, checked))
+    if lost and on_loss is not None:
+        on_loss(lost)
+    written = [replay_form(item) for item in checked]
     stored = [item for item in written if not is_bare_reasoning(item) or item.get("id")]
     if len(stored) < len(written):
         logger.warning(
@@ -40,7 +48,7 @@ def to_stored(items: Iterable[object]) -> list[Item]:
     return stored
 
 
-def to_replay(items: Sequence[Item]) -> list[Item]:
+def to_replay(items: Sequence[Item], *, form: Callable[[Item], Item] | None = None) -> list[Item]:
     """Return listed items in replay form, as copies at the top level.
 
     Reasoning without encrypted content and the calls right after it keep their ids together: the API accepts
@@ -48,18 +56,20 @@ def to_replay(items: Sequence[Item]) -> list[Item]:
 
     Args:
         items: A history, or its newest items, oldest first.
+        form: Returns the form of one item; `replay_form` by default.
     """
+    formed = form or replay_form
     if not any(map(is_bare_reasoning, items)):
-        return list(map(replay_form, items))
+        return list(map(formed, items))
     replayed = []
     for index, item in enumerate(items):
-        if is_bare_reasoning(item) and not _has_partner(items, index):
+        if is_bare_reasoning(item) and not has_provider_data(item) and not _has_partner(items, index):
             logger.warning("a reasoning item was left out: the item that it led to is gone")
             continue
-        form = replay_form(item)
-        if _follows_bare_reasoning(items, index) and item.get("id"):
-            form = {"id": item["id"], **form}
-        replayed.append(form)
+        kept = formed(item)
+        if _follows_bare_reasoning(items, index) and _has_id(item):
+            kept = {"id": item["id"], **kept}
+        replayed.append(kept)
     return replayed
 
 
@@ -67,7 +77,7 @@ def _has_partner(items: Sequence[Item], index: int) -> bool:
     """Return whether the reasoning at `index` is followed by output of the model."""
     following = (item for item in items[index:] if item.get("type") != "reasoning")
     partner = next(following, None)
-    if partner is None or not items[index].get("id"):
+    if partner is None or not _has_id(items[index]):
         return False
     if partner.get("type", "message") == "message":
         return partner.get("role") == "assistant"
@@ -79,14 +89,24 @@ def _follows_bare_reasoning(items: Sequence[Item], index: int) -> bool:
     while index >= 0 and str(items[index].get("type")).endswith("_call"):
         index -= 1
         if index >= 0 and is_bare_reasoning(items[index]):
-            return bool(items[index].get("id"))
+            return _has_id(items[index])
     return False
+
+
+def _has_id(item: Item) -> bool:
+    return item.get("id") not in (None, "", _FAKE_ID)
 
 
 _FAKE_ID = "__fake_id__"
 """The Agents SDK's id for an item whose provider gave none."""
 
-_INTERNAL = ("provider_data", "providerData", "_agents_tool_description", "_agents_tool_title")
+_PROVIDER_DATA = ("provider_data", "providerData")
+"""Fields of the Agents SDKs in Python and JavaScript for what another provider's model needs of its items.
+
+An example are the thought signatures of Gemini. The API stores neither.
+"""
+
+_INTERNAL = (*_PROVIDER_DATA, "_agents_tool_description", "_agents_tool_title")
 """Fields that the Agents SDK adds to items for its own use."""
 
 _LISTED_ONLY = ("created_by", "model")
@@ -119,6 +139,16 @@ def replay_form(item: Item) -> Item:
     if not requires_id(item_type) and not is_bare_reasoning(item):
         kept.pop("id", None)
     return kept
+
+
+def has_provider_data(item: Item) -> bool:
+    """Return whether an item has data of another provider's model, which the API cannot store."""
+    return any(item.get(key) for key in _PROVIDER_DATA)
+
+
+def replay_form_with_provider_data(item: Item) -> Item:
+    """Return one item in replay form, with the data of another provider's model."""
+    return {**replay_form(item), **{key: item[key] for key in _PROVIDER_DATA if item.get(key)}}
 
 
 def _is_kept(key: str, value: object, required: frozenset[str]) -> bool:

@@ -245,4 +245,6 @@ def _counted(report: TransferReport) -> str:
         parts.append(f"{report.already_there:,} were there already")
     if report.skipped:
         parts.append(f"skipped {counted(report.skipped, 'reasoning item')} that cannot be stored")
+    if report.without_provider_data:
+        parts.append(f"{report.without_provider_data:,} without their provider_data, which cannot be stored")
     return "; ".join(parts)

@@ -21,7 +21,7 @@ from openai_sessions._conversation.iterating import whole_until
 from openai_sessions._conversation.locks import FairLock
 from openai_sessions._conversation.newest_turns import HistoryLimits
 from openai_sessions._conversation.shielding import Cancellation, OperationCancelledError, run_shielded
-from openai_sessions._items.forms import checked_item, replay_form, to_replay
+from openai_sessions._items.forms import checked_item, replay_form_with_provider_data, to_replay
 from openai_sessions._items.types import Item
 from openai_sessions.encryption._envelope import (
     Sealer,
@@ -159,14 +159,14 @@ class EncryptedSession(AsyncCloseable):
 
         Returns:
             New dicts in the replay form of the hosted session: without ids that must not be sent to a model
-            again.
+            again; and with their `provider_data`, which the hosted session cannot keep.
 
         Raises:
             Exception: An error of the underlying session.
         """
         self._written.forget()
         items, _ = await self._read(limit)
-        return cast("list[ResponseInputItemParam]", to_replay(items))
+        return cast("list[ResponseInputItemParam]", _to_replay(items))
 
     async def iterate_items(
         self, *, after: str | None = None
@@ -228,7 +228,7 @@ class EncryptedSession(AsyncCloseable):
         """
         readable, _ = await self._read(1)
         item = await self._pop.run() if readable else None
-        return None if item is None else cast("ResponseInputItemParam", replay_form(item))
+        return None if item is None else cast("ResponseInputItemParam", replay_form_with_provider_data(item))
 
     async def clear_session(self, **options: Any) -> None:
         """Delete the history, including unreadable items.
@@ -271,7 +271,7 @@ class EncryptedSession(AsyncCloseable):
         await self._pop.restore()
         self._compacted = await self._newest(1)
         items, is_all = await self._read(limit)
-        restored = self._written.restored_in(to_replay(items))
+        restored = self._written.restored_in(_to_replay(items))
         return restored, limit is not None and is_all and not self._skipped.unreadable
 
     async def _atomic_replace_items(self, items: Sequence[ResponseInputItemParam]) -> bool:
@@ -469,12 +469,17 @@ async def _opened_items(
                 continue
             items.append(opened)
             end = whole_until(items) if len(items) >= _DECRYPT_BATCH else 0
-            for item in to_replay(items[:end]):
+            for item in _to_replay(items[:end]):
                 yield cast("ResponseInputItemParam", item)
             del items[:end]
     on_skipped(skipped)
-    for item in to_replay(items):
+    for item in _to_replay(items):
         yield cast("ResponseInputItemParam", item)
+
+
+def _to_replay(items: Sequence[Item]) -> list[Item]:
+    """Return decrypted items in replay form, with `provider_data`, which a token can keep."""
+    return to_replay(items, form=replay_form_with_provider_data)
 
 
 def _checked_underlying(session: Any) -> Any:

@@ -18,8 +18,8 @@ from contextlib import aclosing
 import anyio
 
 from openai_sessions._conversation.shielding import Cancellation, run_shielded
-from openai_sessions._items.forms import same_item
-from openai_sessions._items.types import Item
+from openai_sessions._items.forms import has_provider_data, same_item
+from openai_sessions._items.types import Item, is_bare_reasoning
 from openai_sessions.errors import (
     InvalidItemError,
     SessionError,
@@ -133,6 +133,7 @@ class Transfer:
         self._copied = 0
         self._already_there = 0
         self._skipped = 0
+        self._without_provider_data = 0
 
     async def run(self, *, append: bool) -> TransferReport:
         """Write the items and verify them, or undo, as `copy_session` describes."""
@@ -146,7 +147,13 @@ class Transfer:
             raise
         finally:
             self._target.close()
-        return TransferReport(self._copied, self._already_there, self._skipped)
+        if self._without_provider_data:
+            logger.warning(
+                "a copy to %s left out the provider_data of %d item(s), which the target does not keep",
+                self._target.session_id,
+                self._without_provider_data,
+            )
+        return TransferReport(self._copied, self._already_there, self._skipped, self._without_provider_data)
 
     def _outcome(self) -> str:
         """Return what remains of a failed transfer, for a message."""
@@ -175,7 +182,7 @@ class Transfer:
         """
         async with aclosing(_skip(self._target.read(), ignored)) as existing:
             matching = _Matching(existing)
-            self._skipped = position = 0
+            self._skipped = self._without_provider_data = position = 0
             async with aclosing(self._source.read()) as items, aclosing(in_batches(items)) as batches:
                 async for batch in batches:
                     wanted = self._storable(batch, position)
@@ -184,10 +191,12 @@ class Transfer:
                         await self._target.add_items(missing)
                         self._copied += len(missing)
                     self._skipped += len(batch) - len(wanted)
+                    self._without_provider_data += sum(map(_is_to_keep_provider_data, batch))
                     position += len(batch)
                     self._report_progress(position)
             if not await matching.is_at_end():
                 raise self._mismatch(matching.matched)
+            self._without_provider_data -= matching.with_provider_data
             return matching.matched
 
     def _storable(self, batch: list[Item], position: int) -> list[Item]:
@@ -257,6 +266,7 @@ class _Matching:
         self._next: Item | None = None
         self._has_ended = False
         self.matched = 0
+        self.with_provider_data = 0
 
     async def is_at_end(self) -> bool:
         """Return whether the target has no further item."""
@@ -272,7 +282,16 @@ class _Matching:
             return False
         self._next = None
         self.matched += 1
+        self.with_provider_data += _is_to_keep_provider_data(found)
         return True
+
+
+def _is_to_keep_provider_data(item: Item) -> bool:
+    """Return whether a target that stores an item as it is has its `provider_data`.
+
+    Reasoning of other providers is left out: a target without `provider_data` skips it as a whole.
+    """
+    return has_provider_data(item) and not is_bare_reasoning(item)
 
 
 async def _count(items: AsyncGenerator[Item, None]) -> int:

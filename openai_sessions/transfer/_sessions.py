@@ -44,18 +44,21 @@ _IN_MEMORY = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class TransferReport:
-    """The number of items that were written, already there, and skipped.
+    """The number of items that were written, already there, skipped, and stored incompletely.
 
     Attributes:
         copied: Items that were written.
         already_there: Items that the target already contained, from an interrupted copy.
         skipped: Items that were left out: reasoning that the API cannot store, or cannot return without the
             item that followed it.
+        without_provider_data: Items of the source whose `provider_data` the target did not keep. The API
+            cannot store it; most other sessions can.
     """
 
     copied: int = 0
     already_there: int = 0
     skipped: int = 0
+    without_provider_data: int = 0
 
     def __add__(self, other: TransferReport) -> TransferReport:
         return TransferReport(*map(sum, zip(astuple(self), astuple(other), strict=True)))

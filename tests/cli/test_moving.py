@@ -208,6 +208,19 @@ def test_copy_goes_to_a_file_of_the_sdk_and_back(service, tmp_path):
     assert service.texts(copied) == service.texts("conv_1")
 
 
+def test_copy_says_what_it_left_out(service, tmp_path):
+    signed = [
+        {**user("Hello"), "provider_data": {"thought_signature": "EqQB"}},
+        {"type": "reasoning", "summary": []},
+    ]
+    store = in_sqlite(tmp_path / "sessions.db", user_1=signed)
+    said = service.run("copy", f"{store}#user_1").stderr.splitlines()
+    assert said[1] == (
+        "Copied 1 item; skipped 1 reasoning item that cannot be stored; 1 without their provider_data, which "
+        "cannot be stored."
+    )
+
+
 def test_copy_of_a_store_onto_itself_is_refused(service, tmp_path):
     """To append it would write what it reads."""
     store = f"{in_sqlite(tmp_path / 'sessions.db', user_1=turns(1))}#user_1"

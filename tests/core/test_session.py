@@ -454,6 +454,20 @@ def test_a_session_cannot_be_pickled_or_copied(duplicate):
         duplicate(OpenAIConversationsSession())
 
 
+async def test_provider_data_that_the_api_cannot_store_are_logged_once_for_a_session(session, caplog):
+    signed = {"role": "user", "content": "Hi", "provider_data": {"thought_signature": "secret"}}
+    with caplog.at_level(logging.WARNING, "openai_sessions"):
+        await session.add_items([{"role": "user", "content": "Hi"}])
+        assert caplog.messages == []
+        await session.add_items([signed, signed, {"role": "user", "content": "Hi", "provider_data": None}])
+        await session.add_items([signed])
+    (message,) = caplog.messages
+    assert "provider_data of 2 item(s)" in message
+    assert "EncryptedSession" in message
+    assert "secret" not in message
+    assert await session.get_items() == [{"role": "user", "content": "Hi"}] * 5
+
+
 async def test_the_log_has_ids_and_no_content(session, caplog):
     with caplog.at_level(logging.DEBUG, "openai_sessions"):
         await session.add_items([{"role": "user", "content": "a secret"}])

@@ -37,6 +37,34 @@ def test_items_come_back_as_from_the_hosted_session(items):
     ]
 
 
+SIGNED = {"model": "gemini/gemini-3-pro", "thought_signature": "EqQBCqEB"}
+CALL = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
+OF_ANOTHER_PROVIDER = [
+    {"role": "user", "content": "What is it?", "provider_data": {"a": [1]}},
+    {"type": "reasoning", "summary": [], "provider_data": SIGNED},
+    {**CALL, "provider_data": SIGNED},
+    {"type": "function_call_output", "call_id": "call_1", "output": "1"},
+    {"role": "assistant", "content": "One.", "provider_data": SIGNED},
+]
+
+
+async def test_provider_data_come_back_however_they_are_read():
+    session = EncryptedSession("first user", ListSession(), KEY)
+    await session.add_items(OF_ANOTHER_PROVIDER)
+    assert await session.get_items() == OF_ANOTHER_PROVIDER
+    assert [item async for item in session.iterate_items()] == OF_ANOTHER_PROVIDER
+    assert await session.get_items(limit=2) == OF_ANOTHER_PROVIDER[-2:]
+    assert [await session.pop_item() for _ in OF_ANOTHER_PROVIDER] == OF_ANOTHER_PROVIDER[::-1]
+
+
+async def test_provider_data_come_back_with_ids_that_the_sdk_made_up_left_out():
+    given = [
+        {"id": "__fake_id__", **item} if item.get("type", "message") != "function_call_output" else item
+        for item in OF_ANOTHER_PROVIDER
+    ]
+    assert await come_back(given) == OF_ANOTHER_PROVIDER
+
+
 def without_id(item):
     return {key: value for key, value in item.items() if key != "id"}
 

@@ -5,6 +5,7 @@ import contextlib
 import agents
 import pytest
 from agents import Agent, RunState, SQLiteSession
+from agents.models.chatcmpl_converter import Converter
 
 from openai_sessions import OpenAIConversationsSession, SessionError
 from openai_sessions.encryption import EncryptedSession, SkippedItems
@@ -34,6 +35,16 @@ def underlying(request, hosted, tmp_path):
 @pytest.fixture(params=RUNNERS, ids=lambda runner: runner.__name__)
 def runner(request):
     return request.param
+
+
+async def test_gemini_gets_its_thought_signature_back(underlying):
+    call = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
+    signed = {"model": "gemini/gemini-3-pro", "thought_signature": "EqQBCqEB"}
+    session = EncryptedSession("first user", underlying, KEY)
+    await session.add_items([HELLO, {**call, "id": "__fake_id__", "provider_data": signed}])
+    messages = Converter.items_to_messages(await session.get_items(), model="gemini/gemini-3-pro")
+    (tool_call,) = messages[1]["tool_calls"]
+    assert tool_call["extra_content"] == {"google": {"thought_signature": "EqQBCqEB"}}
 
 
 async def a_talk(stage):

@@ -237,6 +237,12 @@ def test_replay_of_bare_reasoning_keeps_its_id_and_those_of_the_calls_right_afte
     assert ids(to_replay([USER, BARE, CALL, CALL_2, OUTPUT])) == [None, "rs_1", "fc_1", "fc_2", None]
 
 
+def test_replay_takes_the_id_that_the_sdk_makes_up_for_none():
+    fake = {"id": "__fake_id__"}
+    assert ids(to_replay([USER, {**BARE, **fake}, {**CALL, **fake}])) == [None, None]
+    assert ids(to_replay([USER, BARE, {**CALL, **fake}, OUTPUT])) == [None, "rs_1", None, None]
+
+
 def test_replay_of_a_call_after_an_output_has_no_id():
     assert ids(to_replay([BARE, CALL, OUTPUT, CALL_2])) == ["rs_1", "fc_1", None, None]
 

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+
 import agents
 import pytest
 from cryptography.fernet import Fernet
 
 import openai_sessions.sync
-from openai_sessions import EncryptedSession, InvalidItemError, OpenAIConversationsSession, copy_session
+from openai_sessions import (
+    EncryptedSession,
+    InvalidItemError,
+    OpenAIConversationsSession,
+    copy_session,
+    export_session,
+    import_session,
+)
 from openai_sessions.errors import TransferConflictError, TransferVerificationError
 from openai_sessions.transfer import TransferReport
 
-from .items import every_kind, turns, users
+from .items import every_kind, turn, turns, users
+
+KEY = Fernet.generate_key()
 
 
 @pytest.fixture
@@ -214,6 +225,61 @@ async def test_invalid_item_is_named_by_its_index(emulator, hosted, local):
         await copy_session(source, target)
     assert str(caught.value).endswith(". Nothing was written.")
     assert 100 == len(await target.get_items())
+
+
+def signed(item):
+    return {**item, "provider_data": {"model": "gemini/gemini-3-pro", "thought_signature": "EqQBCqEB"}}
+
+
+SIGNED = [
+    {"role": "user", "content": "question"},
+    signed({"type": "reasoning", "summary": []}),
+    *map(signed, turn(1)[1:2]),
+    *turn(1)[2:3],
+    signed({"role": "assistant", "content": "answer"}),
+]
+
+
+async def test_provider_data_are_counted_and_logged_where_the_api_cannot_store_them(hosted, local, caplog):
+    source, target = local("signed"), hosted()
+    await source.add_items(SIGNED)
+    with caplog.at_level(logging.WARNING, "openai_sessions"):
+        report = await copy_session(source, target)
+    assert report == TransferReport(copied=4, skipped=1, without_provider_data=2)
+    assert 1 == sum("provider_data of 2 item(s)" in message for message in caplog.messages)
+    assert TransferReport(already_there=4, skipped=1, without_provider_data=2) == await copy_session(
+        source, target
+    )
+
+
+async def test_provider_data_are_copied_between_sessions_that_keep_them(hosted, local, tmp_path):
+    source, encrypted, back = local("signed"), EncryptedSession("a", hosted(), KEY), local("back")
+    await source.add_items(SIGNED)
+    assert TransferReport(copied=5) == await copy_session(source, encrypted)
+    assert TransferReport(copied=5) == await export_session(encrypted, tmp_path / "file.jsonl")
+    assert TransferReport(copied=5) == await import_session(tmp_path / "file.jsonl", back)
+    assert await back.get_items() == SIGNED
+
+
+async def test_provider_data_of_an_import_are_counted(hosted, local, tmp_path):
+    source, target = local("signed"), hosted()
+    await source.add_items(SIGNED)
+    await export_session(source, tmp_path / "file.jsonl")
+    report = await import_session(tmp_path / "file.jsonl", target)
+    assert report == TransferReport(copied=4, skipped=1, without_provider_data=2)
+
+
+class OfOneProvider(agents.SQLiteSession):
+    """A session that drops `provider_data`, as the Agents SDK's hosted session does."""
+
+    async def add_items(self, items):
+        await super().add_items([{**item, "provider_data": None} for item in items])
+
+
+async def test_provider_data_that_any_other_target_drops_are_counted(local):
+    source, target = local("signed"), local("of_one", cls=OfOneProvider)
+    await source.add_items(SIGNED)
+    assert TransferReport(copied=5, without_provider_data=2) == await copy_session(source, target)
 
 
 class Changing(OpenAIConversationsSession):
