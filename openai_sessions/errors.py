@@ -10,6 +10,7 @@
     ├── InvalidItemError              an item cannot be stored: correct it
     ├── ConversationNotCreatedError   there is no conversation yet: ensure_conversation()
     ├── ClientLoopError               the client belongs to another event loop: create one in each loop
+    ├── ClosedClientError             the client was closed: give one that lives as long as the session
     ├── MetadataFullError             the conversation has 16 pairs of metadata: remove one
     ├── InvalidUsageError             the usage totals are unreadable: set_session_usage(Usage())
     ├── VocabularyError               tiktoken is offline: download its vocabulary once, or give count_tokens=
@@ -207,6 +208,17 @@ class StoppedLoopError(SessionError, TimeoutError):
             "that loop until the task has ended, or close it."
         )
         self.holder = holder
+
+
+class ClosedClientError(SessionError, RuntimeError):
+    """The client of a session was closed. The request was not sent."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The client of this session (openai_client=, or the default client of the Agents SDK) was "
+            "closed. The request was not sent. Give a client that lives as long as its sessions, or leave "
+            "openai_client out: the session then opens a client of its own."
+        )
 
 
 class MetadataFullError(SessionError, ValueError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
@@ -23,11 +24,16 @@ from openai import AsyncOpenAI, NotFoundError, RequestOptions
 from openai_sessions._api.bodies import HEADERS, json_object, limited
 from openai_sessions._api.redirects import MAX_REDIRECTS, endless, followed
 from openai_sessions._api.retries import Outcome, RequestKind, Retries
-from openai_sessions._api.transports import counting_sends
+from openai_sessions._api.transports import address_of, cause_of, counting_sends, found_no_connection
 from openai_sessions._arguments import MAX_REQUEST_BYTES, is_conversation_id
 from openai_sessions._instrumentation import tell_request
 from openai_sessions._items.types import INCLUDE, Item
-from openai_sessions.errors import ConversationNotFoundError, InvalidResponseError, RequestTimeoutError
+from openai_sessions.errors import (
+    ClosedClientError,
+    ConversationNotFoundError,
+    InvalidResponseError,
+    RequestTimeoutError,
+)
 
 __all__ = [
     "CONNECTIONS_KEPT",
@@ -40,6 +46,8 @@ __all__ = [
     "RequestLimiter",
     "open_client",
 ]
+
+logger = logging.getLogger("openai_sessions")
 
 Order = Literal["asc", "desc"]
 
@@ -140,6 +148,7 @@ class ConversationsClient:
         self.max_bytes = max_bytes
         self.retries = retries
         self.limiter: RequestLimiter | None = None
+        self._has_warned = False
         self._include = list(dict.fromkeys((*INCLUDE, *include)))
         self._include_query = urlencode([("include[]", value) for value in self._include])
 
@@ -337,6 +346,8 @@ class ConversationsClient:
 
         A deletion is done with any success status: the object is empty, whatever the body is.
         """
+        if self._client.is_closed():
+            raise ClosedClientError
         response: Any = None
         async with self.limiter.one() if self.limiter else nullcontext():
             started = time.perf_counter()
@@ -345,12 +356,22 @@ class ConversationsClient:
                     response = await self._follow(request)
             except BaseException as error:
                 tell_request(request.name, self, started, error=error)
+                if found_no_connection(error):
+                    self._warn_once(request.name, error)
                 raise
             late = RequestTimeoutError(request.name, self.timeout or 0) if response is None else None
             tell_request(request.name, self, started, response=response, error=late)
         if late is not None:
             raise late
+        self._has_warned = False
         return {} if request.method == "DELETE" else json_object(request.name, response)
+
+    def _warn_once(self, name: str, error: BaseException) -> None:
+        """Log the first of several requests in a row that found no connection."""
+        if not self._has_warned:
+            address = address_of(self.base_url)
+            logger.warning("%r found no connection to %s (%s)", name, address, cause_of(error))
+        self._has_warned = True
 
     async def _is_found(self, request: Request) -> bool:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
+from openai_sessions._api.transports import address_of
 from openai_sessions.errors import RedirectError
 
 MAX_REDIRECTS = 5
@@ -34,7 +35,7 @@ def followed(operation: str, response: Any, base_url: str) -> str:
         elsewhere = _origin(target) != _origin(urlsplit(asked))
     except ValueError:  # of a host or port that is malformed
         target = SplitResult("", "", "", "", "")
-    address = _address(target) if target.scheme in _PORTS and target.hostname else None
+    address = address_of(urlunsplit(target)) if target.scheme in _PORTS and target.hostname else None
     if address is None:
         reason = "it names no address"
     elif status not in _KEEPS_METHOD:
@@ -48,7 +49,7 @@ def followed(operation: str, response: Any, base_url: str) -> str:
 
 def endless(operation: str, response: Any) -> RedirectError:
     """Return the error for a request that was redirected too often."""
-    address = _address(urlsplit(str(response.request.url)))
+    address = address_of(str(response.request.url))
     reason = f"it was the redirect after {MAX_REDIRECTS} others"
     return RedirectError(operation, response.status_code, address, reason, base_url=None)
 
@@ -57,14 +58,9 @@ def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:
     return url.scheme, url.hostname, url.port or _PORTS.get(url.scheme)
 
 
-def _address(url: SplitResult) -> str:
-    """Return a URL without user, password, query and fragment, which may be secrets."""
-    return urlunsplit((url.scheme, url.netloc.rpartition("@")[2], url.path, "", ""))
-
-
 def _base_url(asked: str, address: str | None, base_url: str) -> str | None:
     """Return the base URL at which a request is not redirected, if the address ends as the request does."""
-    base = _address(urlsplit(base_url)).rstrip("/")
-    path = _address(urlsplit(asked)).removeprefix(base)
+    base = address_of(base_url).rstrip("/")
+    path = address_of(asked).removeprefix(base)
     found = (address or "").removesuffix(path)
     return None if found in ("", address, base) else found

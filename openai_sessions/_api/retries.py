@@ -17,10 +17,15 @@ import anyio
 import openai
 from tenacity import AsyncRetrying, RetryCallState
 
-from openai_sessions._api.transports import never_sent
+from openai_sessions._api.transports import add_facts, never_sent
 from openai_sessions._arguments import is_number, is_whole_number
 from openai_sessions._instrumentation import Retried, note_attempt, tell
-from openai_sessions.errors import InvalidResponseError, RedirectError, RequestTimeoutError
+from openai_sessions.errors import (
+    ClosedClientError,
+    InvalidResponseError,
+    RedirectError,
+    RequestTimeoutError,
+)
 
 logger = logging.getLogger("openai_sessions")
 
@@ -185,7 +190,9 @@ def classify(error: BaseException) -> Failure | None:
         return Failure(Outcome.UNKNOWN, should_retry=False if error.is_lasting else None)
     if isinstance(error, (RequestTimeoutError, openai.APIError)):
         return Failure(Outcome.UNKNOWN)
-    # A redirect comes again; a client is closed, or belongs to another loop. It may have been applied.
+    if isinstance(error, ClosedClientError):
+        return Failure(Outcome.UNREACHABLE, should_retry=False)
+    # A redirect comes again; a client is closed meanwhile, or belongs to another loop. It may be applied.
     is_lasting = isinstance(error, (RedirectError, RuntimeError))
     return Failure(Outcome.UNKNOWN, should_retry=False) if is_lasting else None
 
@@ -337,7 +344,7 @@ class Attempts:
             return answer
     ```
 
-    The error of the last attempt is raised.
+    The error of the last attempt is raised. If no response arrived, it names the address and the attempts.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 -- as Retries.attempts
@@ -398,6 +405,9 @@ class Attempts:
         note_attempt(self._number)
 
     def _may_repeat(self, state: RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, openai.APIConnectionError):
+            add_facts(error, attempts=state.attempt_number)
         failure = self._failure(state)
         if failure is None or self._is_looking:
             return False

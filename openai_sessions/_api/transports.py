@@ -9,12 +9,14 @@ nothing but the known transports was between it and openai.
 from __future__ import annotations
 
 import importlib
+import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import openai
 
@@ -31,6 +33,8 @@ _CONNECTING = frozenset(
 
 _KNOWN = frozenset({"openai", "httpx", "httpx2", "httpx_aiohttp", "contextlib"})
 """The packages of the known transports. Code of others between them may have sent the request before."""
+
+_LOOKS_UNREACHED = ("ConnectError", "ConnectTimeout", "ProxyError")
 
 _AIOHTTP = "aiohttp"
 
@@ -52,6 +56,39 @@ def never_sent(error: openai.APIConnectionError) -> bool:
     return error.request.method == "POST" and _packages(raised) <= {*_KNOWN, _AIOHTTP}
 
 
+def found_no_connection(error: BaseException) -> bool:
+    """Return whether an error looks like a server that cannot be reached, for the log. It proves nothing."""
+    return isinstance(error, openai.APIConnectionError) and type(error.__cause__).__name__ in _LOOKS_UNREACHED
+
+
+def add_facts(error: openai.APIConnectionError, *, attempts: int) -> None:
+    """Name the address, the attempts and the cause in the message of an error, which stays of its type."""
+    said = type(error)(request=error.request).message  # "Connection error." or "Request timed out."
+    request = f"{error.request.method} {address_of(str(error.request.url))}"
+    count = f"{attempts} attempt{'s' if attempts > 1 else ''}"
+    error.message = f"{said} {request} got no response in {count} ({cause_of(error)})."
+    error.args = (error.message,)
+
+
+def cause_of(error: BaseException) -> str:
+    """Return the error of the HTTP library, and what the operating system says, without what was sent."""
+    named = type(error.__cause__ or error).__name__
+    said = ""
+    below: BaseException | None = error
+    while below is not None:
+        if isinstance(below, OSError) and below.strerror:
+            number = below.errno or 0
+            said = f": {os.strerror(number) if number > 0 else below.strerror}"
+        below = below.__cause__ or below.__context__
+    return f"{named}{said}"
+
+
+def address_of(url: str) -> str:
+    """Return a URL without user, password, query and fragment, which may be secrets."""
+    scheme, netloc, path, _, _ = urlsplit(url)
+    return urlunsplit((scheme, netloc.rpartition("@")[2], path, "", ""))
+
+
 @contextmanager
 def counting_sends(http_client: object) -> Iterator[list[object]]:
     """Yield a list that has an element for each time that aiohttp sends a request inside.
@@ -60,7 +97,7 @@ def counting_sends(http_client: object) -> Iterator[list[object]]:
     other clients the list stays empty.
     """
     sends: list[object] = []
-    if is_aiohttp(http_client):
+    if is_aiohttp(http_client) and not getattr(http_client, "is_closed", False):
         _observe(transport_of(http_client))
     token = _sends.set(sends)
     try:
