@@ -11,6 +11,7 @@
     ├── ConversationNotCreatedError   there is no conversation yet: ensure_conversation()
     ├── ClientLoopError               the client belongs to another event loop: create one in each loop
     ├── ClosedClientError             the client was closed: give one that lives as long as the session
+    ├── StoppedLoopError              a stopped event loop holds the conversation: run it on, or close it
     ├── MetadataFullError             the conversation has 16 pairs of metadata: remove one
     ├── InvalidUsageError             the usage totals are unreadable: set_session_usage(Usage())
     ├── VocabularyError               tiktoken is offline: download its vocabulary once, or give count_tokens=
@@ -192,6 +193,17 @@ class ClientLoopError(SessionError, RuntimeError):
         )
 
 
+class ClosedClientError(SessionError, RuntimeError):
+    """The client of a session was closed. The request was not sent."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The client of this session (openai_client=, or the default client of the Agents SDK) was "
+            "closed. The request was not sent. Give a client that lives as long as its sessions, or leave "
+            "openai_client out: the session then opens a client of its own."
+        )
+
+
 class StoppedLoopError(SessionError, TimeoutError):
     """Another operation holds the conversation, and its event loop does not run. Nothing was sent.
 
@@ -208,17 +220,6 @@ class StoppedLoopError(SessionError, TimeoutError):
             "that loop until the task has ended, or close it."
         )
         self.holder = holder
-
-
-class ClosedClientError(SessionError, RuntimeError):
-    """The client of a session was closed. The request was not sent."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The client of this session (openai_client=, or the default client of the Agents SDK) was "
-            "closed. The request was not sent. Give a client that lives as long as its sessions, or leave "
-            "openai_client out: the session then opens a client of its own."
-        )
 
 
 class MetadataFullError(SessionError, ValueError):
