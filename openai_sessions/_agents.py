@@ -1,16 +1,18 @@
-"""What the Agents SDK needs of a session, without importing it: settings, its default client, compaction."""
+"""What the Agents SDK needs of a session, without importing it: settings, client, model input, compaction."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
-from openai_sessions._items.forms import plain_json, replay_form, same_item
+from openai_sessions._items.forms import FAKE_ID, plain_json, replay_form, same_item
 from openai_sessions._items.types import Item
 
 logger = logging.getLogger("openai_sessions")
@@ -82,6 +84,61 @@ def compaction_snapshot() -> Any:
 def log_skipped_compaction(conversation_id: str | None) -> None:
     """Log that the history was not replaced, as the SDK does of its own sessions."""
     logger.warning("%s: the history was not compacted, as others have changed it meanwhile", conversation_id)
+
+
+Method = TypeVar("Method", bound=Callable[..., Awaitable[Any]])
+
+
+def called_by_runner(method: Method) -> Method:
+    """Decorate a method that the Runner calls: it accepts `wrapper`, and gives a history to model classes.
+
+    The Runner passes the context of its run as `wrapper` to sessions whose `get_items`, `add_items`,
+    `pop_item` and `clear_session` have that parameter. Only by this can a session tell it from other callers.
+    """
+
+    @wraps(method)
+    async def called(*args: Any, wrapper: object = None, **kwargs: Any) -> Any:
+        result = await method(*args, **kwargs)
+        return for_model_classes(result) if wrapper is not None and isinstance(result, list) else result
+
+    signature = inspect.signature(method)
+    wrapper = inspect.Parameter("wrapper", inspect.Parameter.KEYWORD_ONLY, default=None)
+    parameters = sorted([*signature.parameters.values(), wrapper], key=lambda parameter: parameter.kind)
+    called.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return cast("Method", called)
+
+
+def for_model_classes(history: Sequence[Item]) -> list[Item]:
+    """Return a history in replay form in shapes that every model class of the Agents SDK accepts.
+
+    The classes for Chat Completions accept an assistant message with parts, and join it with the calls and
+    the reasoning beside it, only if it has an id. It gets the id that the SDK itself gives to items without
+    one: the class for the Responses API removes it from requests. Strings become parts, too, because a
+    serialised `RunState` makes parts of them, and gives those no id. Messages of other roles need their type
+    if they have any field besides role, content and phase.
+    """
+    return [_for_model_classes(item) if item.get("type") in (None, "message") else item for item in history]
+
+
+def _for_model_classes(message: Item) -> Item:
+    if message.get("role") != "assistant":
+        return message if message.keys() <= {"role", "content"} else {"type": "message", **message}
+    content: Any = message.get("content")
+    parts = [{"type": "input_text", "text": content}] if isinstance(content, str) else content
+    if not isinstance(parts, list) or not all(map(_is_answer, parts)):
+        return message
+    answers = [_answer(part) for part in parts]
+    return {"id": FAKE_ID, "type": "message", "status": "completed", **message, "content": answers}
+
+
+def _is_answer(part: Any) -> bool:
+    """Return whether a part can be output: OpenAI stores the string of an assistant as `input_text`."""
+    return isinstance(part, dict) and part.get("type") in ("input_text", "output_text", "refusal")
+
+
+def _answer(part: Item) -> Item:
+    is_input = part["type"] == "input_text"
+    return {"type": "output_text", "text": part.get("text"), "annotations": []} if is_input else part
 
 
 _MAX_ITEMS = 250

@@ -60,7 +60,7 @@ from openai_sessions._conversation.writing import (
     replace_items,
 )
 from openai_sessions._instrumentation import one_or_none, operation
-from openai_sessions._items.forms import replay_form, to_replay, to_stored
+from openai_sessions._items.forms import replay_form, sent_form, to_replay, to_stored
 from openai_sessions._items.turns import (
     Turn,
     TurnLimits,
@@ -296,6 +296,7 @@ class OpenAIConversationsSession(AsyncCloseable):
     # Reading
 
     @operation(arguments=["limit", "turns", "max_tokens"], gives="read")
+    @_agents.called_by_runner
     async def get_items(
         self,
         limit: int | None = None,
@@ -462,6 +463,7 @@ class OpenAIConversationsSession(AsyncCloseable):
     # Writing
 
     @operation(takes="items")
+    @_agents.called_by_runner
     async def add_items(
         self, items: Sequence[ResponseInputItemParam | Mapping[str, Any] | BaseModel]
     ) -> None:
@@ -489,6 +491,7 @@ class OpenAIConversationsSession(AsyncCloseable):
             self._written.add(given)
 
     @operation(gives="deleted", items=one_or_none)
+    @_agents.called_by_runner
     async def pop_item(self) -> ResponseInputItemParam | None:
         """Remove the newest item and return it as `get_items` would; None if there is none.
 
@@ -515,6 +518,7 @@ class OpenAIConversationsSession(AsyncCloseable):
             )
 
     @operation(arguments=["purge_items", "keep_conversation"])
+    @_agents.called_by_runner
     async def clear_session(
         self,
         *,
@@ -703,7 +707,9 @@ class OpenAIConversationsSession(AsyncCloseable):
         elif item_id is not None:
             cut = cut_after_item(parent, items, item_id)
         origin = f"{parent}/{items[cut - 1].get('id')}" if cut else parent
-        fork = await self._forked(to_stored(to_replay(items[:cut])), {**pairs, PARENT_KEY: origin})
+        fork = await self._forked(
+            to_stored(to_replay(items[:cut], form=sent_form)), {**pairs, PARENT_KEY: origin}
+        )
         fork._set_initial_metadata(pairs)  # noqa: SLF001 -- a session of this class
         return fork
 

@@ -1,9 +1,10 @@
 """The forms of an item, and the equality of items.
 
 The stored form is what the API lists. The replay form is what a session returns: as the user wrote it, ready
-to be sent to a model, and the same for every reader. Items are written in replay form too, so `replay_form`
-has the rules for one item; `to_stored` and `to_replay` add those for a list. `same_item` decides whether a
-listed item is a written one.
+to be sent to a model, and the same for every reader. The sent form is what a session writes: it differs from
+the replay form only in that output of an assistant keeps its parts. `sent_form` and `replay_form` have the
+rules for one item; `to_stored` and `to_replay` add those for a list. `same_item` decides whether a listed
+item is a written one.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def to_stored(items: Iterable[object], *, on_loss: Callable[[int], object] | Non
     lost = sum(map(has_provider_data, checked))
     if lost and on_loss is not None:
         on_loss(lost)
-    written = [replay_form(item) for item in checked]
+    written = [sent_form(item) for item in checked]
     stored = [item for item in written if not is_bare_reasoning(item) or item.get("id")]
     if len(stored) < len(written):
         logger.warning(
@@ -56,7 +57,7 @@ def to_replay(items: Sequence[Item], *, form: Callable[[Item], Item] | None = No
 
     Args:
         items: A history, or its newest items, oldest first.
-        form: Returns the form of one item; `replay_form` by default.
+        form: Returns the form of one item: `replay_form`, or `sent_form` for items that are stored again.
     """
     formed = form or replay_form
     if not any(map(is_bare_reasoning, items)):
@@ -94,10 +95,10 @@ def _follows_bare_reasoning(items: Sequence[Item], index: int) -> bool:
 
 
 def _has_id(item: Item) -> bool:
-    return item.get("id") not in (None, "", _FAKE_ID)
+    return item.get("id") not in (None, "", FAKE_ID)
 
 
-_FAKE_ID = "__fake_id__"
+FAKE_ID = "__fake_id__"
 """The Agents SDK's id for an item whose provider gave none."""
 
 _PROVIDER_DATA = ("provider_data", "providerData")
@@ -116,6 +117,22 @@ _LISTED_ONLY = ("created_by", "model")
 def replay_form(item: Item) -> Item:
     """Return one item, written or listed, in replay form, without regard to its neighbours.
 
+    It is the sent form, except that a completed assistant message of one `output_text` part with nothing but
+    text is a string: `{"role", "content"}`, the only form of it that every model class of the Agents SDK
+    accepts.
+    """
+    form = sent_form(item)
+    if form.get("type") != "message" or form.get("status") != "completed":
+        return form
+    if not _is_plain_text(form["content"], type="output_text", annotations=[]):
+        return form
+    fields = {key: value for key, value in form.items() if key not in ("type", "status")}
+    return {**fields, "content": form["content"][0]["text"]}
+
+
+def sent_form(item: Item) -> Item:
+    """Return one item, written or listed, as it is sent to be stored, without regard to its neighbours.
+
     Messages: see `_message`. Any other item keeps the values of its fields as they are, because they may be
     free-form JSON, such as arguments or a JSON Schema. Of its fields,
 
@@ -128,7 +145,7 @@ def replay_form(item: Item) -> Item:
     if item_type == "message":
         return _message(item)
     kept = {key: value for key, value in item.items() if key not in _INTERNAL}
-    if kept.get("id") == _FAKE_ID:
+    if kept.get("id") == FAKE_ID:
         del kept["id"]
     if item_type not in REQUIRED_ON_CREATE:
         return kept
@@ -172,11 +189,12 @@ _MESSAGE_FIELDS = frozenset({"id", "type", "role", "status", "content", *_INTERN
 
 
 def _message(item: Item) -> Item:
-    """Return a message in replay form.
+    """Return a message as it is sent to be stored.
 
     - A single `input_text` part with nothing but text becomes a string, whatever the role, because the API
       stores string content as such a part: `{"role", "content"}`.
-    - Output of an assistant (`output_text`, `refusal`) keeps its status, which defaults to `completed`.
+    - Output of an assistant (`output_text`, `refusal`) keeps its status, which defaults to `completed`. A
+      string of an assistant with another status is output too: model classes accept it in no other form.
     - Any other message keeps its parts, and its status unless that is `completed`.
     - The id is dropped: when newer models are sent the id of an assistant message, they unlink it from the
       stored conversation.
@@ -186,8 +204,11 @@ def _message(item: Item) -> Item:
     if status == "completed":
         status = None
     parts: Any = [{"type": "input_text", "text": content}] if isinstance(content, str) else content
-    if status is None and _is_plain_text(parts):
-        return {"role": role, "content": parts[0]["text"], **others}
+    if _is_plain_text(parts, type="input_text"):
+        if status is None:
+            return {"role": role, "content": parts[0]["text"], **others}
+        if role == "assistant":
+            parts = [{"type": "output_text", "text": parts[0]["text"]}]
     if role == "assistant" and _is_output(parts):
         status = "completed" if status is None else status
         parts = [_output_part(part) for part in parts]
@@ -200,14 +221,12 @@ def _other_fields(message: Item) -> Item:
     return {key: value for key, value in message.items() if value is not None and key not in _MESSAGE_FIELDS}
 
 
-def _is_plain_text(parts: Any) -> bool:
-    return (
-        isinstance(parts, list)
-        and len(parts) == 1
-        and isinstance(parts[0], dict)
-        and parts[0].keys() == {"type", "text"}
-        and parts[0]["type"] == "input_text"
-    )
+def _is_plain_text(parts: Any, **fields: object) -> bool:
+    """Return whether there is one part, which has a text, these fields, and no others."""
+    if not (isinstance(parts, list) and len(parts) == 1 and isinstance(parts[0], dict)):
+        return False
+    text = parts[0].get("text")
+    return isinstance(text, str) and parts[0] == {**fields, "text": text}
 
 
 def _is_output(parts: Any) -> bool:
@@ -339,7 +358,7 @@ def _why_not_storable(item: Item) -> str | None:
         return f"its type is {item_type!r}, not a name such as 'function_call'"
     if item_type in (None, "message"):
         return _why_not_a_message(item)
-    if requires_id(str(item_type)) and item.get("id") in (None, "", _FAKE_ID):
+    if requires_id(str(item_type)) and item.get("id") in (None, "", FAKE_ID):
         return f"an item of type {item_type!r} needs the id that the API gave it, and has {item.get('id')!r}"
     return None
 

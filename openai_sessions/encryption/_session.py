@@ -149,6 +149,7 @@ class EncryptedSession(AsyncCloseable):
         """The sum of `skipped` over all reads and pops; an item counts each time."""
         return self._skipped_in_total
 
+    @_agents.called_by_runner
     async def get_items(self, limit: int | None = None) -> list[ResponseInputItemParam]:
         """Return the readable history, oldest first, ready to be sent to a model.
 
@@ -192,6 +193,7 @@ class EncryptedSession(AsyncCloseable):
             async for item in items:
                 yield item
 
+    @_agents.called_by_runner
     async def add_items(
         self, items: Sequence[ResponseInputItemParam | Mapping[str, Any] | BaseModel]
     ) -> None:
@@ -215,6 +217,7 @@ class EncryptedSession(AsyncCloseable):
             await self.underlying_session.add_items(sealed)
             self._written.add(given)
 
+    @_agents.called_by_runner
     async def pop_item(self) -> ResponseInputItemParam | None:
         """Remove the newest readable item and return it as `get_items` would; None if there is none.
 
@@ -230,6 +233,7 @@ class EncryptedSession(AsyncCloseable):
         item = await self._pop.run() if readable else None
         return None if item is None else cast("ResponseInputItemParam", replay_form_with_provider_data(item))
 
+    @_agents.called_by_runner
     async def clear_session(self, **options: Any) -> None:
         """Delete the history, including unreadable items.
 

@@ -237,7 +237,7 @@ def comparable(item: Any) -> Any:
     """Return an item without what a store may add or drop.
 
     These are its id, the status `completed`, the type `message` of an item with a role, and an empty
-    `logprobs` of a content part.
+    `logprobs` of a content part. An assistant's only part is a string if it has nothing but text.
     """
     if not isinstance(item, dict):
         return item
@@ -245,6 +245,9 @@ def comparable(item: Any) -> Any:
     kept = {key: value for key, value in item.items() if key != "id" and (key, value) not in optional}
     if isinstance(kept.get("content"), list):
         kept["content"] = [_without_logprobs(part) for part in kept["content"]]
+        text = text_of(kept)
+        if kept["content"] == [{"type": "output_text", "text": text, "annotations": []}]:
+            kept["content"] = text
     return kept
 
 

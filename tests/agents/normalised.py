@@ -10,6 +10,8 @@ TOLD = re.compile(r"^(\d+\. (?:\w+: )?)([\[{].*)$", re.MULTILINE)
 def normalised(items):
     """Return a model's input, or a history, without ids, `completed` statuses and empty `logprobs`.
 
+    A plain text of an assistant is a string, as in the replay form.
+
     So, too, within the text into which a nested handoff folds a history, where keys come to be in order.
 
     Args:
@@ -27,6 +29,9 @@ def _item(item):
     content = kept.get("content")
     if isinstance(content, list):
         kept["content"] = [_part(part) for part in content]
+        text = content[0].get("text") if content else None
+        if kept["content"] == [{"type": "output_text", "text": text, "annotations": []}]:
+            return {**{key: kept[key] for key in kept if key != "type"}, "content": text}
     elif isinstance(content, str) and "<CONVERSATION HISTORY>" in content:
         kept["content"] = TOLD.sub(_told, content)
     return kept

@@ -11,13 +11,17 @@ def test_normalised_ids_completed_statuses_and_empty_logprobs_go():
         "status": "completed",
         "content": [{"type": "output_text", "text": "Hi", "annotations": [], "logprobs": []}],
     }
+    refused = {**message, "content": [*message["content"], {"type": "refusal", "refusal": "No"}]}
     bare = {
         "type": "message",
         "role": "assistant",
-        "content": [{"type": "output_text", "text": "Hi", "annotations": []}],
+        "content": [
+            {"type": "output_text", "text": "Hi", "annotations": []},
+            {"type": "refusal", "refusal": "No"},
+        ],
     }
 
-    assert [bare] == normalised([message])
+    assert [{"role": "assistant", "content": "Hi"}, bare] == normalised([message, refused])
 
 
 def test_normalised_everything_else_stays():

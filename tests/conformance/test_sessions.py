@@ -6,7 +6,6 @@ from openai_sessions import OpenAIConversationsSession
 from openai_sessions.testing import CHECKS, run_check
 
 SMG = {
-    "pop_gives_what_was_added": "stores an assistant's string as output_text, which reads as a whole message",
     "encrypted_reasoning_comes_back": "drops the summary and the encrypted content of reasoning",
 }
 """Where smg 1.13 differs from OpenAI, so that our session on it fails a check."""

@@ -16,7 +16,7 @@ from openai.types.responses import (
 )
 
 from openai_sessions import InvalidItemError
-from openai_sessions._items.forms import replay_form, same_item, to_replay, to_stored
+from openai_sessions._items.forms import replay_form, same_item, sent_form, to_replay, to_stored
 from tests.fixtures.samples import SAMPLE_NAMES, sample
 from tests.strategies import REQUIRES_ID, histories, stored_items, unknown_items, written_items
 
@@ -55,9 +55,34 @@ def test_replay_of_listed_string_content_is_the_same_string():
     }
 
 
-def test_replay_keeps_the_phase_of_a_string_message():
-    message = stored_message("assistant", text("Hi"), phase="commentary")
+@pytest.mark.parametrize("part", [text("Hi"), output("Hi"), output("Hi", logprobs=[])])
+def test_replay_of_the_plain_text_of_an_assistant_is_a_string_and_its_phase(part):
+    message = stored_message("assistant", part, phase="commentary")
     assert replay_form(message) == {"role": "assistant", "content": "Hi", "phase": "commentary"}
+
+
+@pytest.mark.parametrize("part", [text("Hi"), output("Hi")])
+def test_replay_of_a_text_that_an_assistant_did_not_finish_is_output_with_its_status(part):
+    assert replay_form(stored_message("assistant", part, status="incomplete")) == {
+        "type": "message",
+        "role": "assistant",
+        "status": "incomplete",
+        "content": [output("Hi")],
+    }
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [output("Hi"), output("there")],
+        [output("Hi"), {"type": "refusal", "refusal": "No"}],
+        [output("Hi", new_field=1)],
+        [output(None)],
+    ],
+)
+def test_replay_of_other_output_of_an_assistant_keeps_its_parts(parts):
+    message = stored_message("assistant", *parts)
+    assert replay_form(message) == {key: message[key] for key in message if key != "id"}
 
 
 @pytest.mark.parametrize(
@@ -117,6 +142,18 @@ def test_replay_of_an_assistant_output_keeps_status_and_annotations_and_drops_id
 def test_replay_of_an_assistant_output_keeps_logprobs():
     part = output("Hi", logprobs=[{"token": "Hi", "logprob": 0.0, "bytes": [], "top_logprobs": []}])
     assert replay_form(stored_message("assistant", part))["content"] == [part]
+
+
+def test_a_history_in_sent_form_has_the_parts_of_answers_and_is_in_replay_form_otherwise():
+    history = [USER, BARE, CALL, OUTPUT, ASSISTANT]
+    *others, answer = to_replay(history, form=sent_form)
+    assert answer == {
+        "type": "message",
+        "role": "assistant",
+        "status": "completed",
+        "content": [output("Hi")],
+    }
+    assert [*others, replay_form(answer)] == to_replay(history)
 
 
 def test_replay_of_a_refusal_is_an_assistant_output():
@@ -456,9 +493,10 @@ def test_a_listed_item_is_the_same_as_its_replay_form(item):
 
 
 @given(written_items())
-def test_the_sent_form_is_in_replay_form(item):
+def test_the_sent_form_is_a_fixed_point_with_the_replay_form_of_the_item(item):
     for sent in to_stored([item]):
-        assert replay_form(sent) == sent
+        assert sent_form(sent) == sent
+        assert replay_form(sent) == replay_form(item)
 
 
 WRITTEN_CALL = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}

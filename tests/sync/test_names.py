@@ -26,8 +26,9 @@ PROPERTIES = sorted(public(ASYNC) - set(METHODS))
 
 
 def without_async(signature):
-    """Return a signature as text, with Iterator in place of AsyncGenerator."""
-    return re.sub(r"AsyncGenerator\[(.*), None\]", r"Iterator[\1]", str(signature))
+    """Return a signature as text, with Iterator for AsyncGenerator, and without the Runner's `wrapper`."""
+    text = re.sub(r"AsyncGenerator\[(.*), None\]", r"Iterator[\1]", str(signature))
+    return re.sub(r"(, \*)?, wrapper=None(?=\))|(?<=\*), wrapper=None", "", text)
 
 
 @pytest.mark.parametrize("name", ["__init__", *METHODS])

@@ -21,12 +21,7 @@ def turn(number):
         {"role": "user", "content": f"question {number}"},
         {"type": "function_call", "call_id": call_id, "name": "look_up", "arguments": f'{{"n": {number}}}'},
         {"type": "function_call_output", "call_id": call_id, "output": f"found {number}"},
-        {
-            "type": "message",
-            "role": "assistant",
-            "status": "completed",
-            "content": [{"type": "output_text", "text": f"answer {number}", "annotations": []}],
-        },
+        {"role": "assistant", "content": f"answer {number}"},
     ]
 
 
