@@ -88,9 +88,6 @@ def refuse_positional(class_name: str, values: Sequence[object]) -> None:
 _OTHER_KINDS = {
     "resp_": "the id of a response, whose conversation is response.conversation.id",
     "msg_": "the id of a message",
-    "item_": "the id of an item",
-    "rs_": "the id of a reasoning item",
-    "fc_": "the id of a function call",
     "call_": "the id of a function call",
     "chatcmpl": "the id of a chat completion, which belongs to no conversation",
     "thread_": "the id of a thread of the Assistants API",
@@ -98,13 +95,9 @@ _OTHER_KINDS = {
     "asst_": "the id of an assistant",
     "sess_": "the id of a session of the Realtime API",
     "file-": "the id of a file",
-    "vs_": "the id of a vector store",
-    "req_": "the id of a request",
-    "proj_": "the id of a project",
-    "org-": "the id of an organization",
     "sk-": "an API key",
 }
-"""What a value with one of OpenAI's other prefixes is."""
+"""What a value with one of OpenAI's other prefixes is. Shorter prefixes may begin an id in base64."""
 
 _NAME = re.compile(r"(?:user|customer|client|session|chat|support|agent|my)(?:\d*|[-_.].*)", re.DOTALL)
 """A name as the examples of the Agents SDK give it: `user_123`."""

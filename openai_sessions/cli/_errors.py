@@ -180,7 +180,8 @@ def _database_failure(error: Exception) -> str:
 
 def _not_found(error: Any) -> str:
     reason = "it was deleted, or belongs to another project or server"
-    return f"Conversation {error.conversation_id} was not found: {reason}"
+    hint = "" if error.conversation_id.startswith("conv_") else "; to use a name, set --directory"
+    return f"Conversation {error.conversation_id} was not found: {reason}{hint}"
 
 
 def _invalid_id(error: Any) -> str:

@@ -218,10 +218,10 @@ class Workspace:
             conversation: A conversation id, or a name from the directory.
 
         Raises:
-            CommandError: It is a name, and no directory was given.
+            InvalidConversationIdError: It is a name, and no directory was given.
             NameNotFoundError: The directory does not have the name.
         """
-        if conversation.startswith(_ID_PREFIX):
+        if self._is_id(conversation):
             return self._open(conversation)
         entry = await self._directory_for(conversation).get(conversation)
         if entry is None:
@@ -237,10 +237,10 @@ class Workspace:
                 name is forgotten again.
 
         Raises:
-            CommandError: It is a name, and no directory was given.
+            InvalidConversationIdError: It is a name, and no directory was given.
             NameNotFoundError: The directory does not have the name.
         """
-        if conversation is None or conversation.startswith(_ID_PREFIX):
+        if conversation is None or self._is_id(conversation):
             return self._open(conversation)
         directory = self._directory_for(conversation)
         if await directory.get(conversation) is None:
@@ -300,11 +300,14 @@ class Workspace:
         if not self.settings.quiet:
             sys.stderr.write(f"{escaped_line(text)}\n")
 
+    def _is_id(self, conversation: str) -> bool:
+        """Return whether an argument is a conversation id; without a directory, nothing else is possible."""
+        return conversation.startswith(_ID_PREFIX) or not self.settings.directory
+
     def _directory_for(self, name: str) -> SessionDirectory:
         if not self.settings.directory:
             raise CommandError(
-                f"{name!r} is not a conversation id (conv_...); to use a name, set --directory or "
-                "OPENAI_SESSIONS_DIRECTORY.",
+                f"{name!r} is a name: to use one, set --directory or OPENAI_SESSIONS_DIRECTORY.",
                 exit_code=ExitCode.USAGE,
             )
         _ = (

@@ -126,9 +126,17 @@ def test_name_without_a_directory_is_told_with_the_remedy(service):
     exit_code, error = service.failure("show", "user_123")
     assert exit_code == 2
     assert error == (
-        "'user_123' is not a conversation id (conv_...); to use a name, set --directory or "
-        "OPENAI_SESSIONS_DIRECTORY."
+        "'user_123' is not a conversation id: it looks like a name of your own; to use a name, set "
+        "--directory or OPENAI_SESSIONS_DIRECTORY."
     )
+
+
+@pytest.mark.parametrize("conversation_id", ["6f1c2d7e-0f7b-4c4e-9d5c-2b8f3a1e7d90", "alice"])
+def test_what_may_be_the_id_of_another_server_is_sent(service, conversation_id):
+    exit_code, error = service.failure("show", conversation_id)
+    assert exit_code == 3
+    assert error.startswith(f"Conversation {conversation_id} was not found: ")
+    assert "; to use a name, set --directory" in error
 
 
 def test_failure_in_the_middle_of_a_transcript_is_told_behind_it(service):

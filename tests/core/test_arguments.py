@@ -37,7 +37,6 @@ MALFORMED = [
 OTHER_KINDS = {
     "resp_6a3f11765ab88196bb163daa": "the id of a response, whose conversation is response.conversation.id",
     "msg_6a3f11765ab88196bb163daa1e6dc3030eea6ca4": "the id of a message",
-    "rs_6a3f11765ab88196": "the id of a reasoning item",
     "thread_abc123": "the id of a thread of the Assistants API",
     "sess_001": "the id of a session of the Realtime API",
     "file-6a3f11765ab8": "the id of a file",
