@@ -11,7 +11,7 @@ import asyncio
 import importlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -22,6 +22,7 @@ import openai
 from openai import AsyncOpenAI, NotFoundError, RequestOptions
 
 from openai_sessions._api.bodies import HEADERS, json_object, limited
+from openai_sessions._api.include import Include, is_about_include, refused
 from openai_sessions._api.redirects import MAX_REDIRECTS, endless, followed
 from openai_sessions._api.retries import Outcome, RequestKind, Retries
 from openai_sessions._api.transports import address_of, cause_of, counting_sends, found_no_connection
@@ -149,8 +150,7 @@ class ConversationsClient:
         self.retries = retries
         self.limiter: RequestLimiter | None = None
         self._has_warned = False
-        self._include = list(dict.fromkeys((*INCLUDE, *include)))
-        self._include_query = urlencode([("include[]", value) for value in self._include])
+        self._include = Include(INCLUDE, include, http_client=self.http_client, base_url=self.base_url)
 
     @property
     def base_url(self) -> str:
@@ -253,13 +253,59 @@ class ConversationsClient:
         after: str | None = None,
         exempt: bool = False,
     ) -> Page:
-        """Return one page of at most 100 items. `exempt`: its retries are not paid for."""
+        """Return one page of at most 100 items. `exempt`: its retries are not paid for.
+
+        If the server lacks a value of `include` that the replay form needs, it is left out from now on.
+        """
         query: dict[str, object] = {"limit": limit, "order": order}
         if after is not None:
             query["after"] = after
-        path, params = self._with_query(_items_path(conversation_id), query)
-        request = Request("list items", RequestKind.READ, "GET", path, conversation_id, params)
-        return _page(request.name, await self.send(request, exempt=exempt), limit=limit)
+
+        async def listed(include: Sequence[str]) -> Page:
+            path, params = self._with_query(_items_path(conversation_id), query, include)
+            request = Request("list items", RequestKind.READ, "GET", path, conversation_id, params)
+            return _page(request.name, await self.send(request, exempt=exempt), limit=limit)
+
+        while True:
+            sent = (*self._include.needed, *self._include.given)
+            try:
+                return await listed(sent)
+            except openai.APIStatusError as error:
+                if not is_about_include(error, sent):
+                    raise
+                lacking = refused(error, sent)
+                if not set(lacking).isdisjoint(self._include.given):
+                    raise
+            if not lacking:
+                return await self._listed_by_trial(listed)
+            self._leave_out(lacking)
+
+    async def _listed_by_trial(self, listed: Callable[[Sequence[str]], Awaitable[Page]]) -> Page:
+        """Return a page with all values of `include` that the server has, where it does not say which.
+
+        Each value is tried in one request, with those that were taken before.
+        """
+        needed, taken = self._include.needed, self._include.given
+        page: Page | None = None
+        for value in needed:
+            if len(taken) - len(self._include.given) == len(needed) - 1:
+                break  # all others are taken: it is this one
+            try:
+                page = await listed((*taken, value))
+            except openai.APIStatusError as error:
+                if not is_about_include(error, needed):
+                    raise
+            else:
+                taken = (*taken, value)
+        page = page or await listed(taken)
+        self._leave_out([value for value in needed if value not in taken])
+        return page
+
+    def _leave_out(self, values: Sequence[str]) -> None:
+        new = self._include.leave_out(values)
+        if new:
+            address = address_of(self.base_url)
+            logger.warning("%s lacks include=%s: it is left out, and items may lack parts", address, new)
 
     async def delete_item(
         self,
@@ -421,15 +467,18 @@ class ConversationsClient:
             return self._client.post(request.path, body=request.body, options=options, cast_to=_RESPONSE)
         return self._client.delete(request.path, options=options, cast_to=_RESPONSE)
 
-    def _with_query(self, path: str, query: dict[str, object]) -> tuple[str, Mapping[str, object] | None]:
+    def _with_query(
+        self, path: str, query: dict[str, object], include: Sequence[str]
+    ) -> tuple[str, Mapping[str, object] | None]:
         """Return the path of a request for a page, and its params.
 
         openai sends a whole URL a third faster than a path with params. But where the client has a query of
         its own, as for Azure, openai would drop repeated parameters from a whole URL.
         """
         if self._client.default_query:
-            return path, {**query, "include": self._include}
-        return f"{self.base_url}{path.lstrip('/')}?{urlencode(query)}&{self._include_query}", None
+            return path, {**query, "include": list(include)}
+        pairs = [*query.items(), *(("include[]", value) for value in include)]
+        return f"{self.base_url}{path.lstrip('/')}?{urlencode(pairs)}", None
 
 
 class RequestLimiter:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from openai_sessions import ConversationNotFoundError, OpenAIConversationsSession
+from openai_sessions._items.types import INCLUDE
 from openai_sessions.errors import CursorError, InvalidResponseError
 from tests.wire import Call, Wire, error, not_found, page
 
@@ -63,7 +64,7 @@ async def test_include_adds_to_what_replay_needs():
     session = OpenAIConversationsSession(conversation_id=ID, openai_client=wire.client, include=names)
     await session.get_items()
     asked = wire.calls[0].query["include[]"]
-    assert (len(asked), asked[-1]) == (7, "message.output_text.logprobs")
+    assert (len(asked), set(asked)) == (7, {*INCLUDE, *names})
 
 
 @pytest.mark.parametrize(
