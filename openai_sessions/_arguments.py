@@ -24,6 +24,9 @@ MAX_REQUEST_BYTES = 8_000_000
 MAX_PAGE_SIZE = 100
 """The maximum number of items in a page of a list."""
 
+MAX_TEXT = 10_485_760
+"""The maximum number of characters in one text (`InputTextContentParam` in OpenAI's OpenAPI document)."""
+
 MAX_METADATA_PAIRS = 16
 """The maximum number of metadata pairs of a conversation."""
 

@@ -213,6 +213,12 @@ def _array_of(variants: Mapping[str, Shape]) -> Value:
 
 TEXT = Value(("string",))
 
+LONG_TEXT = Value(("string",), max_length=10_485_760)
+
+_LONG_DATA = Value(("string",), max_length=20_971_520)
+
+_FILE_DATA = Value(("string",), max_length=73_400_320)
+
 CALL_ID = Value(("string",), max_length=64, may_be_empty=False)
 
 FLAG = Value(("boolean",))
@@ -235,12 +241,20 @@ _BREAKPOINT = {"prompt_cache_breakpoint": FREE_OBJECT.nullable(null=Null.ABSENT)
 
 _DETAIL = one_of("low", "high", "auto", "original").nullable(null=Null.ABSENT)
 
-_FILE_TEXTS = dict.fromkeys(("filename", "file_data", "file_url"), TEXT.nullable(null=Null.ABSENT))
+_FILE_TEXTS = {
+    name: value.nullable(null=Null.ABSENT)
+    for name, value in {"filename": TEXT, "file_data": _FILE_DATA, "file_url": TEXT}.items()
+}
 
 INPUT_PARTS: Mapping[str, Shape] = {
-    "input_text": Shape(required={"text": TEXT}, optional=_BREAKPOINT),
+    "input_text": Shape(required={"text": LONG_TEXT}, optional=_BREAKPOINT),
     "input_image": Shape(
-        optional={"image_url": TEXT.nullable(), "file_id": TEXT.nullable(), "detail": _DETAIL, **_BREAKPOINT},
+        optional={
+            "image_url": _LONG_DATA.nullable(),
+            "file_id": TEXT.nullable(),
+            "detail": _DETAIL,
+            **_BREAKPOINT,
+        },
         defaults={"detail": "auto"},
     ),
     "input_file": Shape(
@@ -282,6 +296,8 @@ _CALLER = FREE_OBJECT.nullable()
 
 _OUTPUT = Value(("string", "array"), elements=Value(("object",), variants=INPUT_PARTS))
 
+_FUNCTION_OUTPUT = replace(_OUTPUT, max_length=LONG_TEXT.max_length)
+
 _SCREENSHOT = {"computer_screenshot": Shape(optional={"image_url": TEXT, "file_id": TEXT})}
 
 _SHELL_ACTION = Shape(
@@ -290,9 +306,9 @@ _SHELL_ACTION = Shape(
     defaults={"timeout_ms": None, "max_output_length": None},
 )
 
-_SHELL_OUTPUT = Shape(required={"stdout": TEXT, "stderr": TEXT, "outcome": FREE_OBJECT})
+_SHELL_OUTPUT = Shape(required={"stdout": LONG_TEXT, "stderr": LONG_TEXT, "outcome": FREE_OBJECT})
 
-_PATCHED_FILE = Shape(required={"path": TEXT, "diff": TEXT})
+_PATCHED_FILE = Shape(required={"path": TEXT, "diff": LONG_TEXT})
 
 _PATCH = {
     "create_file": _PATCHED_FILE,
@@ -332,11 +348,11 @@ _FUNCTIONS = {
     "function_call_output": ItemType(
         "fco",
         Shape(
-            required={"output": _OUTPUT},
+            required={"output": _FUNCTION_OUTPUT},
             optional={
                 "call_id": CALL_ID.nullable(null=Null.ABSENT),
-                "name": TEXT.nullable(null=Null.ABSENT),
-                "namespace": TEXT.nullable(null=Null.ABSENT),
+                "name": replace(CALL_ID, max_length=128).nullable(null=Null.ABSENT),
+                "namespace": CALL_ID.nullable(null=Null.ABSENT),
                 "caller": _CALLER,
                 "status": STATUS,
             },
@@ -455,7 +471,7 @@ _SHELLS = {
         "apco",
         Shape(
             required={"call_id": CALL_ID, "status": one_of("completed", "failed")},
-            optional={"caller": _CALLER, "output": TEXT.nullable()},
+            optional={"caller": _CALLER, "output": LONG_TEXT.nullable()},
         ),
     ),
 }
@@ -504,7 +520,7 @@ _CONTEXT = {
         ),
         IdRule.REQUIRED_UNLESS_ENCRYPTED,
     ),
-    "compaction": ItemType("cmp", Shape(required={"encrypted_content": TEXT})),
+    "compaction": ItemType("cmp", Shape(required={"encrypted_content": _LONG_DATA})),
     "tool_search_call": ItemType(
         "tsc", Shape(required={"arguments": FREE_OBJECT}, optional=_SEARCHED, defaults=_SEARCH_DEFAULTS)
     ),
@@ -516,14 +532,16 @@ _CONTEXT = {
         "cfu", Shape(optional={"reasoning": FREE_OBJECT.nullable(), "text": FREE_OBJECT.nullable()})
     ),
     "program": ItemType(
-        "prog", Shape(required={"call_id": CALL_ID, "code": TEXT, "fingerprint": TEXT}), IdRule.REQUIRED
+        "prog",
+        Shape(required={"call_id": CALL_ID, "code": LONG_TEXT, "fingerprint": LONG_TEXT}),
+        IdRule.REQUIRED,
     ),
     "program_output": ItemType(
         "progo",
         Shape(
             required={
                 "call_id": CALL_ID,
-                "result": TEXT,
+                "result": LONG_TEXT,
                 "status": one_of("completed", "incomplete"),
             },
         ),

@@ -15,16 +15,13 @@ from dataclasses import astuple, dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from openai_sessions._arguments import checked_text
+from openai_sessions._arguments import MAX_TEXT, checked_text
 from openai_sessions._items.text import has_surrogate
 from openai_sessions._items.types import Item
 from openai_sessions.errors import InvalidItemError
 
 if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
-
-MAX_TEXT = 10_485_760
-"""The API's limit of characters in one text (`InputTextContentParam` in OpenAI's OpenAPI document)."""
 
 _MARK = "openai-sessions:encrypted:"
 """The start of every envelope's text, in every version of the format."""

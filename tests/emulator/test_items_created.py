@@ -374,6 +374,103 @@ async def test_invalid_item_is_refused(wire, conversation):
     assert refusals == {name: (code, param) for name, (_, code, param) in REFUSED.items()}
 
 
+TEXT = 10_485_760
+"""The schema's limit of characters in a text or an output."""
+
+
+def shell_output(**texts):
+    return {
+        "type": "shell_call_output",
+        "call_id": "c",
+        "output": [{"stdout": "", "stderr": "", "outcome": {"type": "timeout"}, **texts}],
+    }
+
+
+def patch(kind, diff):
+    operation = {"type": kind, "path": "p", "diff": diff}
+    return {"type": "apply_patch_call", "call_id": "c", "status": "completed", "operation": operation}
+
+
+def program(**fields):
+    return {"type": "program", "id": "prog_1", "call_id": "c", "code": "", "fingerprint": "", **fields}
+
+
+LIMITED = {
+    "content[0].text": (TEXT, lambda text: message({"type": "input_text", "text": text})),
+    "output": (TEXT, lambda text: {**OUTPUT, "output": text}),
+}
+
+LIMITED_TOO = {
+    "content[0].text of a string": (TEXT, user),
+    "content[1].text of an answer": (
+        TEXT,
+        lambda text: message(
+            {"type": "output_text", "text": "x"}, {"type": "input_text", "text": text}, role="assistant"
+        ),
+    ),
+    "output[0].text": (TEXT, lambda text: {**OUTPUT, "output": [{"type": "input_text", "text": text}]}),
+    "output[0].stdout": (TEXT, lambda text: shell_output(stdout=text)),
+    "output[0].stderr": (TEXT, lambda text: shell_output(stderr=text)),
+    "operation.diff": (TEXT, lambda text: patch("create_file", text)),
+    "operation.diff of an update": (TEXT, lambda text: patch("update_file", text)),
+    "output of a patch": (
+        TEXT,
+        lambda text: {
+            "type": "apply_patch_call_output",
+            "call_id": "c",
+            "status": "failed",
+            "output": text,
+        },
+    ),
+    "code": (TEXT, lambda text: program(code=text)),
+    "fingerprint": (TEXT, lambda text: program(id="prog_2", fingerprint=text)),
+    "result": (
+        TEXT,
+        lambda text: {
+            "type": "program_output",
+            "id": "progo_1",
+            "call_id": "c",
+            "result": text,
+            "status": "completed",
+        },
+    ),
+    "encrypted_content": (
+        20_971_520,
+        lambda text: {"type": "compaction", "encrypted_content": text},
+    ),
+    "content[0].image_url": (
+        20_971_520,
+        lambda text: message({"type": "input_image", "image_url": text}),
+    ),
+    "content[0].file_data": (
+        73_400_320,
+        lambda text: message({"type": "input_file", "file_data": text}),
+    ),
+    "name": (128, lambda text: {**OUTPUT, "name": text}),
+    "namespace": (64, lambda text: {**OUTPUT, "namespace": text}),
+}
+
+
+async def check_limits(wire, conversation, limited):
+    for name, (limit, item_with) in limited.items():
+        param = f"items[0].{name.partition(' ')[0]}"
+        assert await wire.refusal(conversation, item_with("x" * (limit + 1))) == (
+            "string_above_max_length",
+            param,
+        )
+        status, _ = await wire.add(conversation, item_with("x" * limit))
+        assert (name, status) == (name, 200)
+
+
+async def test_text_over_the_limit_of_the_schema_is_refused(wire, conversation):
+    await check_limits(wire, conversation, LIMITED)
+
+
+@pytest.mark.exhaustive
+async def test_any_field_over_the_limit_of_the_schema_is_refused(wire, conversation):
+    await check_limits(wire, conversation, LIMITED_TOO)
+
+
 async def test_param_is_the_path_in_the_request(wire, conversation):
     assert await wire.refusal(conversation, user("x"), {**CALL, "foo": 1}) == (
         "unknown_parameter",

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from openai_sessions import InvalidItemError
+from openai_sessions._arguments import MAX_TEXT
 from openai_sessions.emulator import Emulator
-from openai_sessions.encryption._envelope import MAX_TEXT
 from tests.examples.stand_in import ROOT
 
 from .stores import HELLO, KEY
