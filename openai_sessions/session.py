@@ -68,7 +68,7 @@ from openai_sessions._items.turns import (
     cut_before_turn,
     split_turns,
 )
-from openai_sessions._items.types import ConversationCallback, CountTokens, Item, Metadata
+from openai_sessions._items.types import ConversationCallback, CountTokens, Item, Metadata, RunItem
 from openai_sessions.errors import ConversationNotCreatedError, ConversationNotFoundError
 from openai_sessions.tokens import tiktoken_counter
 
@@ -465,7 +465,7 @@ class OpenAIConversationsSession(AsyncCloseable):
     @operation(takes="items")
     @_agents.called_by_runner
     async def add_items(
-        self, items: Sequence[ResponseInputItemParam | Mapping[str, Any] | BaseModel]
+        self, items: Sequence[ResponseInputItemParam | Mapping[str, Any] | BaseModel | RunItem]
     ) -> None:
         """Append items to the history: all of them, in order, once; or none.
 
@@ -474,7 +474,8 @@ class OpenAIConversationsSession(AsyncCloseable):
         sent again. A write that fails or is cancelled is undone.
 
         Args:
-            items: Items as a model request accepts them: dicts, or objects of the SDKs. They are not changed.
+            items: Items as a model request accepts them: dicts, Pydantic models, such as those of
+                `response.output`, or the `new_items` of a run. They are not changed.
                 Reasoning with neither id nor encrypted content cannot be stored by the API; it is left out,
                 and logged. So is `provider_data`, which is logged once for each session.
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from openai_sessions._items.text import has_surrogate
-from openai_sessions._items.types import REQUIRED_ON_CREATE, Item, is_bare_reasoning, requires_id
+from openai_sessions._items.types import REQUIRED_ON_CREATE, Item, RunItem, is_bare_reasoning, requires_id
 from openai_sessions.errors import InvalidItemError
 
 logger = logging.getLogger("openai_sessions")
@@ -139,6 +139,7 @@ def sent_form(item: Item) -> Item:
     - an unknown type keeps all;
     - a required field stays, even if it is null;
     - other nulls, `created_by`, and the status `completed` are dropped;
+    - `async_`, the name of openai's attribute under which the Agents SDK writes it, becomes `async`;
     - the id is dropped unless the API requires it: by type, or for reasoning without encrypted content.
     """
     item_type = item.get("type") or "message"
@@ -151,6 +152,10 @@ def sent_form(item: Item) -> Item:
         return kept
     required = REQUIRED_ON_CREATE[item_type]
     kept = {key: value for key, value in kept.items() if _is_kept(key, value, required)}
+    if "async_" in kept:
+        kept["async"] = kept.pop("async_")
+    if item_type == "tool_search_output":
+        kept["tools"] = _with_api_names(kept.get("tools"))
     if item_type == "shell_call_output":
         kept["output"] = _without_creators(kept.get("output"))
     if not requires_id(item_type) and not is_bare_reasoning(item):
@@ -172,6 +177,18 @@ def _is_kept(key: str, value: object, required: frozenset[str]) -> bool:
     if key in required:
         return True
     return value is not None and key not in _LISTED_ONLY and (key, value) != ("status", "completed")
+
+
+def _with_api_names(tools: Any) -> Any:
+    """Return the found tools, and those in their namespaces, with `async` for `async_`."""
+    if not isinstance(tools, list):
+        return tools
+    return [_with_api_name(tool) if isinstance(tool, dict) else tool for tool in tools]
+
+
+def _with_api_name(tool: Item) -> Item:
+    named = {"async" if key == "async_" else key: value for key, value in tool.items()}
+    return {**named, "tools": _with_api_names(named["tools"])} if "tools" in named else named
 
 
 def _without_creators(parts: Any) -> Any:
@@ -319,7 +336,7 @@ def checked_item(index: int, item: object) -> Item:
 
     Args:
         index: Its position in the caller's list, for the error.
-        item: The item: a mapping or a Pydantic model.
+        item: The item: a mapping, a Pydantic model or an item of a run.
 
     Raises:
         InvalidItemError: It cannot be stored.
@@ -332,10 +349,10 @@ def checked_item(index: int, item: object) -> Item:
 
 
 def plain_item(index: int, item: object) -> Item:
-    """Return a copy of a mapping or Pydantic model in plain JSON, whether or not it can be stored.
+    """Return a copy of a mapping, Pydantic model or item of a run in plain JSON, storable or not.
 
     Raises:
-        InvalidItemError: It is neither, or contains something that is not JSON.
+        InvalidItemError: It is none of these, or contains something that is not JSON.
     """
     try:
         plain = plain_json(item)
@@ -405,8 +422,9 @@ class NotJSONError(ValueError):
 def plain_json(value: object) -> Any:
     """Return a copy of a value as dicts, lists, strings, numbers, booleans and None.
 
-    A Pydantic model, of openai or the Agents SDK, becomes a dict of the fields that were set, under the
-    names of the API.
+    A Pydantic model becomes a dict, under the names of the API: of the fields that were set and that are not
+    the client's only, such as `parsed`, if it is openai's; of all fields, if it is the caller's. An item of a
+    run of the Agents SDK becomes its `to_input_item()`.
 
     Raises:
         NotJSONError: It contains something that is not JSON.
@@ -432,8 +450,26 @@ def _copied(value: object) -> Any:
     if isinstance(value, (list, tuple)):
         return [_member(part, f"[{index}]") for index, part in enumerate(value)]
     if isinstance(value, _PydanticModel) and not isinstance(value, type):
-        return _copied(value.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False))
+        return _copied(_dumped(value))
+    if isinstance(value, RunItem) and not isinstance(value, type):
+        return _copied(_input_item(value))
     raise NotJSONError(f"is of type {type(value).__name__}, which is not JSON")
+
+
+def _dumped(model: _PydanticModel) -> object:
+    """Return the fields of a model; those of openai's as openai serialises them in a request."""
+    is_openais = any(base.__module__.partition(".")[0] == "openai" for base in type(model).__mro__)
+    exclude = getattr(model, "__api_exclude__", None) if is_openais else None
+    return model.model_dump(
+        mode="json", by_alias=True, exclude_unset=is_openais, exclude=exclude, warnings=False
+    )
+
+
+def _input_item(item: RunItem) -> object:
+    try:
+        return item.to_input_item()
+    except Exception as error:  # the SDK's error is no subclass of a narrower one
+        raise NotJSONError(f"is no input: {error}") from error
 
 
 def _member(value: object, place: str) -> Any:

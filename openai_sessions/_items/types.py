@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 Item: TypeAlias = dict[str, Any]
 """An item as JSON, whether it is sent, listed or returned to a reader."""
+
+
+@runtime_checkable
+class RunItem(Protocol):
+    """An item that a run of the Agents SDK has generated, as in `result.new_items`."""
+
+    def to_input_item(self) -> Any:
+        """Return the item as a model request accepts it."""
+
 
 Metadata: TypeAlias = Mapping[str, str]
 """The metadata of a conversation."""

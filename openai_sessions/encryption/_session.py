@@ -22,7 +22,7 @@ from openai_sessions._conversation.locks import FairLock
 from openai_sessions._conversation.newest_turns import HistoryLimits
 from openai_sessions._conversation.shielding import Cancellation, OperationCancelledError, run_shielded
 from openai_sessions._items.forms import checked_item, replay_form_with_provider_data, to_replay
-from openai_sessions._items.types import Item
+from openai_sessions._items.types import Item, RunItem
 from openai_sessions.encryption._envelope import (
     Sealer,
     SkippedItems,
@@ -195,15 +195,15 @@ class EncryptedSession(AsyncCloseable):
 
     @_agents.called_by_runner
     async def add_items(
-        self, items: Sequence[ResponseInputItemParam | Mapping[str, Any] | BaseModel]
+        self, items: Sequence[ResponseInputItemParam | Mapping[str, Any] | BaseModel | RunItem]
     ) -> None:
         """Encrypt items and append them in one call of the underlying session.
 
         All get the same time and expire together.
 
         Args:
-            items: Items as a model request accepts them: dicts or objects of the SDKs. They are not
-                modified.
+            items: Items as a model request accepts them: dicts, Pydantic models, such as those of
+                `response.output`, or the `new_items` of a run. They are not modified.
 
         Raises:
             InvalidItemError: An item can never be stored: it is malformed, or longer than 10,485,760

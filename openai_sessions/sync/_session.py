@@ -23,7 +23,7 @@ from openai_sessions._conversation.newest_turns import HistoryLimits
 from openai_sessions._conversation.usage import Usage
 from openai_sessions._conversation.writing import Progress
 from openai_sessions._items.turns import Turn
-from openai_sessions._items.types import ConversationCallback, CountTokens, Metadata
+from openai_sessions._items.types import ConversationCallback, CountTokens, Metadata, RunItem
 from openai_sessions.sync._background import background_loop
 
 if TYPE_CHECKING:
@@ -185,7 +185,9 @@ class OpenAIConversationsSession:
             if len(batch) < _ITERATION_BATCH:
                 return
 
-    def add_items(self, items: Sequence[ResponseInputItemParam | Mapping[str, Any] | BaseModel]) -> None:
+    def add_items(
+        self, items: Sequence[ResponseInputItemParam | Mapping[str, Any] | BaseModel | RunItem]
+    ) -> None:
         """Append items to the history: all of them, in order, once; or none."""
         self._run(lambda session: session.add_items(items))
 

@@ -5,15 +5,23 @@ from __future__ import annotations
 import copy
 import enum
 import logging
+from typing import Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from openai._utils import transform
 from openai.types.chat import ChatCompletionMessage
 from openai.types.responses import (
+    ParsedResponseFunctionToolCall,
+    ParsedResponseOutputMessage,
+    ParsedResponseOutputText,
     ResponseFunctionToolCall,
     ResponseOutputMessage,
     ResponseOutputText,
+    ResponseReasoningItem,
 )
+from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
+from pydantic import BaseModel
 
 from openai_sessions import InvalidItemError
 from openai_sessions._items.forms import replay_form, same_item, sent_form, to_replay, to_stored
@@ -361,6 +369,78 @@ def test_stored_form_names_an_aliased_field_as_the_api_does():
         {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}", "async": True}
     )
     assert to_stored([call])[0]["async"] is True
+
+
+class Answer(BaseModel):
+    number: int
+
+
+ANSWERED = {"annotations": [], "text": '{"number": 3}', "type": "output_text"}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        ParsedResponseOutputMessage[Answer].model_validate(
+            {
+                **ASSISTANT,
+                "content": [{**ANSWERED, "parsed": {"number": 3}}, {"type": "refusal", "refusal": "No"}],
+            }
+        ),
+        ParsedResponseFunctionToolCall.model_validate(
+            {**CALL, "arguments": '{"number": 3}', "parsed_arguments": {"number": 3}}
+        ),
+        ResponseOutputMessage.model_validate({**ASSISTANT, "content": [ANSWERED], "new_field": 1}),
+        ResponseReasoningItem.model_construct(type="reasoning", id="rs_1", summary=[]),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_stored_form_of_an_object_of_openai_has_the_fields_that_openai_sends(model):
+    (sent,) = transform({"input": [model]}, ResponseCreateParamsNonStreaming)["input"]
+    assert to_stored([model]) == to_stored([sent])
+
+
+def test_stored_form_of_a_part_of_a_parsed_message_has_what_openai_sends():
+    part = ParsedResponseOutputText[Answer].model_validate({**ANSWERED, "parsed": {"number": 3}})
+    stored = to_stored([{"type": "message", "role": "assistant", "content": [part]}])
+    assert stored[0]["content"] == [ANSWERED]
+
+
+class Part(BaseModel):
+    type: Literal["input_text"] = "input_text"
+    text: str
+
+
+class Note(BaseModel):
+    type: Literal["message"] = "message"
+    role: str = "user"
+    content: list[Part]
+    mood: str | None = None
+
+
+def test_stored_form_of_a_model_of_the_caller_has_its_defaults():
+    note = Note(content=[Part(text="a"), Part(text="b")])
+    assert to_stored([note]) == [user_message(text("a"), text("b"))]
+
+
+def test_stored_form_renames_the_fields_that_the_sdk_writes_under_their_python_names():
+    """It gives a session `model_dump()` of openai's models, which does not use their aliases."""
+    tool = {"type": "function", "name": "f", "parameters": {"async_": 1}}
+    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+    found = {"type": "tool_search_output", "tools": [tool]}
+    namespace = {"type": "namespace", "name": "n", "description": "d"}
+    assert to_stored(
+        [
+            {**call, "async_": True},
+            {
+                **found,
+                "tools": [{**tool, "async_": True}, {**namespace, "tools": [{**tool, "async_": False}]}],
+            },
+        ]
+    ) == [
+        {**call, "async": True},
+        {**found, "tools": [{**tool, "async": True}, {**namespace, "tools": [{**tool, "async": False}]}]},
+    ]
 
 
 class Colour(str, enum.Enum):

@@ -29,7 +29,8 @@ async def use() -> None:
         on_conversation_created=save,
     ) as session:
         takes_a_session(session)
-        await Runner.run(Agent(name="Assistant"), "Hello", session=session)
+        result = await Runner.run(Agent(name="Assistant"), "Hello", session=session)
+        await session.add_items(result.new_items)
         items: list[ResponseInputItemParam] = await session.get_items(limit=5)
         await session.add_items(items)
         await session.add_items([{"role": "user", "content": "Hello"}])
