@@ -261,15 +261,15 @@ class ConversationsClient:
         if after is not None:
             query["after"] = after
 
-        async def listed(include: Sequence[str]) -> Page:
-            path, params = self._with_query(_items_path(conversation_id), query, include)
-            request = Request("list items", RequestKind.READ, "GET", path, conversation_id, params)
-            return _page(request.name, await self.send(request, exempt=exempt), limit=limit)
+        def including(values: Sequence[str]) -> Request:
+            path, params = self._with_query(_items_path(conversation_id), query, values)
+            return Request("list items", RequestKind.READ, "GET", path, conversation_id, params)
 
         while True:
             sent = (*self._include.needed, *self._include.given)
             try:
-                return await listed(sent)
+                answer = await self.send(including(sent), exempt=exempt)
+                break
             except openai.APIStatusError as error:
                 if not is_about_include(error, sent):
                     raise
@@ -277,29 +277,32 @@ class ConversationsClient:
                 if not set(lacking).isdisjoint(self._include.given):
                     raise
             if not lacking:
-                return await self._listed_by_trial(listed)
+                answer = await self._send_by_trial(including, exempt=exempt)
+                break
             self._leave_out(lacking)
+        return _page("list items", answer, limit=limit)
 
-    async def _listed_by_trial(self, listed: Callable[[Sequence[str]], Awaitable[Page]]) -> Page:
-        """Return a page with all values of `include` that the server has, where it does not say which.
+    async def _send_by_trial(self, including: Callable[[Sequence[str]], Request], *, exempt: bool) -> Item:
+        """Send a request with all values of `include` that the server has, where it does not say which.
 
         Each value is tried in one request, with those that were taken before.
         """
         needed, taken = self._include.needed, self._include.given
-        page: Page | None = None
+        answer: Item | None = None
         for value in needed:
             if len(taken) - len(self._include.given) == len(needed) - 1:
                 break  # all others are taken: it is this one
             try:
-                page = await listed((*taken, value))
+                answer = await self.send(including((*taken, value)), exempt=exempt)
             except openai.APIStatusError as error:
                 if not is_about_include(error, needed):
                     raise
             else:
                 taken = (*taken, value)
-        page = page or await listed(taken)
+        if answer is None:
+            answer = await self.send(including(taken), exempt=exempt)
         self._leave_out([value for value in needed if value not in taken])
-        return page
+        return answer
 
     def _leave_out(self, values: Sequence[str]) -> None:
         new = self._include.leave_out(values)
@@ -399,11 +402,19 @@ class ConversationsClient:
             started = time.perf_counter()
             try:
                 with anyio.move_on_after(self.timeout), limited(self.http_client, request.name):
-                    response = await self._follow(request)
+                    target = request
+                    for following in reversed(range(MAX_REDIRECTS + 1)):
+                        try:
+                            response = await self._call(target)
+                            break
+                        except openai.APIStatusError as error:  # openai would repeat a write as a GET
+                            target = self._redirected(target, error, is_last=not following)
             except BaseException as error:
                 tell_request(request.name, self, started, error=error)
                 if found_no_connection(error):
                     self._warn_once(request.name, error)
+                if isinstance(error.__cause__, InvalidResponseError):  # openai 2 wraps every error
+                    raise error.__cause__ from None
                 raise
             late = RequestTimeoutError(request.name, self.timeout or 0) if response is None else None
             tell_request(request.name, self, started, response=response, error=late)
@@ -426,23 +437,14 @@ class ConversationsClient:
             return False
         return True
 
-    async def _follow(self, request: Request) -> Any:
-        """Send a request, and follow its redirects here: openai would repeat a write as a GET."""
-        for remaining in reversed(range(MAX_REDIRECTS + 1)):
-            try:
-                return await self._call(request)
-            except openai.APIConnectionError as error:
-                if isinstance(error.__cause__, InvalidResponseError):  # openai 2 wraps every error
-                    raise error.__cause__ from None
-                raise
-            except openai.APIStatusError as error:
-                if not 300 <= error.status_code < 400:
-                    raise
-                url = followed(request.name, error.response, self.base_url)
-                if not remaining:
-                    raise endless(request.name, error.response) from None
-                request = self._at(request, url)
-        return None
+    def _redirected(self, request: Request, error: openai.APIStatusError, *, is_last: bool) -> Request:
+        """Return the request to which a redirect is followed; raise any other error."""
+        if not 300 <= error.status_code < 400:
+            raise error
+        url = followed(request.name, error.response, self.base_url)
+        if is_last:
+            raise endless(request.name, error.response)
+        return self._at(request, url)
 
     def _at(self, request: Request, url: str) -> Request:
         """Return a request to a whole URL instead."""
