@@ -23,7 +23,7 @@ from openai_sessions._conversation.lazy import LazyConversation
 from openai_sessions._conversation.locked import LockedConversation, settle_all
 from openai_sessions._conversation.writing import append_items, delete_appended
 from openai_sessions._instrumentation import operation
-from openai_sessions._items.forms import plain_item, same_item, to_replay, to_stored
+from openai_sessions._items.forms import plain_item, same_item, sent_form, to_replay, to_stored
 from openai_sessions._items.turns import batches
 from openai_sessions._items.types import Item
 from openai_sessions.errors import ConversationNotFoundError, SessionError, UnsettledWriteError
@@ -282,7 +282,7 @@ class HostedTarget:
 
     def storable(self, items: Sequence[Item]) -> list[Item]:
         """Return all items except reasoning that the API cannot store, or cannot return by itself."""
-        return to_replay(to_stored(items))
+        return to_replay(to_stored(items), form=sent_form)
 
     async def read(self) -> AsyncGenerator[Item, None]:
         """Yield all items, page by page."""

@@ -227,6 +227,16 @@ async def test_invalid_item_is_named_by_its_index(emulator, hosted, local):
     assert 100 == len(await target.get_items())
 
 
+async def test_output_of_an_assistant_is_stored_as_output(emulator, hosted, local):
+    source, target = local("output"), hosted()
+    output = {"type": "output_text", "text": "answer", "annotations": []}
+    await source.add_items(
+        [{"type": "message", "role": "assistant", "status": "completed", "content": [output]}]
+    )
+    await copy_session(source, target)
+    assert [part["type"] for part in emulator.items(target.session_id)[-1]["content"]] == ["output_text"]
+
+
 def signed(item):
     return {**item, "provider_data": {"model": "gemini/gemini-3-pro", "thought_signature": "EqQBCqEB"}}
 
