@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from openai_sessions._items.nulls import without_refused_nulls
 from openai_sessions._items.text import has_surrogate
 from openai_sessions._items.types import REQUIRED_ON_CREATE, Item, RunItem, is_bare_reasoning, requires_id
 from openai_sessions.errors import InvalidItemError
@@ -133,8 +134,9 @@ def replay_form(item: Item) -> Item:
 def sent_form(item: Item) -> Item:
     """Return one item, written or listed, as it is sent to be stored, without regard to its neighbours.
 
-    Messages: see `_message`. Any other item keeps the values of its fields as they are, because they may be
-    free-form JSON, such as arguments or a JSON Schema. Of its fields,
+    Inside the fields, the nulls that the API refuses are dropped: see `without_refused_nulls`. Messages: see
+    `_message`. Any other item keeps the values of its fields apart from that, because they may be free-form
+    JSON, such as arguments or a JSON Schema. Of its fields,
 
     - an unknown type keeps all;
     - a required field stays, even if it is null;
@@ -142,6 +144,7 @@ def sent_form(item: Item) -> Item:
     - `async_`, the name of openai's attribute under which the Agents SDK writes it, becomes `async`;
     - the id is dropped unless the API requires it: by type, or for reasoning without encrypted content.
     """
+    item = without_refused_nulls(item)
     item_type = item.get("type") or "message"
     if item_type == "message":
         return _message(item)
