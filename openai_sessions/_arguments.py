@@ -102,7 +102,7 @@ _OTHER_KINDS = {
 }
 """What a value with one of OpenAI's other prefixes is. Shorter prefixes may begin an id in base64."""
 
-_NAME = re.compile(r"(?:user|customer|client|session|chat|support|agent|my)(?:\d*|[-_.].*)", re.DOTALL)
+_NAME = re.compile(r"(?:user|customer|client|session|chat|support|agent|my)(?:\d*|[-_.:].*)", re.DOTALL)
 """A name as the examples of the Agents SDK give it: `user_123`."""
 
 _GENERATED = re.compile(r"[0-9A-Za-z]{12}")

@@ -42,7 +42,16 @@ OTHER_KINDS = {
     "file-6a3f11765ab8": "the id of a file",
 }
 
-NAMES = ["user_123", "user123", "user", "session-1", "customer.acme.2024", "my_session", "support_ticket_456"]
+NAMES = [
+    "user_123",
+    "user:123",
+    "user123",
+    "user",
+    "session-1",
+    "customer.acme.2024",
+    "my_session",
+    "support_ticket_456",
+]
 
 
 def refused(conversation_id):
