@@ -190,7 +190,7 @@ class ConversationsClient:
     async def metadata_of(self, conversation_id: str) -> dict[str, str]:
         """Return the metadata of a conversation."""
         request = _retrieval(conversation_id)
-        metadata = (await self.send(request)).get("metadata") or {}
+        metadata = _about(request, await self.send(request)).get("metadata") or {}
         if not isinstance(metadata, Mapping):
             raise InvalidResponseError(request.name, "has metadata that is not an object", None)
         return {str(key): str(value) for key, value in metadata.items()}
@@ -201,11 +201,10 @@ class ConversationsClient:
         Sent twice if a reply is lost: other writers must be excluded by a lock meanwhile.
         """
         path, body = _conversation_path(conversation_id), {"metadata": dict(metadata)}
-        await self.send(
-            Request(
-                "replace metadata", RequestKind.REPLACE_METADATA, "POST", path, conversation_id, body=body
-            )
+        request = Request(
+            "replace metadata", RequestKind.REPLACE_METADATA, "POST", path, conversation_id, body=body
         )
+        _about(request, await self.send(request))
 
     async def delete_conversation(self, conversation_id: str) -> None:
         """Delete a conversation. The API keeps its items."""
@@ -415,6 +414,8 @@ class ConversationsClient:
                     self._warn_once(request.name, error)
                 if isinstance(error.__cause__, InvalidResponseError):  # openai 2 wraps every error
                     raise error.__cause__ from None
+                if type(error).__module__.startswith("aiohttp."):  # openai 3 knows none of them
+                    raise InvalidResponseError(request.name, "is not HTTP", None) from None
                 raise
             late = RequestTimeoutError(request.name, self.timeout or 0) if response is None else None
             tell_request(request.name, self, started, response=response, error=late)
@@ -544,6 +545,13 @@ def _answers(sent: Item, listed: Item) -> bool:
     """Return whether a listed item may be what the server made of a sent one."""
     kinds = [(item.get("type") or "message", item.get("role")) for item in (sent, listed)]
     return kinds[0] == kinds[1]
+
+
+def _about(request: Request, answer: Item) -> Item:
+    """Return the object of a conversation, if it is that of the request's."""
+    if answer.get("id") != request.conversation_id:
+        raise InvalidResponseError(request.name, "is not about the conversation of the request", None)
+    return answer
 
 
 def _retrieval(conversation_id: str) -> Request:

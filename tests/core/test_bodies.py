@@ -66,6 +66,17 @@ class Server:
             writer.close()
 
 
+class Garbage(Server):
+    """Answers each request with what is not HTTP."""
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        self.requests.append(head)
+        writer.write(b"GARBAGE\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+
 @pytest.fixture
 async def server() -> Server:
     return Server()
@@ -224,6 +235,16 @@ async def test_a_deletion_is_done_however_much_is_said_about_it(server):
     async with session_on(server, over_httpx) as session:
         await session.clear_session()
     assert len(server.requests) == 1
+
+
+@every_transport
+async def test_what_is_not_http_is_read_again_and_shows_no_key(transport):
+    server = Garbage()
+    async with session_on(server, transport) as session:
+        with pytest.raises((openai.APIConnectionError, InvalidResponseError)) as caught:
+            await session.get_items()
+    assert len(server.requests) == 6
+    assert "sk-x" not in repr(caught.value)
 
 
 async def test_other_requests_of_the_client_are_left_alone(server):

@@ -6,7 +6,7 @@ import pytest
 
 from openai_sessions import ConversationNotFoundError, OpenAIConversationsSession
 from openai_sessions.errors import InvalidResponseError, MetadataFullError
-from tests.wire import Wire
+from tests.wire import FAST, Wire, arguments
 
 from .results import ONE, result_of
 
@@ -102,6 +102,30 @@ async def test_answer_without_metadata_is_told(metadata):
         ):
             await call
     assert 3 == len(wire.calls)
+
+
+@pytest.mark.parametrize("about", [{}, {"id": "conv_2"}, {"object": "list", "data": []}])
+async def test_answer_about_something_else_changes_nothing(about):
+    """Metadata is replaced as a whole: an answer without it must not be taken for empty metadata."""
+    wire = Wire(lambda _: (200, about))
+    session = OpenAIConversationsSession(
+        conversation_id="conv_1", openai_client=wire.client, **arguments(retry_policy=FAST)
+    )
+    with pytest.raises(InvalidResponseError, match="is not about the conversation of the request"):
+        await session.update_metadata({"plan": "pro"})
+    assert {"GET"} == {call.method for call in wire.calls}
+
+
+async def test_a_replacement_that_is_not_acknowledged_is_an_error():
+    def answer(call):
+        return (200, {"id": "conv_1", "metadata": {}}) if call.method == "GET" else (200, {"data": []})
+
+    wire = Wire(answer)
+    session = OpenAIConversationsSession(
+        conversation_id="conv_1", openai_client=wire.client, **arguments(retry_policy=FAST)
+    )
+    with pytest.raises(InvalidResponseError, match="'replace metadata' is not about the conversation"):
+        await session.update_metadata({"plan": "pro"})
 
 
 async def test_conversation_that_is_gone(client):
