@@ -60,6 +60,8 @@ HTTP_LIBRARY: Any = importlib.import_module(
 )
 """The HTTP library that the installed openai runs on: httpx, or its fork httpx2."""
 
+_HTTP_LIBRARIES = ("aiohttp", "httpx", "httpx2")
+
 _RESPONSE = HTTP_LIBRARY.Response
 """Has openai return the response as it came."""
 
@@ -414,7 +416,7 @@ class ConversationsClient:
                     self._warn_once(request.name, error)
                 if isinstance(error.__cause__, InvalidResponseError):  # openai 2 wraps every error
                     raise error.__cause__ from None
-                if type(error).__module__.startswith("aiohttp."):  # openai 3 knows none of them
+                if type(error).__module__.partition(".")[0] in _HTTP_LIBRARIES:  # openai does not know it
                     raise InvalidResponseError(request.name, "is not HTTP", None) from None
                 raise
             late = RequestTimeoutError(request.name, self.timeout or 0) if response is None else None

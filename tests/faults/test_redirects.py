@@ -8,7 +8,7 @@ from typing import Any
 import openai
 import pytest
 
-from openai_sessions.errors import RedirectError, SessionError
+from openai_sessions.errors import InvalidResponseError, RedirectError, SessionError
 from tests.wire import HTTP_FAMILY
 
 from .world import users
@@ -190,5 +190,5 @@ async def test_no_message_shows_a_password_or_a_query(gateway, session, status):
 @pytest.mark.parametrize("location", ["http://[bad", "", "//", "http://emulator:no/v1", "mailto:a@b"])
 async def test_a_redirect_without_a_proper_address_is_an_error(gateway, session, location):
     gateway.status, gateway.to = 307, lambda request: location
-    with pytest.raises((RedirectError, openai.APIConnectionError)):  # httpx refuses some by itself
+    with pytest.raises((RedirectError, InvalidResponseError, openai.APIConnectionError)):
         await session.get_items(limit=1)
