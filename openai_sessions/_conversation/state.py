@@ -368,6 +368,14 @@ def keep_while_unsettled(conversation: Conversation, conversation_id: str) -> No
         )
 
 
+def forget_conversations() -> None:
+    """Forget what this process knows of all conversations: a replay starts from nothing each time."""
+    with _guard:
+        known = list(_conversations.values())
+    for each in known:
+        each.forget()
+
+
 def _forget_after_fork() -> None:
     """Forget everything in a child process: a thread that it does not have may hold the locks."""
     global _guard  # noqa: PLW0603 -- that thread may hold it too

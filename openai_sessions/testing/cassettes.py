@@ -16,6 +16,7 @@ except ModuleNotFoundError as error:
 
 from vcr.cassette import Cassette
 
+from openai_sessions._conversation.state import forget_conversations
 from openai_sessions.testing._cassette_file import CassetteFile
 from openai_sessions.testing._errors import (
     CassetteDamagedError,
@@ -172,6 +173,7 @@ def _opened(
         "before_record_request": [*_own(vcr, options, "request"), _not_traces, scrubber.request, detector],
         "before_record_response": [*_own(vcr, options, "response"), scrubber.response],
     }
+    forget_conversations()  # which requests a session sends depends on it
     try:
         with use(path, **options) as cassette:
             detector.path, detector.cassette, loaded = file.path, cassette, len(cassette)

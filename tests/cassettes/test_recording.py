@@ -9,6 +9,7 @@ from agents import OpenAIConversationsSession as SdkSession
 from vcr.record_mode import RecordMode
 
 from openai_sessions import OpenAIConversationsSession
+from openai_sessions.emulator import Emulator
 from openai_sessions.testing.cassettes import (
     CassetteMissError,
     CassetteNotSavedError,
@@ -38,6 +39,26 @@ async def test_session_is_played_without_a_server(make, served, path):
     assert recorded == played
     assert len(served.requests) == len(recording) == playing.play_count
     assert playing.all_played
+
+
+async def test_session_that_resumes_is_played_again_by_the_same_process(path):
+    """What the process knows of the conversation, as long as a session on it exists, changes no request."""
+    sessions = []
+
+    async def append_twice(client, conversation):
+        sessions.append(OpenAIConversationsSession(openai_client=client, conversation_id=conversation))
+        for _ in range(2):
+            await sessions[-1].add_items(ITEMS)
+        return await sessions[-1].get_items()
+
+    with Emulator() as emulator:
+        client = emulator.client()
+        conversation = (await client.conversations.create()).id
+        async with use_cassette(path):
+            recorded = await append_twice(client, conversation)
+        for _ in range(2):
+            async with use_cassette(path):
+                assert await append_twice(client, conversation) == recorded
 
 
 def test_sync_client_is_played_without_a_server(served, path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -35,8 +34,6 @@ _RESPONSE_HEADERS = _SECRET_HEADERS | {
 
 _MOST_SHOWN = 200
 """Characters of a value in an error."""
-
-_numbers = itertools.count()
 
 
 def record_all(
@@ -99,9 +96,7 @@ async def replay(flow: Flow, path: Path) -> Observed:
     Raises:
         CassetteError: The flow sends other requests than the recorded ones.
     """
-    # A host for each: the process keeps the state of a conversation under its base URL and id.
-    base_url = f"http://replay-{next(_numbers)}.invalid/v1"
-    async with local_client(base_url) as client:
+    async with local_client("http://replay.invalid/v1") as client:
         with use_cassette(path, record_mode="none"):
             return await observe(flow, Stage(client, FAST))
 
