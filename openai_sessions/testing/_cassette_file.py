@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import yaml
@@ -14,6 +16,15 @@ from vcr.persisters.filesystem import CassetteNotFoundError
 from vcr.serialize import deserialize, serialize
 
 from openai_sessions.testing._errors import CassetteDamagedError, CassetteNotSavedError
+
+_BINARY = ("utf-8", "surrogateescape")  # the form in JSON of a body that is not text: vcrpy's own refuses it
+
+
+def _json_text(data: Any) -> str:
+    return json.dumps(data, indent=4, default=lambda body: bytes.decode(body, *_BINARY)) + "\n"
+
+
+JSON = SimpleNamespace(deserialize=json.loads, serialize=_json_text)
 
 
 class CassetteFile:
@@ -32,8 +43,8 @@ class CassetteFile:
         found = [data for path in paths if (data := _read(path, serializer)) is not None]
         if self._replaces or not found:
             raise CassetteNotFoundError
-        interactions = [interaction for data in found for interaction in data["interactions"]]
-        return deserialize({**found[0], "interactions": interactions}, _Parsed())
+        merged = {**found[0], "interactions": [each for data in found for each in data["interactions"]]}
+        return deserialize(merged, SimpleNamespace(deserialize=lambda data: data))
 
     def save_cassette(self, cassette_path: str, cassette_dict: Any, serializer: Any) -> None:
         """Keep the recording until `write`: if vcrpy fails to save, it goes on intercepting requests."""
@@ -56,11 +67,6 @@ class CassetteFile:
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-
-
-class _Parsed:  # a serializer
-    def deserialize(self, data: Any) -> Any:
-        return data
 
 
 def _read(path: str, serializer: Any) -> dict[str, Any] | None:
@@ -93,6 +99,9 @@ def _checked(data: Any) -> dict[str, Any]:
                 value = value.get(key) if isinstance(value, dict) else None
             if not isinstance(value, kind):
                 raise ValueError(f"interactions[{index}].{place} is missing or has the wrong type")  # noqa: TRY004 -- see above
+        for message, field in ((interaction["request"], "body"), (interaction["response"]["body"], "string")):
+            if isinstance(message.get(field), str):
+                message[field] = message[field].encode(*_BINARY)
         status = interaction["response"]["status"]
         status["message"] = status.get("message") or http.client.responses.get(status["code"], "")
     return data

@@ -15,11 +15,13 @@ from vcr.matchers import get_matchers_results, requests_match
 
 from openai_sessions.testing._errors import CassetteMissError
 
-_SHOWN = 80  # characters of a value in a message
-_MOST_LINES = 8  # differences in a message
+_SHOWN, _MOST_LINES = 80, 8  # characters of a value, and differences, in a message
 _MISSING = object()
-_BOUNDARY = re.compile(r'multipart/.*boundary="?([^";,\s]+)', re.IGNORECASE)
 _LOADED = "_openai_sessions_loaded"  # attribute of the requests that came from the file
+# What the Agents SDK adds to a request to api.openai.com only.
+_OPENAI_ONLY = re.compile(
+    r"prompt_cache_key=agents-sdk:|store=True$|stream_options=\{'include_usage': True\}$"
+)
 _REMEDY = (
     '\nTo record it again, delete the file or use record_mode="all"; record_mode="new_episodes" adds to the '
     "file. Where the environment variable CI is set, nothing is recorded unless record_mode says so."
@@ -32,10 +34,7 @@ def json_body(sent: Any, recorded: Any) -> bool:
 
 
 def is_loaded(_: Any, recorded: Any) -> bool:
-    """Return whether a recorded request came from the file.
-
-    As a matcher it keeps vcrpy from replaying what this run has recorded: the same page may have changed.
-    """
+    """Return whether a recorded request came from the file: what this run recorded is not replayed."""
     return hasattr(recorded, _LOADED)
 
 
@@ -48,8 +47,8 @@ def described(request: Any) -> str:
 class MissDetector:
     """Raises `CassetteMissError` for requests that vcrpy may neither answer nor record.
 
-    openai would retry vcrpy's own error, like a failed connection. The detector is the last of the
-    `before_record_request` functions, which vcrpy calls with each request that it loads or looks up.
+    openai would retry vcrpy's own error, like a failed connection. vcrpy calls this one last of its
+    `before_record_request` functions, with each request that it loads or looks up.
     """
 
     def __init__(self, matchers: Sequence[Callable[[Any, Any], Any]]) -> None:
@@ -107,29 +106,20 @@ class MissDetector:
 def _body(request: Any) -> Any:
     """Return the JSON of a body, or else its bytes."""
     body = request.body or b""
-    if boundary := _BOUNDARY.search(str(request.headers.get("content-type", ""))):
-        return body.replace(boundary[1].encode(), b"boundary")
-    parsed = _parsed(body)
-    if not isinstance(parsed, dict):
-        return parsed
-    return {name: value for name, value in parsed.items() if not _is_for_openai_only(name, value)}
-
-
-def _is_for_openai_only(name: str, value: Any) -> bool:
-    """Return whether the Agents SDK adds a field of a body only if the request goes to api.openai.com.
-
-    The cache key is made from the session id, or at random for each run; the others are of Chat Completions.
-    """
-    is_generated = name == "prompt_cache_key" and str(value).startswith("agents-sdk:")
-    return is_generated or (name, value) in (("store", True), ("stream_options", {"include_usage": True}))
+    if body.startswith(b"--"):  # multipart, with a random boundary
+        return body.replace(body.partition(b"\n")[0].strip(), b"--boundary")
+    return _parsed(body)
 
 
 @lru_cache(maxsize=1024)
-def _parsed(body: Any) -> Any:
+def _parsed(body: bytes) -> Any:
     try:
-        return json.loads(body)
-    except (TypeError, ValueError):
+        parsed = json.loads(body)
+    except ValueError:
         return body
+    if not isinstance(parsed, dict):
+        return parsed
+    return {name: value for name, value in parsed.items() if not _OPENAI_ONLY.match(f"{name}={value}")}
 
 
 _PARTS: dict[str, tuple[str, Callable[[Any], Any]]] = {

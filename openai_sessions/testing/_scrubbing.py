@@ -9,43 +9,40 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote_plus
 
+from vcr.request import Request
+
 from openai_sessions._api.client import HTTP_LIBRARY
 from openai_sessions._secrets import REDACTED, is_secret, spellings, without, without_tokens
 
 _USER_INFO = re.compile(r"(?<=://)[^/?#\s\"'<>\\]+(?=@)")
-_PARAMETER = re.compile(r"(?<=[?&#])([^=&?#\s\"'<>\\]+)=([^&#\s\"'<>\\]*)")
+_PARAMETER = re.compile(r"(?<=[?&#])([^=&?#\s\"'<>\\]+)=([^&?#\s\"'<>\\]*)")
 _FORM = re.compile(r"[\w.%+\[\]-]+=\S*")
-_FORM_FIELD = re.compile(r"(?<=form-data; name=\")([^\"]+)(\".*?\r\n\r\n)(.*?)(?=\r\n--)", re.DOTALL)
-# In prose, what follows a name is a secret only if it has both letters and digits.
-_ASSIGNMENT = re.compile(
-    r"(?<![\w.-])([A-Za-z][\w.-]*)([\"']?\s*[:=]\s*[\"']?)"
-    r"(?!\w+://)(?=\S*\d)(?=\S*[A-Za-z])([^\s\"'`&;,<>(){}\[\]\\]{8,})"
+_FORM_FIELD = re.compile(
+    r"(?<=form-data; name=\")([^\"]+)(\"[^\r\n]{0,999}\r\n(?:[^\r\n]+\r\n)*\r\n)(.*?)(?=\r\n--)", re.DOTALL
 )
+_NAME = re.compile(r"(?<![\w.-])([A-Za-z][\w.-]*)[\"']?\s*[:=]\s*[\"']?")
+_VALUE = re.compile(r"(?!\w+://)[^\s\"'`&;,<>(){}\[\]\\]{8,4096}")
+_LINE = re.compile(r"^(data: ?|)(.+)$", re.MULTILINE)
 _BINARY = re.compile(r"[\0\udc80-\udcff]")  # the latter are bytes that are not UTF-8
 _SCHEMA = ("$ref", "description", "format", "pattern", "title", "type")  # fields of a JSON Schema
 
 
 class Scrubber:
-    """The `before_record_request` and `before_record_response` functions of one cassette.
-
-    Secrets are remembered, in memory only, and removed wherever else they occur. vcrpy also filters the
-    requests that it looks up, so that redacted parts never make a difference.
-    """
+    """The `before_record_request` and `before_record_response` functions of one cassette."""
 
     def __init__(self) -> None:
-        self._spelled: set[str] = set()
+        self._spelled: set[str] = set()  # secrets that had a name, removed wherever else they occur
         self._whole = lru_cache(maxsize=16)(self._text)  # vcrpy filters each request several times
 
     def request(self, request: Any) -> Any:
-        """Return vcrpy's copy of a request without secrets, and without headers that describe the machine."""
-        sent = [(str(name), str(value)) for name, value in request.headers.items()]
+        """Return a request, which vcrpy stores or looks up, without secrets; None for exported traces."""
+        if request.path.endswith("/traces/ingest"):
+            return None  # the Agents SDK exports them at any moment, and vcrpy ignores them then
+        sent = [("".join(name), str(value)) for name, value in request.headers.items()]  # plain str
         headers = self._headers([each for each in sent if not each[0].lower().startswith("x-stainless-")])
-        uri = self._text(request.uri)
-        if isinstance(request.body, bytes):
-            request.body = self._body(request.body)
-        request.uri = without(uri, self._spelled)
-        request.headers = {name: without(value, self._spelled) for name, value in headers}
-        return request
+        uri, body = self._text(request.uri), self._body(_as_bytes(request.body))
+        known = {name: without(value, self._spelled) for name, value in headers}
+        return Request(request.method, without(uri, self._spelled), body, known)
 
     def response(self, response: dict[str, Any]) -> dict[str, Any]:
         """Return a response without secrets, its body decoded as the client's HTTP library does it."""
@@ -56,10 +53,8 @@ class Scrubber:
             decoded = HTTP_LIBRARY.Response(200, headers=sent, content=body).content
         redacted = self._body(decoded)
         outdated = ("content-encoding", "content-length") if redacted != body else ()
-        headers: dict[str, list[str]] = {}
-        for name, value in sent:
-            if name.lower() not in outdated:
-                headers.setdefault(name, []).append(without(value, self._spelled))
+        kept = [(name, without(value, self._spelled)) for name, value in sent if name.lower() not in outdated]
+        headers = {name: [value for each, value in kept if each == name] for name, _ in kept}
         content = {"body": {**response["body"], "string": redacted}} if "body" in response else {}
         return {**response, **content, "headers": headers}
 
@@ -71,35 +66,33 @@ class Scrubber:
         return [(name, self._text(value)) for name, value in sent if not is_secret(name)]
 
     def _body(self, body: bytes) -> bytes:
-        text = _FORM_FIELD.sub(self._assigned, body.decode("utf-8", "surrogateescape"))
+        text = _FORM_FIELD.sub(self._field, body.decode("utf-8", "surrogateescape"))
         text = self._whole(f"?{text}")[1:] if _FORM.fullmatch(text) else self._whole(text)
         return without(text, self._spelled).encode("utf-8", "surrogateescape")
 
     def _text(self, text: str) -> str:
         """Return any text without secrets. It may be JSON, as may each line of it, and the strings in it."""
         scrubbed = self._json(text)
-        if scrubbed is None:
-            scrubbed = re.sub(r"(?m)^(data: ?|)(.+)$", self._line, without_tokens(text))
-        return scrubbed
+        return _LINE.sub(self._line, without_tokens(text)) if scrubbed is None else scrubbed
 
     def _line(self, line: re.Match[str]) -> str:
-        text = self._json(line[2])
-        if text is None:
-            if _BINARY.search(line[2]):
-                return line[0]
-            text = _USER_INFO.sub(lambda found: self._hide(found[0]), line[2])
+        text = line[2]
+        if (scrubbed := self._json(text)) is None and not _BINARY.search(text):
+            text = _USER_INFO.sub(lambda found: self._hide(found[0]), text)
             text = _PARAMETER.sub(self._parameter, text)
-            text = _ASSIGNMENT.sub(lambda found: self._assigned(found, in_json=True), text)
-        return line[1] + text
+            for found in _NAME.finditer(text):  # in prose, what follows a name is secret if it has a digit
+                value = is_secret(found[1], in_json=True) and _VALUE.match(text, found.end())
+                if value and re.search(r"\d", value[0]):
+                    self._hide(value[0])
+        return line[1] + (text if scrubbed is None else scrubbed)
 
     def _parameter(self, found: re.Match[str]) -> str:
         value = unquote_plus(found[2])
         scrubbed = self._hide(value) if is_secret(unquote_plus(found[1])) else self._text(value)
         return found[0] if scrubbed == value else f"{found[1]}={quote(scrubbed, safe='', errors='replace')}"
 
-    def _assigned(self, found: re.Match[str], *, in_json: bool = False) -> str:
-        hides = is_secret(found[1], in_json=in_json)
-        return f"{found[1]}{found[2]}{self._hide(found[3])}" if hides else found[0]
+    def _field(self, found: re.Match[str]) -> str:
+        return f"{found[1]}{found[2]}{self._hide(found[3])}" if is_secret(found[1]) else found[0]
 
     def _json(self, text: str) -> str | None:
         """Return JSON without secrets, or None if the text is not an object or an array."""
@@ -111,10 +104,10 @@ class Scrubber:
             scrubbed = self._value(value)
         except (RecursionError, ValueError):
             return None
-        if scrubbed == value:
-            return text
         escapes = stripped.isascii() or "\\u" in stripped
-        return text.replace(stripped, json.dumps(scrubbed, ensure_ascii=escapes))
+        return (
+            text if scrubbed == value else text.replace(stripped, json.dumps(scrubbed, ensure_ascii=escapes))
+        )
 
     def _value(self, value: Any, *, hides: bool = False) -> Any:
         if isinstance(value, str):
@@ -135,3 +128,12 @@ class Scrubber:
         """Remember a secret, and return what is written in its place."""
         self._spelled |= spellings(secret)
         return REDACTED
+
+
+def _as_bytes(body: Any) -> bytes:
+    """Return the body of a request: some HTTP libraries give vcrpy chunks, files and other objects."""
+    if isinstance(body, (dict, list)):  # to be sent as JSON
+        return json.dumps(body, default=repr).encode()
+    body = b"".join(body) if hasattr(body, "__next__") else body or b""
+    read = body.read() if hasattr(body, "read") else body
+    return read if isinstance(read, bytes) else repr(type(read)).encode()

@@ -17,7 +17,7 @@ except ModuleNotFoundError as error:
 from vcr.cassette import Cassette
 
 from openai_sessions._conversation.state import forget_conversations
-from openai_sessions.testing._cassette_file import CassetteFile
+from openai_sessions.testing._cassette_file import JSON, CassetteFile
 from openai_sessions.testing._errors import (
     CassetteDamagedError,
     CassetteError,
@@ -141,6 +141,7 @@ def configure(vcr: Any) -> None:
     Call it from pytest-recording's hook `pytest_recording_configure(config, vcr)`. It sets the matchers and
     the persister, and turns `record_on_exception` off.
     """
+    vcr.register_serializer("json", JSON)
     vcr.register_matcher("json_body", json_body)
     vcr.register_matcher("is_loaded", is_loaded)
     vcr.match_on, vcr.record_on_exception = MATCH_ON, False
@@ -170,7 +171,7 @@ def _opened(
         "record_mode": mode,
         "match_on": [*match_on, "is_loaded"],
         "additional_matchers": (),
-        "before_record_request": [*_own(vcr, options, "request"), _not_traces, scrubber.request, detector],
+        "before_record_request": [*_own(vcr, options, "request"), scrubber.request, detector],
         "before_record_response": [*_own(vcr, options, "response"), scrubber.response],
     }
     forget_conversations()  # which requests a session sends depends on it
@@ -190,11 +191,6 @@ def _opened(
     if unused and len(cassette) == loaded and not allow_unused:
         requests = [f"{index + 1}: {described(cassette.requests[index])}" for index in unused]
         raise UnusedExchangesError(file.path, requests, total=loaded)
-
-
-def _not_traces(request: Any) -> Any:
-    """Return the request, or None for vcrpy to ignore it: the Agents SDK exports traces at any moment."""
-    return None if request.path.endswith("/traces/ingest") else request
 
 
 def _own(vcr: Any, options: dict[str, Any], name: str) -> list[Callable[[Any], Any]]:

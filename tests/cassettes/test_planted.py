@@ -332,7 +332,15 @@ def test_json_around_a_secret_stays_as_it_was_written(path):
 
 
 @pytest.mark.parametrize(
-    "text", ['{"a": ' * 5000, "[" * 900 + '{"password": "Planted-7f3a"}' + "]" * 900, "{", "\udcff"]
+    "text",
+    [
+        '{"a": ' * 5000,
+        "[" * 900 + '{"password": "Planted-7f3a"}' + "]" * 900,
+        "{",
+        "\udcff",
+        "https://a?b=" * 5000,
+        "a:" * 50000,
+    ],
 )
 def test_body_that_cannot_be_parsed_is_played(text, path):
     body = text.encode("utf-8", "surrogateescape")

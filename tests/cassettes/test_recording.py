@@ -19,7 +19,6 @@ from openai_sessions.testing.cassettes import (
 from tests.cassettes.exchanges import (
     ITEMS,
     NOWHERE,
-    answering,
     async_client,
     create,
     exchange,
@@ -215,17 +214,18 @@ class TestWriting:
             create(served.url)
         assert [each.name for each in path.parent.iterdir()] == [path.name]
 
-    def test_body_that_json_cannot_hold_is_told_and_the_file_stays(self, path):
+    def test_object_that_json_cannot_contain_is_told_and_the_file_stays(self, served, path):
         path = path.with_suffix(".json")
         write_cassette(path)
         path.write_text('{"interactions": [], "version": 1}')
         written = path.read_bytes()
         with (
-            answering(lambda *_: (200, [("content-type", "image/png")], b"\x89PNG\xff")) as url,
-            pytest.raises(CassetteNotSavedError, match="binary data"),
-            use_cassette(path, record_mode="all"),
+            pytest.raises(CassetteNotSavedError, match="object"),
+            use_cassette(
+                path, record_mode="all", before_record_response=lambda _: {"headers": {}, "x": object()}
+            ),
         ):
-            raw("GET", "/v1/picture", to=url)
+            raw("GET", "/v1/models", to=served.url)
         assert (path.read_bytes(), len(list(path.parent.iterdir()))) == (written, 1)
 
     def test_folder_that_cannot_be_made_is_told_and_nothing_stays_intercepted(self, served, path):
