@@ -83,7 +83,7 @@ async def test_a_report_names_what_is_wrong_with_its_history():
     told = list(first_violations(result))
     assert told[0].startswith("items stored although the call raised: ")
     assert "ConnectionError" in told[1]
-    assert errors(result).startswith("ConnectionError ")
+    assert errors(result.errors).startswith("ConnectionError ")
 
 
 async def test_a_report_names_a_read_that_is_wrong_with_its_history():

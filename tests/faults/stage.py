@@ -121,6 +121,15 @@ def throttled(seconds: int) -> Action:
     return action
 
 
+def redirecting(status: int) -> Action:
+    """Return an action that sends the client elsewhere, as a gateway does."""
+
+    async def action(_: Forward) -> Any:
+        return HTTP_FAMILY.Response(status, headers={"location": "/v1/elsewhere"})
+
+    return action
+
+
 def after(something: Callable[[], Awaitable[Any]]) -> Action:
     """Return an action that forwards the request after something else has happened."""
 

@@ -83,8 +83,8 @@ def users(count: int, *, name: str = "item") -> list[dict]:
 
 
 def texts(items: list[dict]) -> list[str]:
-    """Return the texts of items in replay form."""
-    return [item["content"] for item in items]
+    """Return the texts of items in replay form, and the ids of those that have none."""
+    return [item["content"] if "content" in item else item["id"] for item in items]
 
 
 class Patient(HTTP_FAMILY.ASGITransport):
@@ -139,11 +139,12 @@ class World:
         await self.emulator.late_commits()
 
     def stored(self, conversation_id: str | None) -> list[str]:
-        """Return the texts that the database holds, oldest first, whatever a session says of them."""
+        """Return the texts, or the ids, that the database holds, whatever a session says of them."""
         rows = self._select(
             "SELECT body FROM items WHERE conversation_id = ? ORDER BY position", conversation_id
         )
-        return [json.loads(body)["content"][0]["text"] for (body,) in rows]
+        items = [json.loads(body) for (body,) in rows]
+        return [item["content"][0]["text"] if "content" in item else item["id"] for item in items]
 
     def stored_ids(self, conversation_id: str | None) -> list[str]:
         """Return the ids that the database holds, oldest first."""

@@ -1,6 +1,7 @@
 """Run random operations under random faults: `python -m tools.chaos`, or `make chaos`.
 
-The exit code is 1 if this library breaks a promise.
+First in one process, then from four processes without a lock whose users try again on another one after an
+error. The exit code is 1 if this library breaks a promise.
 """
 
 from __future__ import annotations
@@ -14,11 +15,16 @@ from collections.abc import Sequence
 from contextlib import closing
 from importlib.metadata import version
 
-from tools.chaos.report import errors, first_violations, table
+from tools.chaos.report import errors, first_violations, table, workers_table
 from tools.chaos.running import Plan, Result, Run
+from tools.chaos.workers import USERS, try_workers
 from tools.chaos.worlds import WORLDS, Server
 
-NAMES = {"ours": "this library", "sdk": f"openai-agents {version('openai-agents')}"}
+NAMES = {
+    "ours": "this library",
+    "aiohttp": "this library, over aiohttp",
+    "sdk": f"openai-agents {version('openai-agents')}",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,17 +34,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = Plan(
         operations=options.operations, seed=options.seed, rooms=options.conversations, tasks=options.sessions
     )
-    results = {
-        kind: try_kind(kind, plan, options.rate) for kind in ([options.only] if options.only else WORLDS)
-    }
+    kinds = [options.only] if options.only else list(WORLDS)
+    results = {kind: try_kind(kind, plan, options.rate) for kind in kinds}
     print(*table({NAMES[kind]: result for kind, result in results.items()}), sep="\n")
     for kind, result in results.items():
-        print(f"\nErrors raised by {NAMES[kind]}: {errors(result)}.")
-    ours = results.get("ours")
-    if ours is None or not ours.violations:
-        return 0
-    print(f"\nWith seed {options.seed}, this library failed:", *first_violations(ours), sep="\n")
-    return 1
+        print(f"\nErrors raised by {NAMES[kind]}: {errors(result.errors)}.")
+    writes = options.operations // USERS // 10 + 1
+    workers = {kind: try_workers(kind, writes=writes, seed=options.seed, rate=options.rate) for kind in kinds}
+    print("\nFour processes without a lock; users try again on another one after an error:\n")
+    print(*workers_table({NAMES[kind]: result for kind, result in workers.items()}), sep="\n")
+    for kind, of_workers in workers.items():
+        print(f"\nErrors raised by {NAMES[kind]}: {errors(of_workers.errors)}.")
+    ours = [kind for kind in kinds if kind != "sdk"]
+    for kind in ours:
+        if results[kind].violations:
+            print(
+                f"\nWith seed {options.seed}, {NAMES[kind]} failed:",
+                *first_violations(results[kind]),
+                sep="\n",
+            )
+    return int(any(results[kind].violations or not workers[kind].is_right for kind in ours))
 
 
 def try_kind(kind: str, plan: Plan, rate: float) -> Result:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from tools.chaos.judging import Wrong
 from tools.chaos.running import Result
+from tools.chaos.workers import WorkersResult
 
 TOLD = 5
 """The number of violations reported with their operations."""
@@ -14,16 +15,17 @@ TOLD = 5
 
 def table(results: Mapping[str, Result]) -> Iterator[str]:
     """Yield the lines of a table with a column for each run."""
-    yield "| | " + " | ".join(results) + " |"
-    yield "|---" * (len(results) + 1) + "|"
-    columns = [_figures(result) for result in results.values()]
-    for name in columns[0]:
-        yield f"| {name} | " + " | ".join(column[name] for column in columns) + " |"
+    yield from _lines({name: _figures(result) for name, result in results.items()})
 
 
-def errors(result: Result) -> str:
-    """Return the errors with their counts."""
-    return ", ".join(f"{name} {number}" for name, number in result.errors.most_common()) or "none"
+def workers_table(results: Mapping[str, WorkersResult]) -> Iterator[str]:
+    """Yield the lines of a table with a column for each run of several processes."""
+    yield from _lines({name: _figures_of_workers(result) for name, result in results.items()})
+
+
+def errors(counted: Counter[str]) -> str:
+    """Return errors with their counts."""
+    return ", ".join(f"{name} {number}" for name, number in counted.most_common()) or "none"
 
 
 def first_violations(result: Result) -> Iterator[str]:
@@ -33,6 +35,24 @@ def first_violations(result: Result) -> Iterator[str]:
         read = violation.read and f" {violation.flaw} by operation {violation.read.number}"
         yield f"{violation.wrong.value}: {violation.text} of operation {violation.add.number}{read or ''}"
         yield from (f"    {line}" for line in told)
+
+
+def _lines(columns: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    yield "| | " + " | ".join(columns) + " |"
+    yield "|---" * (len(columns) + 1) + "|"
+    for name in next(iter(columns.values())):
+        yield f"| {name} | " + " | ".join(column[name] for column in columns.values()) + " |"
+
+
+def _figures_of_workers(result: WorkersResult) -> dict[str, str]:
+    return {
+        "writes": f"{result.writes}",
+        "items of another process deleted": f"{result.deleted}",
+        "items duplicated": f"{result.duplicated}",
+        "items out of order": f"{result.out_of_order}",
+        "late copies": f"{result.late}",
+        "calls that raised": f"{sum(result.errors.values())}",
+    }
 
 
 def _figures(result: Result) -> dict[str, str]:

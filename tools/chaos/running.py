@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
+from openai_sessions import UnsettledWriteError
 from tools.chaos.judging import Operation, Violation, judge, judge_reads
 from tools.chaos.worlds import Session, World, operation_number, text_of
 
@@ -84,6 +86,7 @@ class Run:
         self._numbers = count(1)
         self._met: defaultdict[int, list[str]] = defaultdict(list)
         self._misled: set[int] = set()
+        self._receipts: list[Mapping[str, Any]] = []
 
     async def go(self, *, on_quiet: Callable[[Result], object] = lambda _: None) -> Result:
         """Make all operations and judge them.
@@ -163,6 +166,9 @@ class Run:
             value = await calls[draw.name]()
         except asyncio.CancelledError:
             return None, "CancelledError", id_of(session)
+        except UnsettledWriteError as error:
+            self._receipts.append(error.receipt)
+            return None, type(error).__name__, id_of(session)
         except Exception as error:  # noqa: BLE001 - every error is counted
             return None, type(error).__name__, id_of(session)
         return value, None, id_of(session)
@@ -194,10 +200,14 @@ class Run:
             room.forget()
 
     async def _settle(self, room: Room, conversation_id: str) -> None:
-        """Make an add, which settles earlier writes, and pops, which return values that were kept."""
+        """Settle what failed writes have left, make an add, and pops, which return values that were kept."""
         if await self._world.stored(conversation_id) is None:
             return
         seat = room.visitor(conversation_id)
+        for receipt in [each for each in self._receipts if each["conversation_id"] == conversation_id]:
+            self._receipts.remove(receipt)
+            with suppress(UnsettledWriteError):  # it cannot tell which items are of the write
+                await self._world.settle(seat.session, receipt)
         marker = await self._do(seat, Draw("add"))
         kept = sum(each.name == "pop" and each.popped is None for each in room.operations)
         for _ in range(kept + 1):

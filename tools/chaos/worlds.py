@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -22,15 +22,17 @@ TIMEOUT = 0.5
 LATE = 0.02
 """Seconds between a cut connection and its late commit."""
 
+TOO_LATE = 1.0
+"""Seconds between a cut connection and a commit that no session looks for any more."""
+
 POLICY = RetryPolicy(initial_wait=0.01, max_wait=0.16, settle_after=0.05)
 """Its `settle_after` exceeds `LATE`, as the default exceeds the emulator's default delay."""
 
 FAULTS = (
     *(Fault(kind) for kind in FAULT_KINDS if kind not in {"late_commit", "quota"}),
-    Fault("late_commit", delay=LATE),
     Fault("throttled", retry_after=0.01),
 )
-"""All faults except an exhausted quota, which must raise."""
+"""All faults except an exhausted quota, which must raise, and a late commit, whose delay is given."""
 
 operation_number: ContextVar[int] = ContextVar("operation_number")
 """The operation that sends a request; tasks that a session starts inherit it."""
@@ -79,6 +81,10 @@ class World(Protocol):
         """Clear a session; `choice`, from 0 to 1, selects one of the ways to do it."""
         ...
 
+    async def settle(self, session: Any, receipt: Mapping[str, Any]) -> None:
+        """Settle the receipt of an error of this library's class."""
+        ...
+
     async def stored(self, conversation_id: str) -> list[str] | None:
         """Return the texts stored in a conversation, oldest first, or None if it was deleted."""
         ...
@@ -102,15 +108,24 @@ class ServedWorld:
     Args:
         server: The process of the emulator.
         rate: The probability that a request meets a fault.
+        late: Seconds between a cut connection and a late commit.
     """
 
     shares_conversations = False
 
-    def __init__(self, server: Server, rate: float) -> None:
+    def __init__(self, server: Server, rate: float, late: float = LATE) -> None:
         self._server = server
         self._rate = rate
-        self._client = _client(server, event_hooks={"request": [_sign]})
-        self._plain = _client(server)
+        self._late = late
+        self._client = self._open(event_hooks={"request": [_sign]})
+        self._plain = client_over(openai.DefaultAsyncHttpxClient, server.base_url)
+
+    def _open(self, **options: Any) -> openai.AsyncOpenAI:
+        return client_over(openai.DefaultAsyncHttpxClient, self._server.base_url, **options)
+
+    async def settle(self, session: Any, receipt: Mapping[str, Any]) -> None:
+        """Implement `World.settle`."""
+        await session.settle(receipt)
 
     async def stored(self, conversation_id: str) -> list[str] | None:
         """Implement `World.stored`."""
@@ -130,7 +145,7 @@ class ServedWorld:
 
     def storm(self, seed: int) -> None:
         """Implement `World.storm`."""
-        self._server.run("storm", self._rate, seed)
+        self._server.run("storm", self._rate, seed, self._late)
 
     def calm(self) -> None:
         """Implement `World.calm`."""
@@ -179,7 +194,14 @@ class SDKWorld(ServedWorld):
         await session.clear_session()
 
 
-WORLDS: dict[str, type[OurWorld | SDKWorld]] = {"ours": OurWorld, "sdk": SDKWorld}
+class AiohttpWorld(OurWorld):
+    """The same over aiohttp."""
+
+    def _open(self, **options: Any) -> openai.AsyncOpenAI:
+        return client_over(openai.DefaultAioHttpClient, self._server.base_url, **options)
+
+
+WORLDS: dict[str, type[OurWorld | SDKWorld]] = {"ours": OurWorld, "aiohttp": AiohttpWorld, "sdk": SDKWorld}
 
 
 def text_of(item: Any) -> str:
@@ -196,9 +218,10 @@ class QuickClient(openai.AsyncOpenAI):
         return usual * POLICY.initial_wait / RetryPolicy().initial_wait
 
 
-def _client(server: Server, **options: Any) -> openai.AsyncOpenAI:
-    http_client = openai.DefaultAsyncHttpxClient(trust_env=False, **options)
-    return QuickClient(api_key="sk-chaos", base_url=server.base_url, timeout=TIMEOUT, http_client=http_client)
+def client_over(kind: Any, base_url: str, **options: Any) -> openai.AsyncOpenAI:
+    """Return a client over one of openai's HTTP clients."""
+    http_client = kind(trust_env=False, **options)
+    return QuickClient(api_key="sk-chaos", base_url=base_url, timeout=TIMEOUT, http_client=http_client)
 
 
 async def _sign(request: Any) -> None:
@@ -242,8 +265,8 @@ def _serve(pipe: Any) -> None:
 
 
 def _commands(emulator: Emulator) -> dict[str, Callable[..., Any]]:
-    def storm(rate: float, seed: int) -> None:
-        emulator.inject_at_random(rate, seed=seed, faults=FAULTS)
+    def storm(rate: float, seed: int, late: float) -> None:
+        emulator.inject_at_random(rate, seed=seed, faults=(*FAULTS, Fault("late_commit", delay=late)))
 
     def calm() -> None:
         emulator.clear_faults()
@@ -262,4 +285,13 @@ def _commands(emulator: Emulator) -> dict[str, Callable[..., Any]]:
             for number in request.query.get("operation", ())
         ]
 
-    return {"storm": storm, "calm": calm, "requests": requests}
+    def late() -> list[str]:
+        """Return the texts of the requests whose commit was late."""
+        return [
+            text_of(item)
+            for request in emulator.requests
+            if request.fault == "late_commit" and request.operation == "create_items"
+            for item in request.body["items"]
+        ]
+
+    return {"storm": storm, "calm": calm, "requests": requests, "late": late}
