@@ -166,6 +166,7 @@ _IN_TOOLS = {
     "allowed_tools": _TOOL_NAMES,
     "container": _CONTAINERS,
     "environment": _CONTAINERS,
+    "format": _objects({"text": "", "grammar": "syntax! definition!"}),
     "input_image_mask": _objects("image_url file_id"),
     "ranking_options": _objects("ranker score_threshold hybrid_search"),
     "require_approval": _objects("always never", {"always": _TOOL_NAMES, "never": _TOOL_NAMES}),

@@ -54,11 +54,15 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The schema of an object with known fields; missing ones are stored as their `defaults`."""
+    """The schema of an object with known fields; missing ones are stored as their `defaults`.
+
+    Unknown fields are refused, or stored as they are if it `is_open`.
+    """
 
     required: Mapping[str, Value] = field(default_factory=dict)
     optional: Mapping[str, Value] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    is_open: bool = False
 
     def field_value(self, name: str) -> Value | None:
         """Return the schema of a field, or None if the field is unknown."""
@@ -124,7 +128,7 @@ def conform_object(value: JsonObject, *, to: Shape, path: str) -> JsonObject:
         if name not in stored:
             raise missing_parameter(_inside(path, name))
     completed = {**to.defaults, **stored}
-    in_order = ("type", *to.defaults, *to.required, *to.optional)
+    in_order = dict.fromkeys(("type", *to.defaults, *to.required, *to.optional, *completed))
     return {name: completed[name] for name in in_order if name in completed}
 
 
@@ -141,6 +145,8 @@ def _conform_field(name: str, value: Any, *, to: Shape, path: str) -> Any:
     if name == "type":
         return value
     known = to.field_value(name)
+    if known is None and to.is_open:
+        return value
     if known is None:
         raise unknown_parameter(path)
     if value is not None:
@@ -207,8 +213,15 @@ def _status(*others: str) -> Value:
     return one_of("in_progress", "completed", *others)
 
 
-def _array_of(variants: Mapping[str, Shape]) -> Value:
-    return Value(("array",), elements=Value(("object",), variants=variants))
+def _object(schema: Shape | Mapping[str, Shape]) -> Value:
+    """Return the schema of an object, or of one whose `type` selects its shape."""
+    if isinstance(schema, Shape):
+        return Value(("object",), shape=schema)
+    return Value(("object",), variants=schema)
+
+
+def _array_of(schema: Shape | Mapping[str, Shape]) -> Value:
+    return Value(("array",), elements=_object(schema))
 
 
 TEXT = Value(("string",))
@@ -225,6 +238,10 @@ FLAG = Value(("boolean",))
 
 INTEGER = Value(("integer",))
 
+NUMBER = Value(("number",))
+
+ANYTHING = Value(("boolean", "number", "string", "array", "object"))
+
 FREE_OBJECT = Value(("object",))
 
 FREE_ARRAY = Value(("array",))
@@ -237,40 +254,55 @@ PHASE = one_of("commentary", "final_answer").nullable()
 
 COMPLETED = {"status": "completed"}
 
-_BREAKPOINT = {"prompt_cache_breakpoint": FREE_OBJECT.nullable(null=Null.ABSENT)}
 
-_DETAIL = one_of("low", "high", "auto", "original").nullable(null=Null.ABSENT)
+def _input_parts(null: Null) -> Mapping[str, Shape]:
+    """Return the parts of input.
 
-_FILE_TEXTS = {
-    name: value.nullable(null=Null.ABSENT)
-    for name, value in {"filename": TEXT, "file_data": _FILE_DATA, "file_url": TEXT}.items()
+    Args:
+        null: How nulls are treated in the fields where that depends on the item.
+    """
+    mark = {"prompt_cache_breakpoint": _object(Shape(required={"mode": TEXT})).nullable(null=null)}
+    detail = {"detail": one_of("low", "high", "auto", "original").nullable(null=null)}
+    texts = {"filename": TEXT, "file_data": _FILE_DATA, "file_url": TEXT}
+    file_id = {"file_id": TEXT.nullable()}
+    return {
+        "input_text": Shape(required={"text": LONG_TEXT}, optional=mark),
+        "input_image": Shape(
+            optional={"image_url": _LONG_DATA.nullable(), **file_id, **detail, **mark},
+            defaults={"detail": "auto"},
+        ),
+        "input_file": Shape(
+            optional={
+                **file_id,
+                **{name: value.nullable(null=null) for name, value in texts.items()},
+                "detail": one_of("auto", "low", "high"),
+                **mark,
+            },
+        ),
+    }
+
+
+INPUT_PARTS = _input_parts(Null.REFUSED)
+
+_RANGE = {"start_index": INTEGER, "end_index": INTEGER}
+
+_ANNOTATIONS = {
+    "file_citation": Shape(required={"file_id": TEXT, "index": INTEGER, "filename": TEXT}),
+    "url_citation": Shape(required={"url": TEXT, **_RANGE, "title": TEXT}),
+    "container_file_citation": Shape(
+        required={"container_id": TEXT, "file_id": TEXT, **_RANGE, "filename": TEXT}
+    ),
+    "file_path": Shape(required={"file_id": TEXT, "index": INTEGER}),
 }
 
-INPUT_PARTS: Mapping[str, Shape] = {
-    "input_text": Shape(required={"text": LONG_TEXT}, optional=_BREAKPOINT),
-    "input_image": Shape(
-        optional={
-            "image_url": _LONG_DATA.nullable(),
-            "file_id": TEXT.nullable(),
-            "detail": _DETAIL,
-            **_BREAKPOINT,
-        },
-        defaults={"detail": "auto"},
-    ),
-    "input_file": Shape(
-        optional={
-            "file_id": TEXT.nullable(),
-            **_FILE_TEXTS,
-            "detail": one_of("auto", "low", "high"),
-            **_BREAKPOINT,
-        },
-    ),
-}
+_TOKEN = {"token": TEXT, "logprob": NUMBER, "bytes": Value(("array",), elements=INTEGER)}
+
+_LOGPROB = Shape(required={**_TOKEN, "top_logprobs": _array_of(Shape(required=_TOKEN))})
 
 OUTPUT_PARTS: Mapping[str, Shape] = {
     "output_text": Shape(
         required={"text": TEXT},
-        optional={"annotations": FREE_ARRAY, "logprobs": FREE_ARRAY},
+        optional={"annotations": _array_of(_ANNOTATIONS), "logprobs": _array_of(_LOGPROB)},
         defaults={"annotations": [], "logprobs": []},
     ),
     "refusal": Shape(required={"refusal": TEXT}),
@@ -292,13 +324,81 @@ ASSISTANT_MESSAGE = _message({**INPUT_PARTS, **OUTPUT_PARTS})
 
 MESSAGE_ROLES = ("user", "assistant", "system", "developer")
 
-_CALLER = FREE_OBJECT.nullable()
+_CALLER = _object({"direct": Shape(), "program": Shape(required={"caller_id": CALL_ID})}).nullable()
 
-_OUTPUT = Value(("string", "array"), elements=Value(("object",), variants=INPUT_PARTS))
+_OUTPUT = Value(("string", "array"), elements=_object(INPUT_PARTS))
 
-_FUNCTION_OUTPUT = replace(_OUTPUT, max_length=LONG_TEXT.max_length)
+_FUNCTION_OUTPUT = Value(
+    ("string", "array"),
+    max_length=LONG_TEXT.max_length,
+    elements=_object(_input_parts(Null.ABSENT)),
+)
 
 _SCREENSHOT = {"computer_screenshot": Shape(optional={"image_url": TEXT, "file_id": TEXT})}
+
+_KEYS = {"keys": TEXTS.nullable()}
+
+_PLACE = {"x": INTEGER, "y": INTEGER}
+
+_COMPUTER_ACTION = _object(
+    {
+        "click": Shape(
+            required={"button": one_of("left", "right", "wheel", "back", "forward"), **_PLACE}, optional=_KEYS
+        ),
+        "double_click": Shape(required={**_PLACE, **_KEYS}),
+        "drag": Shape(required={"path": _array_of(Shape(required=_PLACE))}, optional=_KEYS),
+        "keypress": Shape(required={"keys": TEXTS}),
+        "move": Shape(required=_PLACE, optional=_KEYS),
+        "screenshot": Shape(),
+        "scroll": Shape(required={**_PLACE, "scroll_x": INTEGER, "scroll_y": INTEGER}, optional=_KEYS),
+        "type": Shape(required={"text": TEXT}),
+        "wait": Shape(),
+    }
+)
+
+_SAFETY_CHECKS = _array_of(
+    Shape(required={"id": TEXT}, optional={"code": TEXT.nullable(), "message": TEXT.nullable()})
+)
+
+_SOURCES = _array_of({"url": Shape(required={"url": TEXT})})
+
+_SEARCH_ACTION = _object(
+    {
+        "search": Shape(optional={"query": TEXT, "queries": TEXTS, "sources": _SOURCES}),
+        "open_page": Shape(optional={"url": TEXT.nullable()}),
+        "find_in_page": Shape(required={"url": TEXT, "pattern": TEXT}),
+    }
+)
+
+_FOUND = Shape(
+    optional={
+        **dict.fromkeys(("file_id", "text", "filename"), TEXT),
+        "attributes": FREE_OBJECT.nullable(),
+        "score": NUMBER,
+    }
+)
+
+_CODE_OUTPUTS = {"logs": Shape(required={"logs": TEXT}), "image": Shape(required={"url": TEXT})}
+
+_LOCAL_SHELL_ACTION = {
+    "exec": Shape(
+        required={"command": TEXTS, "env": FREE_OBJECT},
+        optional={
+            "timeout_ms": INTEGER.nullable(),
+            "working_directory": TEXT.nullable(),
+            "user": TEXT.nullable(),
+        },
+    )
+}
+
+_SHELL_ENVIRONMENT = {
+    "local": Shape(
+        optional={"skills": _array_of(Shape(required=dict.fromkeys(("name", "description", "path"), TEXT)))}
+    ),
+    "container_reference": Shape(required={"container_id": TEXT}),
+}
+
+_OUTCOMES = {"timeout": Shape(), "exit": Shape(required={"exit_code": INTEGER})}
 
 _SHELL_ACTION = Shape(
     required={"commands": TEXTS},
@@ -306,7 +406,7 @@ _SHELL_ACTION = Shape(
     defaults={"timeout_ms": None, "max_output_length": None},
 )
 
-_SHELL_OUTPUT = Shape(required={"stdout": LONG_TEXT, "stderr": LONG_TEXT, "outcome": FREE_OBJECT})
+_SHELL_OUTPUT = Shape(required={"stdout": LONG_TEXT, "stderr": LONG_TEXT, "outcome": _object(_OUTCOMES)})
 
 _PATCHED_FILE = Shape(required={"path": TEXT, "diff": LONG_TEXT})
 
@@ -376,20 +476,20 @@ _HOSTED_TOOLS = {
         "fs",
         Shape(
             required={"status": _status("searching", "incomplete", "failed"), "queries": TEXTS},
-            optional={"results": FREE_ARRAY.nullable()},
+            optional={"results": _array_of(_FOUND).nullable()},
         ),
         IdRule.REQUIRED,
     ),
     "web_search_call": ItemType(
         "ws",
-        Shape(required={"status": _status("searching", "failed"), "action": FREE_OBJECT}),
+        Shape(required={"status": _status("searching", "failed"), "action": _SEARCH_ACTION}),
         IdRule.REQUIRED,
     ),
     "computer_call": ItemType(
         "cu",
         Shape(
-            required={"call_id": TEXT, "pending_safety_checks": FREE_ARRAY, "status": STATUS},
-            optional={"action": FREE_OBJECT, "actions": FREE_ARRAY},
+            required={"call_id": TEXT, "pending_safety_checks": _SAFETY_CHECKS, "status": STATUS},
+            optional={"action": _COMPUTER_ACTION, "actions": Value(("array",), elements=_COMPUTER_ACTION)},
         ),
         IdRule.REQUIRED,
     ),
@@ -398,7 +498,7 @@ _HOSTED_TOOLS = {
         Shape(
             required={"call_id": CALL_ID, "output": Value(("object",), variants=_SCREENSHOT)},
             optional={
-                "acknowledged_safety_checks": FREE_ARRAY.nullable(null=Null.ABSENT),
+                "acknowledged_safety_checks": _SAFETY_CHECKS.nullable(null=Null.ABSENT),
                 "status": STATUS,
             },
             defaults=COMPLETED,
@@ -411,7 +511,7 @@ _HOSTED_TOOLS = {
                 "status": _status("incomplete", "interpreting", "failed"),
                 "container_id": TEXT,
                 "code": TEXT.nullable(),
-                "outputs": FREE_ARRAY.nullable(),
+                "outputs": _array_of(_CODE_OUTPUTS).nullable(),
             },
         ),
         IdRule.REQUIRED,
@@ -429,7 +529,7 @@ _HOSTED_TOOLS = {
 _SHELLS = {
     "local_shell_call": ItemType(
         "lsh",
-        Shape(required={"call_id": TEXT, "action": FREE_OBJECT, "status": STATUS}),
+        Shape(required={"call_id": TEXT, "action": _object(_LOCAL_SHELL_ACTION), "status": STATUS}),
         IdRule.REQUIRED,
     ),
     "local_shell_call_output": ItemType(
@@ -441,7 +541,11 @@ _SHELLS = {
         "sh",
         Shape(
             required={"call_id": CALL_ID, "action": Value(("object",), shape=_SHELL_ACTION)},
-            optional={"caller": _CALLER, "status": STATUS, "environment": FREE_OBJECT.nullable()},
+            optional={
+                "caller": _CALLER,
+                "status": STATUS,
+                "environment": _object(_SHELL_ENVIRONMENT).nullable(),
+            },
             defaults={"environment": None, **COMPLETED},
         ),
     ),
@@ -476,12 +580,25 @@ _SHELLS = {
     ),
 }
 
+_MCP_TOOL = Shape(
+    required={"name": TEXT, "input_schema": FREE_OBJECT},
+    optional={"description": TEXT.nullable(), "annotations": FREE_OBJECT.nullable()},
+)
+
+_MCP_ERRORS = {
+    **dict.fromkeys(("mcp_protocol_error", "http_error"), Shape(required={"code": INTEGER, "message": TEXT})),
+    "mcp_tool_execution_error": Shape(required={"content": ANYTHING.nullable()}),
+}
+
 _MCP_CALL = {"server_label": TEXT, "name": TEXT, "arguments": TEXT}
 
 _MCP = {
     "mcp_list_tools": ItemType(
         "mcpl",
-        Shape(required={"server_label": TEXT, "tools": FREE_ARRAY}, optional={"error": TEXT.nullable()}),
+        Shape(
+            required={"server_label": TEXT, "tools": _array_of(_MCP_TOOL)},
+            optional={"error": TEXT.nullable()},
+        ),
         IdRule.REQUIRED,
     ),
     "mcp_approval_request": ItemType("mcpr", Shape(required=_MCP_CALL), IdRule.REQUIRED),
@@ -498,7 +615,7 @@ _MCP = {
             required=_MCP_CALL,
             optional={
                 "output": TEXT.nullable(),
-                "error": Value(("object", "string"), null=Null.KEPT),
+                "error": Value(("object", "string"), null=Null.KEPT, variants=_MCP_ERRORS),
                 "status": _status("incomplete", "calling", "failed"),
                 "approval_request_id": TEXT.nullable(),
             },
@@ -506,6 +623,97 @@ _MCP = {
         IdRule.REQUIRED,
     ),
 }
+
+
+def _fields(names: str, **known: Value) -> Shape:
+    """Return the schema of a tool or a part of it, to which the API adds fields often.
+
+    Args:
+        names: The names of its fields: `name!` is required, `name?` may be null, `name` neither.
+        **known: The schemas of some of them; the values of the others are free-form.
+    """
+    required: dict[str, Value] = {}
+    optional: dict[str, Value] = {}
+    for marked in names.split():
+        name = marked.rstrip("!?")
+        value = known.get(name, ANYTHING)
+        fields = required if marked.endswith("!") else optional
+        fields[name] = value.nullable() if marked.endswith("?") else value
+    return Shape(required, optional, is_open=True)
+
+
+_NETWORK = _object({"disabled": _fields(""), "allowlist": _fields("allowed_domains! domain_secrets")})
+
+_SKILLS = _array_of(
+    {"skill_reference": _fields("skill_id! version"), "inline": _fields("name! description! source!")}
+)
+
+_TOOL_NAMES = Value(("array", "object"), shape=_fields("tool_names read_only"))
+
+_APPROVAL = Value(("string", "object"), shape=_fields("always never", always=_TOOL_NAMES, never=_TOOL_NAMES))
+
+_CONTAINER = Value(
+    ("string", "object"),
+    variants={"auto": _fields("file_ids memory_limit? network_policy", network_policy=_NETWORK)},
+)
+
+_ENVIRONMENT = _object(
+    {
+        "container_auto": _fields(
+            "file_ids memory_limit? network_policy skills", network_policy=_NETWORK, skills=_SKILLS
+        ),
+        "container_reference": _fields("container_id!"),
+        "local": _fields("skills"),
+    }
+)
+
+_IN_NAMESPACE = {
+    "custom": _fields(
+        "name! description format defer_loading allowed_callers?",
+        format=_object({"text": _fields(""), "grammar": _fields("syntax! definition!")}),
+    ),
+    "function": _fields(
+        "name! description? parameters? output_schema? strict? defer_loading allowed_callers?"
+    ),
+}
+
+_TOOLS = _array_of(
+    {
+        **_IN_NAMESPACE,
+        "apply_patch": _fields("allowed_callers?"),
+        "code_interpreter": _fields("container! allowed_callers?", container=_CONTAINER),
+        "computer": _fields(""),
+        "computer_use_preview": _fields("environment! display_width! display_height!"),
+        "file_search": _fields(
+            "vector_store_ids! max_num_results ranking_options filters?",
+            ranking_options=_object(_fields("ranker score_threshold hybrid_search")),
+        ),
+        "image_generation": _fields(
+            "model quality size output_format output_compression moderation background input_fidelity? "
+            "input_image_mask partial_images action",
+            input_image_mask=_object(_fields("image_url file_id")),
+        ),
+        "local_shell": _fields(""),
+        "mcp": _fields(
+            "server_label! server_url connector_id tunnel_id authorization server_description headers? "
+            "allowed_tools? allowed_callers? require_approval? defer_loading",
+            allowed_tools=_TOOL_NAMES,
+            require_approval=_APPROVAL,
+        ),
+        "namespace": _fields("name! description! tools!", tools=_array_of(_IN_NAMESPACE)),
+        "programmatic_tool_calling": _fields(""),
+        "shell": _fields("environment? allowed_callers?", environment=_ENVIRONMENT),
+        "tool_search": _fields("execution description? parameters?"),
+        **dict.fromkeys(
+            ("web_search", "web_search_2025_08_26"),
+            _fields("external_web_access filters? user_location? search_context_size"),
+        ),
+        **dict.fromkeys(
+            ("web_search_preview", "web_search_preview_2025_03_11"),
+            _fields("user_location? search_context_size search_content_types"),
+        ),
+    }
+)
 
 _CONTEXT = {
     "reasoning": ItemType(
@@ -525,9 +733,9 @@ _CONTEXT = {
         "tsc", Shape(required={"arguments": FREE_OBJECT}, optional=_SEARCHED, defaults=_SEARCH_DEFAULTS)
     ),
     "tool_search_output": ItemType(
-        "tso", Shape(required={"tools": FREE_ARRAY}, optional=_SEARCHED, defaults=_SEARCH_DEFAULTS)
+        "tso", Shape(required={"tools": _TOOLS}, optional=_SEARCHED, defaults=_SEARCH_DEFAULTS)
     ),
-    "additional_tools": ItemType("at", Shape(required={"role": one_of("developer"), "tools": FREE_ARRAY})),
+    "additional_tools": ItemType("at", Shape(required={"role": one_of("developer"), "tools": _TOOLS})),
     "configuration_update": ItemType(
         "cfu", Shape(optional={"reasoning": FREE_OBJECT.nullable(), "text": FREE_OBJECT.nullable()})
     ),

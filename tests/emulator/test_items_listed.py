@@ -6,6 +6,7 @@ from openai_sessions.emulator import Emulator, Fault
 
 from .wire import KEY, Wire, user, users
 
+LOGPROB = {"token": "x", "logprob": 0, "bytes": [120], "top_logprobs": []}
 IMAGE_URL = "data:image/png;base64,AAAA"
 
 
@@ -136,13 +137,11 @@ INCLUDED = {
     "message.output_text.logprobs": (
         {
             "role": "assistant",
-            "content": [
-                {"type": "output_text", "text": "x", "annotations": [], "logprobs": [{"token": "x"}]}
-            ],
+            "content": [{"type": "output_text", "text": "x", "annotations": [], "logprobs": [LOGPROB]}],
         },
         lambda item: item["content"][0]["logprobs"],
         [],
-        [{"token": "x"}],
+        [LOGPROB],
     ),
     "computer_call_output.output.image_url": (
         {

@@ -22,7 +22,10 @@ async def test_replies_are_used_in_order(emulator, wire):
         ([CALL, "Hello"], ["function_call", "message"]),
         ({"content": "Hello"}, ["message"]),
         ([{"type": "reasoning"}, {"role": "assistant", "content": []}], ["reasoning", "message"]),
-        ({"type": "web_search_call", "status": "completed", "action": {}}, ["web_search_call"]),
+        (
+            {"type": "web_search_call", "status": "completed", "action": {"type": "search"}},
+            ["web_search_call"],
+        ),
         ({"type": "mcp_call", "server_label": "x", "name": "y", "arguments": "{}"}, ["mcp_call"]),
         (lambda request: ["Hello"], ["message"]),
         ((CALL, "Hello"), ["function_call", "message"]),
