@@ -155,3 +155,21 @@ def test_examples_are_all_listed():
 def test_changelog_names_everything_exported():
     changelog = (ROOT / "CHANGELOG.md").read_text()
     assert [name for name in openai_sessions.__all__ if f"`{name}" not in changelog] == []
+
+
+def test_every_test_that_shows_a_guarantee_exists():
+    text = (ROOT / "docs/reliability.md").read_text()
+    named = re.findall(r"`([a-z_/]+\.py)::(test_[a-z0-9_]+)`", text)
+    assert len(named) > 20
+    missing = [
+        f"{path}::{name}"
+        for path, name in named
+        if not re.search(rf"^(async )?def {name}\(", (ROOT / "tests" / path).read_text(), re.MULTILINE)
+    ]
+    assert missing == []
+
+
+def test_every_guarantee_names_its_test():
+    text = (ROOT / "docs/reliability.md").read_text()
+    given = re.findall(r"^- Guaranteed: (?:.*\n)(?:  .*\n)*", text, re.MULTILINE)
+    assert [each for each in given if "::test_" not in each] == []
