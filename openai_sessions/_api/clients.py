@@ -6,13 +6,13 @@ import asyncio
 import threading
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from openai_sessions._api.client import CONNECTIONS_KEPT, ConversationsClient, RequestLimiter, open_client
 from openai_sessions._api.retries import Retries, RetryBudget, RetryEvent, RetryPolicy
-from openai_sessions._api.transports import is_aiohttp, transport_of
+from openai_sessions._api.transports import is_networked, transports_of
 from openai_sessions._arguments import MAX_REQUEST_BYTES, checked_seconds, is_whole_number
 from openai_sessions.errors import ClientLoopError
 
@@ -126,8 +126,9 @@ def _client(
         client, timeout=requests.timeout, retries=retries, include=include, max_bytes=requests.max_bytes
     )
     http_client = made.http_client
-    if _is_networked(http_client):
-        kept = [getattr(pool, "_max_keepalive_connections", None) for pool in _pools(http_client)]
+    if is_networked(http_client):
+        pools = [getattr(transport, "_pool", None) for transport in transports_of(http_client)]
+        kept = [getattr(pool, "_max_keepalive_connections", None) for pool in pools]
         limiter = RequestLimiter(min(filter(None, kept), default=CONNECTIONS_KEPT))
         made.limiter = _limiters.setdefault(http_client, limiter)
     return made
@@ -148,7 +149,7 @@ class GivenClient:
             ClientLoopError: It was first used in another event loop. Nothing was sent.
         """
         http_client, loop = self._client.http_client, asyncio.get_running_loop()
-        if http_client not in _first_loops and _is_networked(http_client):
+        if http_client not in _first_loops and is_networked(http_client):
             _first_loops[http_client] = weakref.ref(loop)
         if http_client in _first_loops and _first_loops[http_client]() is not loop:
             raise ClientLoopError
@@ -266,23 +267,3 @@ class AsyncCloseable(ABC):
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
-
-
-def _is_networked(http_client: object) -> bool:
-    """Return whether an HTTP client keeps connections, unlike those that call an app in process."""
-    return any(True for _ in _pools(http_client)) or is_aiohttp(http_client)
-
-
-def _pools(http_client: object) -> Iterator[Any]:
-    """Yield the connection pools of an HTTP client, also behind transports that wrap another."""
-    mounted = getattr(http_client, "_mounts", {}).values()
-    transports = [transport_of(http_client), *mounted]
-    seen: set[int] = set()
-    while transports:
-        transport = transports.pop()
-        if id(transport) in seen or not hasattr(transport, "handle_async_request"):
-            continue
-        seen.add(id(transport))
-        if hasattr(transport, "_pool"):
-            yield transport._pool  # noqa: SLF001 -- HTTP clients have no public name for it
-        transports.extend(getattr(transport, "__dict__", {}).values())

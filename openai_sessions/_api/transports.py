@@ -97,8 +97,9 @@ def counting_sends(http_client: object) -> Iterator[list[object]]:
     other clients the list stays empty.
     """
     sends: list[object] = []
-    if is_aiohttp(http_client) and not getattr(http_client, "is_closed", False):
-        _observe(transport_of(http_client))
+    if not getattr(http_client, "is_closed", False):
+        for transport in filter(_is_aiohttp, transports_of(http_client)):
+            _observe(transport)
     token = _sends.set(sends)
     try:
         yield sends
@@ -106,9 +107,27 @@ def counting_sends(http_client: object) -> Iterator[list[object]]:
         _sends.reset(token)
 
 
-def is_aiohttp(http_client: object) -> bool:
-    """Return whether a client runs on aiohttp."""
-    return "httpx_aiohttp" in type(transport_of(http_client)).__module__
+def transports_of(http_client: object) -> Iterator[Any]:
+    """Yield the transports of an HTTP client, also those that others wrap."""
+    mounted = getattr(http_client, "_mounts", {}).values()
+    transports = [getattr(http_client, "_transport", None), *mounted]
+    seen: set[int] = set()
+    while transports:
+        transport = transports.pop()
+        if id(transport) in seen or not hasattr(transport, "handle_async_request"):
+            continue
+        seen.add(id(transport))
+        yield transport
+        transports.extend(getattr(transport, "__dict__", {}).values())
+
+
+def is_networked(http_client: object) -> bool:
+    """Return whether an HTTP client keeps connections, unlike those that call an app in process."""
+    return any(hasattr(each, "_pool") or _is_aiohttp(each) for each in transports_of(http_client))
+
+
+def _is_aiohttp(transport: object) -> bool:
+    return any("httpx_aiohttp" in kind.__module__ for kind in type(transport).__mro__)
 
 
 def _observe(transport: Any) -> None:
@@ -131,11 +150,6 @@ async def _note_send(*_: object) -> None:
     sends = _sends.get()
     if sends is not None:
         sends.append(None)
-
-
-def transport_of(http_client: object) -> Any:
-    """Return the transport of an HTTP client, or None."""
-    return getattr(http_client, "_transport", None)
 
 
 def _packages(error: BaseException | None) -> set[str]:

@@ -30,6 +30,25 @@ def over_aiohttp(**options: Any) -> Any:
     return openai.DefaultAioHttpClient(verify=False, **options)
 
 
+class Wrapped(HTTP_FAMILY.AsyncBaseTransport):
+    """A transport that counts requests, as instrumentation does."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self.requests = 0
+
+    async def handle_async_request(self, request: Any) -> Any:
+        self.requests += 1
+        return await self.inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+
+
+def over_wrapped_aiohttp(**options: Any) -> Any:
+    return HTTP_FAMILY.AsyncClient(transport=Wrapped(over_aiohttp(**options)._transport))
+
+
 every_transport = pytest.mark.parametrize("transport", [over_httpx, over_aiohttp])
 
 
@@ -51,7 +70,7 @@ WRITES = {
 }
 
 
-@every_transport
+@pytest.mark.parametrize("transport", [over_httpx, over_aiohttp, over_wrapped_aiohttp])
 @pytest.mark.parametrize("kind", ["cut_before", "cut_after_commit", "truncated_body"])
 async def test_a_reply_that_is_lost(world, kind):
     session = await world.session_with(*ITEMS, retry_policy=POLICY)
