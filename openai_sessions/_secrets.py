@@ -77,8 +77,9 @@ def spellings(secret: str) -> set[str]:
     """Return how a secret or a part of it may be written in a text; nothing for one that may be any word."""
     parts = (secret, *re.split(r"[\s:;=]+", secret))
     found = {part for part in parts if REDACTED not in part and not _WORD.fullmatch(part)}
-    quoted = {quote(part, safe=safe, errors="replace") for part in found for safe in ("", "/")}
-    return found | quoted | {json.dumps(part)[1:-1] for part in found}
+    quoted = {quote(part, safe=safe, errors="replace") for part in found for safe in ("", "/", " ")}
+    forms = {part.replace(" ", "+") for part in quoted}
+    return found | quoted | forms | {json.dumps(part)[1:-1] for part in found}
 
 
 def without(text: str, spelled: Iterable[str]) -> str:

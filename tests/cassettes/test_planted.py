@@ -246,6 +246,21 @@ def test_token_is_known_by_its_form_in_any_text(place, path):
     assert found == []
 
 
+@pytest.mark.parametrize("place", TEXTS.values(), ids=TEXTS)
+def test_value_of_a_secret_name_is_left_out_of_any_text(place, path):
+    secret = "correct horse planted-1"
+    what = place(f"It is {secret}, kept")
+    with (
+        answering(lambda *_: (200, [], what.get("answer", "").encode())) as url,
+        use_cassette(path),
+    ):
+        exchanged(url, **JSON, content=json.dumps({"passphrase": secret}))
+        exchanged(url, **what)
+    text = path.read_text()
+    assert "planted" not in text
+    assert "kept" in text
+
+
 def test_value_of_a_secret_name_is_left_out_where_it_has_no_name(path):
     """Before it and after it in the exchange, and in those that follow."""
     secret = "Planted-7f3a/é"
