@@ -148,8 +148,9 @@ class OpenAIConversationsSession(AsyncCloseable):
     objects on one conversation in one process share a lock and behave as one; operations on different
     conversations never wait for each other.
 
-    Any operation may be cancelled. One that has started to write is undone first, within 10 seconds; what is
-    not undone by then is in `unsettled`.
+    Any operation may be cancelled. One that has started to write is undone first, within 10 seconds. What is
+    not undone by then is logged: the next operation deletes what the server had acknowledged (`unsettled`),
+    and a request that got no reply may remain stored.
 
     Args:
         conversation_id: Resume this conversation. No request is sent until the session is used.
