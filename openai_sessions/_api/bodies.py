@@ -108,7 +108,8 @@ def _refuse(constant: str) -> object:
 async def _limit(response: Any) -> None:
     """Limit the body of a response to a request of ours. A hook of the HTTP client."""
     operation = _operation.get()
-    if operation is None or response.is_closed:
+    is_ours = response.request.headers.get("accept-encoding") == HEADERS["Accept-Encoding"]
+    if operation is None or response.is_closed or not is_ours:  # not ours: the user's hooks may send more
         return
     encoding = response.headers.pop("content-encoding", "identity").strip().lower()
     is_needed = response.request.method != "DELETE" or response.is_error

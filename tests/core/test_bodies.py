@@ -258,6 +258,22 @@ async def test_other_requests_of_the_client_are_left_alone(server):
     assert "deflate" in server.requests[-1]
 
 
+async def test_requests_that_hooks_of_the_client_send_meanwhile_are_left_alone(server):
+    """A hook may fetch a token through the same client."""
+    server.headers, server.body = {"content-encoding": "deflate"}, {"POST": zlib.compress(b"token")}
+    tokens = []
+
+    async def fetch(request: Any) -> None:
+        if request.method == "GET":
+            tokens.append((await client.post(str(request.url))).text)
+
+    client = over_httpx()
+    client.event_hooks["request"].append(fetch)
+    async with session_on(server, lambda: client) as session:
+        assert len(await session.get_items()) == 1
+    assert tokens == ["token"]
+
+
 async def test_an_append_whose_answer_is_too_large_is_looked_for(server):
     server.body = {"POST": bomb(32 + (MAX_BODY >> 20))}
     server.headers = {"content-encoding": "gzip"}
