@@ -9,6 +9,8 @@ item is a written one.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -142,7 +144,8 @@ def sent_form(item: Item) -> Item:
     - a required field stays, even if it is null;
     - other nulls, `created_by`, and the status `completed` are dropped;
     - `async_`, the name of openai's attribute under which the Agents SDK writes it, becomes `async`;
-    - the id is dropped unless the API requires it: by type, or for reasoning without encrypted content.
+    - the id is dropped unless the API requires it: by type, or for reasoning without encrypted content;
+    - the output of a local shell gets the id that the API requires and the Agents SDK does not give.
     """
     item = without_refused_nulls(item)
     item_type = item.get("type") or "message"
@@ -153,6 +156,8 @@ def sent_form(item: Item) -> Item:
         del kept["id"]
     if item_type not in REQUIRED_ON_CREATE:
         return kept
+    if item_type == "local_shell_call_output" and not kept.get("id") and _is_answer_to_a_call(kept):
+        kept = {**kept, "id": _local_shell_id(kept)}
     required = REQUIRED_ON_CREATE[item_type]
     kept = {key: value for key, value in kept.items() if _is_kept(key, value, required)}
     if "async_" in kept:
@@ -174,6 +179,16 @@ def has_provider_data(item: Item) -> bool:
 def replay_form_with_provider_data(item: Item) -> Item:
     """Return one item in replay form, with the data of another provider's model."""
     return {**replay_form(item), **{key: item[key] for key in _PROVIDER_DATA if item.get(key)}}
+
+
+def _is_answer_to_a_call(item: Item) -> bool:
+    return isinstance(item.get("call_id"), str)
+
+
+def _local_shell_id(output: Item) -> str:
+    """Return the id for the output of a local shell: always the same, so that copies of it are equal."""
+    content = json.dumps([output["call_id"], output.get("output")])
+    return f"lsho_{hashlib.sha256(content.encode()).hexdigest()[:48]}"
 
 
 def _is_kept(key: str, value: object, required: frozenset[str]) -> bool:
@@ -378,6 +393,8 @@ def _why_not_storable(item: Item) -> str | None:
         return f"its type is {item_type!r}, not a name such as 'function_call'"
     if item_type in (None, "message"):
         return _why_not_a_message(item)
+    if item_type == "local_shell_call_output" and _is_answer_to_a_call(item):
+        return None
     if requires_id(str(item_type)) and item.get("id") in (None, "", FAKE_ID):
         return f"an item of type {item_type!r} needs the id that the API gave it, and has {item.get('id')!r}"
     return None

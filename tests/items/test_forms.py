@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import enum
 import logging
+import re
 from typing import Literal
 
 import pytest
@@ -329,6 +330,17 @@ def test_stored_form_fills_the_annotations_that_creating_requires():
     assert to_stored([message]) == [
         {"type": "message", "role": "assistant", "status": "completed", "content": [output("Hi")]}
     ]
+
+
+@pytest.mark.parametrize("fake", [{}, {"id": "__fake_id__"}, {"id": ""}, {"id": None}])
+def test_stored_form_of_the_output_of_a_local_shell_has_an_id(fake):
+    """As the Agents SDK makes it, it has none."""
+    output = {"type": "local_shell_call_output", "call_id": "call_1", "output": "main.py", **fake}
+    (first,), (second,) = to_stored([output]), to_stored([{**output, "call_id": "call_2"}])
+    assert re.fullmatch("lsho_[0-9a-f]{48}", first["id"])
+    assert {**output, "id": first["id"]} == first
+    assert second["id"] != first["id"]
+    assert to_stored([output]) == to_replay([first]) == [first]
 
 
 @pytest.mark.parametrize("fake", [{}, {"id": "__fake_id__"}, {"id": ""}, {"encrypted_content": None}])

@@ -49,6 +49,7 @@ from openai_sessions.emulator._schema import (
     FREE_ARRAY,
     FREE_OBJECT,
     INTEGER,
+    ITEM_TYPES,
     TEXT,
     TEXTS,
     Null,
@@ -317,12 +318,20 @@ def prepare_input(
             call; 404 for a reference to an unknown item.
     """
     try:
-        addition = prepare_items(items, new_id=new_id, accept_unknown_types=accept_unknown_types)
+        identified = [_identified(item, new_id) for item in items]
+        addition = prepare_items(identified, new_id=new_id, accept_unknown_types=accept_unknown_types)
     except ApiError as error:
         raise error.renamed("items", "input") from None
     _check_ids(addition, history=history)
     _check_calls([*history, *addition.items])
     return addition
+
+
+def _identified(item: Any, new_id: NewId) -> Any:
+    """Return an item with the id of a local shell's output: clients send it only its `call_id`."""
+    if not isinstance(item, dict) or item.get("type") != "local_shell_call_output" or "id" in item:
+        return item
+    return {**item, "id": new_id(ITEM_TYPES["local_shell_call_output"].prefix)}
 
 
 def _check_ids(addition: Addition, *, history: Sequence[JsonObject]) -> None:
