@@ -136,7 +136,7 @@ async def test_chat_completions_are_played_on_another_address(runner, path):
         assert await play(OPENAI) == ANSWERS[0]
 
 
-def test_traces_are_no_part_of_a_cassette(served, path):
+def test_exported_traces_are_ignored(served, path):
     """The SDK exports them from a thread of its own, at any moment."""
     for url in (served.url, NOWHERE):
         with use_cassette(path) as cassette:

@@ -91,7 +91,7 @@ def test_compressed_answer_of_an_existing_cassette_is_played(encoding, body, pat
         assert raw("GET", "/v1/x").content == b"hello"
 
 
-def test_broken_compression_is_recorded_as_the_code_saw_it(path):
+def test_broken_compression_is_recorded_unchanged(path):
     def answer(*_):
         return 200, [("content-encoding", "gzip")], b"no gzip at all"
 

@@ -1,4 +1,4 @@
-"""A damaged file is an error that names it and what to do: never an empty cassette that is recorded over."""
+"""A damaged file raises an error with the remedy, and is never overwritten."""
 
 import json
 
@@ -59,7 +59,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize(("content", "reason"), DAMAGES.values(), ids=DAMAGES)
 @pytest.mark.parametrize("mode", ["once", "all"])
-def test_damaged_file_is_told_and_stays(content, reason, mode, path):
+def test_damaged_file_is_reported_and_unchanged(content, reason, mode, path):
     path.parent.mkdir()
     path.write_bytes(content)
     with pytest.raises(CassetteDamagedError, match=reason) as caught:
@@ -75,7 +75,7 @@ def test_damaged_file_is_told_and_stays(content, reason, mode, path):
     [(WHOLE_JSON[:-30], "line 1"), (b"[" * 100_000, "recursion")],
     ids=["cut off", "deep"],
 )
-def test_damaged_json_is_told(content, reason, path):
+def test_damaged_json_is_reported(content, reason, path):
     path = path.with_suffix(".json")
     path.parent.mkdir()
     path.write_bytes(content)
@@ -83,13 +83,13 @@ def test_damaged_json_is_told(content, reason, path):
         use_cassette(path).__enter__()
 
 
-def test_folder_is_told(path):
+def test_folder_is_reported(path):
     path.mkdir(parents=True)
     with pytest.raises(CassetteDamagedError, match="Is a directory"):
         use_cassette(path).__enter__()
 
 
-def test_file_that_was_cut_off_anywhere_is_told(path):
+def test_truncated_file_is_reported(path):
     """Whatever a write that was broken off leaves is noticed."""
     path.parent.mkdir()
     last = WHOLE.rindex(b"version: 1")
@@ -120,11 +120,11 @@ class TestCassettesOfOthers:
         answer = self.play(path)
         assert (answer.status_code, answer.reason_phrase) == (204, "No Content")
 
-    def test_fields_that_nobody_knows(self, path):
+    def test_unknown_fields_are_accepted(self, path):
         write_cassette(path, {**exchange(), "recorded_at": "2025"}, recorded_with="another tool")
         assert self.play(path).status_code == 200
 
-    def test_binary_and_binary_as_yaml_has_it(self, path):
+    def test_binary_body(self, path):
         write_cassette(path, exchange(body={"string": b"\x89PNG\xff"}))
         assert self.play(path).content == b"\x89PNG\xff"
 

@@ -1,4 +1,4 @@
-"""A cassette around a function: whatever kind it is, and whatever pytest wants to know of it."""
+"""Decorated functions: sync, async, recursive, and tests with fixtures and parameters."""
 
 import inspect
 
@@ -20,7 +20,7 @@ def created(path):
     return path
 
 
-def test_function_is_played_to_anew_each_time(created):
+def test_each_call_replays_the_whole_cassette(created):
     @use_cassette(created)
     def make(*, times=1):
         """Make conversations."""

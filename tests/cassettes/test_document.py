@@ -1,4 +1,4 @@
-"""The page for users says what is so."""
+"""docs/cassettes.md: its programs run, and its tables are complete."""
 
 from openai_sessions.testing import cassettes
 from tests import programs

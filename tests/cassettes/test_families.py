@@ -1,4 +1,4 @@
-"""A cassette knows no HTTP library: what one family has recorded, the other plays."""
+"""A cassette recorded with one HTTP library is replayed with the other."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ async def async_flow(http, url):
 
 
 @pytest.mark.parametrize("is_here", [True, False], ids=["recorded here", "recorded there"])
-async def test_families_play_each_others_cassettes(is_here, served, path):
+async def test_httpx_and_httpx2_play_each_others_cassettes(is_here, served, path):
     families = (HTTP_FAMILY, other_family()) if is_here else (other_family(), HTTP_FAMILY)
     with use_cassette(path):
         recorded = flow(families[0], served.url)
@@ -47,13 +47,13 @@ async def test_families_play_each_others_cassettes(is_here, served, path):
     assert len(served.requests) == 2
 
 
-def test_other_family_is_refused_what_is_not_recorded_too(served, path):
+def test_unrecorded_request_of_the_other_family_is_refused(served, path):
     with pytest.raises(CassetteMissError), use_cassette(path, record_mode="none"):
         flow(other_family(), served.url)
     assert len(served.requests) == 0
 
 
-def test_cassette_of_one_openai_is_played_by_another(served, path):
+def test_cassette_is_played_by_another_version_of_openai(served, path):
     """The other one is that of the Python which the variable OTHER_PYTHON names, or this one again."""
     other = os.environ.get("OTHER_PYTHON", sys.executable)
     for recorder, player in ((sys.executable, other), (other, sys.executable)):

@@ -1,4 +1,4 @@
-"""vcrpy is loaded for cassettes alone, and told of when it is missing."""
+"""vcrpy is imported only for cassettes, and reported if it is missing."""
 
 import runpy
 import subprocess

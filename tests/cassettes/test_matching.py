@@ -1,4 +1,4 @@
-"""Bodies are compared as JSON; a request that is not there is told at once, with what comes closest."""
+"""Bodies are compared as JSON. A request without a recording raises at once, and names the nearest one."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ def post(path, body, *, file, **options):
     "body",
     [b'{"a": 1, "b": [true, null]}', b'{"b":[true,null],"a":1}', b'\n{ "b" : [ true , null ] , "a" : 1 }\n'],
 )
-def test_body_matches_whatever_its_keys_order_and_white_space(body, path):
+def test_body_matches_in_any_key_order_and_white_space(body, path):
     write_cassette(path, exchange("POST", "/v1/x", {"a": 1, "b": [True, None]}))
     assert post("/v1/x", body, file=path).status_code == 200
 
@@ -57,14 +57,14 @@ def test_body_of_another_value_does_not_match(body, path):
         post("/v1/x", body, file=path)
 
 
-def test_body_that_is_no_json_matches_byte_for_byte(path):
+def test_non_json_body_matches_byte_for_byte(path):
     write_cassette(path, exchange("POST", "/v1/x", "a=1"))
     assert post("/v1/x", b"a=1", file=path).status_code == 200
     with pytest.raises(CassetteMissError, match=r'body: recorded "a=1", sent "a=1 "'):
         post("/v1/x", b"a=1 ", file=path)
 
 
-def test_multipart_body_matches_whatever_its_boundary(path):
+def test_multipart_body_matches_with_any_boundary(path):
     def upload():
         with use_cassette(path), HTTP_FAMILY.Client(verify=False) as client:
             files = {"file": ("a.txt", b"Hello")}
@@ -88,7 +88,7 @@ def test_order_of_the_query_does_not_matter(path):
         assert raw("GET", "/v1/x?order=asc&limit=1").status_code == 200
 
 
-def test_host_matters_when_asked_for(path):
+def test_host_is_compared_if_match_on_contains_it(path):
     write_cassette(path, exchange())
     differs = r'host: recorded "api.openai.com", sent "nowhere.invalid"'
     context = use_cassette(path, match_on=["method", "path", "host"])
@@ -148,7 +148,7 @@ class TestMessage:
         )
         assert differences[0].startswith('  uri: recorded "https://api.openai.com/v1/conversations/conv_b')
 
-    def test_is_cut_when_all_differs(self, path):
+    def test_is_truncated_if_everything_differs(self, path):
         body = {str(number): number for number in range(30)}
         _, differences = self.missed(path, "POST", "/v1/conversations", body)
         assert (len(differences), differences[-1]) == (9, "  and 22 more")
@@ -272,13 +272,13 @@ class TestUnused:
         with pytest.raises(UnusedExchangesError), use_cassette(path, record_mode=mode):
             pass
 
-    def test_is_no_error_when_allowed(self, path):
+    def test_is_not_raised_if_allowed(self, path):
         write_cassette(path, exchange())
         with use_cassette(path, allow_unused=True) as cassette:
             pass
         assert not cassette.all_played
 
-    def test_is_no_error_of_a_run_that_recorded(self, served, path):
+    def test_is_not_raised_by_a_run_that_recorded(self, served, path):
         write_cassette(path, exchange())
         with use_cassette(path, record_mode="new_episodes") as cassette:
             create(served.url)
@@ -289,7 +289,7 @@ class TestUnused:
         with pytest.raises(ZeroDivisionError), use_cassette(path):
             assert 1 / 0
 
-    def test_exchange_that_answered_an_earlier_block_counts_for_that_one_only(self, path):
+    def test_exchange_replayed_in_an_earlier_block_counts_as_unused(self, path):
         write_cassette(path, exchange())
         context = use_cassette(path)
         with context:

@@ -1,4 +1,4 @@
-"""What went over a socket once is played from the file, without one."""
+"""Requests recorded over a socket are replayed from the file."""
 
 import asyncio
 
@@ -90,7 +90,7 @@ def test_same_request_before_and_after_a_write_is_answered_in_order(served, path
             assert read_write_read(url) == (0, 2)
 
 
-async def test_requests_at_the_same_time_are_answered_whatever_their_order(served, path):
+async def test_concurrent_requests_are_answered_in_any_order(served, path):
     async with async_client(served.url) as client:
         session = OpenAIConversationsSession(openai_client=client)
         await session.add_items([{"role": "user", "content": str(number)} for number in range(250)])
@@ -121,7 +121,7 @@ class TestRecordModes:
             create(served.url)
         assert (len(served.requests), path.exists()) == (0, False)
 
-    def test_once_records_a_file_that_is_not_there_only(self, served, path):
+    def test_once_records_only_a_missing_file(self, served, path):
         with use_cassette(path, record_mode="once"):
             create(served.url)
         written = path.read_text()
@@ -129,7 +129,7 @@ class TestRecordModes:
             create(served.url, metadata={"another": "request"})
         assert (len(served.requests), path.read_text()) == (1, written)
 
-    def test_new_episodes_adds_what_is_not_there(self, served, path):
+    def test_new_episodes_adds_new_requests(self, served, path):
         with use_cassette(path):
             first = create(served.url)
         with use_cassette(path, record_mode="new_episodes"):
@@ -140,7 +140,7 @@ class TestRecordModes:
             assert [create() for _ in range(3)] == [first, second, third]
         assert len({first, second, third}) == 3
 
-    def test_all_replaces_the_file_by_this_run(self, served, path):
+    def test_all_replaces_the_file(self, served, path):
         with use_cassette(path):
             create(served.url)
             create(served.url, metadata={"will": "go"})
@@ -149,7 +149,7 @@ class TestRecordModes:
         with use_cassette(path, record_mode=RecordMode.NONE) as cassette:
             assert (create(), len(cassette)) == (last, 1)
 
-    def test_all_that_records_nothing_leaves_the_file(self, path):
+    def test_all_leaves_the_file_if_nothing_was_recorded(self, path):
         write_cassette(path, exchange())
         written = path.read_text()
         with use_cassette(path, record_mode="all"):
@@ -181,12 +181,12 @@ class TestRecordModes:
 
 
 class TestWriting:
-    def test_block_that_raises_leaves_the_file(self, served, path):
+    def test_file_is_unchanged_if_the_block_raises(self, served, path):
         with pytest.raises(ZeroDivisionError), use_cassette(path):
             assert create(served.url) == 1 / 0
         assert list(path.parent.parent.iterdir()) == []
 
-    async def test_block_that_is_cancelled_leaves_the_file(self, served, path):
+    async def test_file_is_unchanged_if_the_block_is_cancelled(self, served, path):
         recorded = asyncio.Event()
 
         async def record():
@@ -202,19 +202,19 @@ class TestWriting:
             await task
         assert not path.exists()
 
-    def test_record_on_exception_writes_what_there_is(self, served, path):
+    def test_record_on_exception_writes_the_recording(self, served, path):
         with pytest.raises(ZeroDivisionError), use_cassette(path, record_on_exception=True):
             assert create(served.url) == 1 / 0
         with use_cassette(path) as cassette:
             create()
         assert cassette.play_count == 1
 
-    def test_nothing_is_left_beside_the_file(self, served, path):
+    def test_no_temporary_file_remains(self, served, path):
         with use_cassette(path):
             create(served.url)
         assert [each.name for each in path.parent.iterdir()] == [path.name]
 
-    def test_object_that_json_cannot_contain_is_told_and_the_file_stays(self, served, path):
+    def test_object_that_json_cannot_contain_is_reported_and_the_file_unchanged(self, served, path):
         path = path.with_suffix(".json")
         write_cassette(path)
         path.write_text('{"interactions": [], "version": 1}')
@@ -228,7 +228,7 @@ class TestWriting:
             raw("GET", "/v1/models", to=served.url)
         assert (path.read_bytes(), len(list(path.parent.iterdir()))) == (written, 1)
 
-    def test_folder_that_cannot_be_made_is_told_and_nothing_stays_intercepted(self, served, path):
+    def test_folder_that_cannot_be_created_is_reported_and_interception_ends(self, served, path):
         context = use_cassette(path)
         context.__enter__()
         create(served.url)
@@ -249,7 +249,7 @@ class TestWriting:
             assert opened.read() == written
         assert path.read_text() != written
 
-    def test_link_stays_a_link(self, served, path):
+    def test_symbolic_link_is_kept(self, served, path):
         path.parent.mkdir()
         target = path.with_name("target.yaml")
         path.symlink_to(target)
@@ -268,7 +268,7 @@ class TestArguments:
             create(served.url)
         assert not path.exists()
 
-    def test_filter_of_the_caller_goes_before_ours(self, served, path):
+    def test_filter_of_the_caller_runs_first(self, served, path):
         def elsewhere(request):
             request.uri = request.uri.replace(served.url, "https://api.openai.com/v1")
             return request

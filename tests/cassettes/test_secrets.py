@@ -114,7 +114,7 @@ def scrubbed(header):
     return Scrubber().response(response)["headers"]
 
 
-def test_secret_is_left_out_of_a_header_before_its_own():
+def test_secret_is_removed_from_an_earlier_header():
     headers = {"x-note": f"it is {MARK}-value", "x-api-key": f"{MARK}-value"}
     request = vcr.request.Request("GET", "http://nowhere.invalid/", b"", headers)
     assert dict(Scrubber().request(request).headers) == {"x-note": "it is REDACTED"}
@@ -164,7 +164,7 @@ def test_header_is_not_secret(header):
     assert header in scrubbed(header)
 
 
-def test_short_values_and_attributes_of_cookies_are_not_looked_for_elsewhere(path):
+def test_short_values_and_cookie_attributes_are_kept_elsewhere(path):
     def answer(*_):
         return 200, [("set-cookie", "a=abc; domain=openai.com")], b"abc at domain=openai.com is test"
 

@@ -1,4 +1,4 @@
-"""The files are vcrpy's, both ways, and so are the tools around it."""
+"""Files are compatible with vcrpy in both directions, and with pytest-recording."""
 
 import json
 import textwrap
@@ -36,7 +36,7 @@ async def test_cassette_recorded_here_is_played_by_vcrpy(serializer, served, pat
     assert cassette.all_played
 
 
-def test_key_in_a_cassette_of_others_goes_when_it_is_written_again(served, path):
+def test_key_in_a_cassette_of_another_tool_is_removed_when_it_is_rewritten(served, path):
     with vcr.VCR().use_cassette(str(path)):
         create(served.url)
     assert KEY in path.read_text()
@@ -101,7 +101,7 @@ class TestPytestRecording:
         assert [file for file in files if "recognisable" in file.read_text()] == []
         self.run(pytester, url, "--block-network").assert_outcomes(passed=2)
 
-    def test_marker_tells_misses_at_once_and_damage(self, pytester):
+    def test_marker_reports_misses_and_damage(self, pytester):
         with answering(self.answer) as url:
             self.run(pytester, url, "--record-mode=rewrite").assert_outcomes(passed=2)
         changed = MARKED.replace("create() ==", "create(metadata={{'a': 'b'}}) ==")

@@ -1,4 +1,4 @@
-"""While a router is active, a request that no route matches reaches nobody, and does not pass unnoticed."""
+"""While a router is active, a request that no route matches is not sent, and raises."""
 
 import time
 
@@ -77,7 +77,7 @@ def test_no_password_of_a_url_is_named(sync_client):
     assert "secret" not in str(raised.value)
 
 
-def test_after_the_block_requests_go_out(sync_client, server):
+def test_requests_are_sent_after_the_block(sync_client, server):
     client = sync_client.with_options(base_url=server.base_url)
     with respx_router(base_url=server.base_url) as router:
         router.post("/conversations").respond(json={"id": "from the route"})
@@ -109,7 +109,7 @@ async def test_a_route_that_passes_through_reaches_the_server_of_an_async_client
     assert server.bodies == [b'{"metadata":{"user":"1"}}']
 
 
-def test_a_body_that_can_be_read_once_passes_through_whole(server):
+def test_a_streamed_request_body_passes_through_whole(server):
     with (
         respx_router(base_url=server.base_url) as router,
         HTTP_FAMILY.Client(verify=False) as http_client,

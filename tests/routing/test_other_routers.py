@@ -1,4 +1,4 @@
-"""A router of this library beside those of respx, and beside nobody."""
+"""A router of this library with routers of respx, and alone."""
 
 import importlib
 import subprocess
@@ -47,7 +47,7 @@ def test_nothing_is_left_of_it():
     assert [dict(vars(pool)) for pool in (core.ConnectionPool, core.AsyncConnectionPool)] == before
 
 
-def test_where_respx_is_missing_the_extra_is_named():
+def test_missing_respx_is_reported_with_the_extra():
     program = (
         "import sys; sys.modules['respx'] = None\n"
         "try:\n    from openai_sessions.testing import respx_router\n"

@@ -179,7 +179,7 @@ def test_a_route_that_was_not_called_may_be_allowed():
         router.get("/models").respond(json={})
 
 
-async def test_a_client_with_a_transport_of_its_own_is_not_intercepted():
+async def test_a_client_with_a_custom_transport_is_not_intercepted():
     with Emulator() as emulator, respx_router():
         created = await emulator.client().conversations.create()
 
