@@ -480,9 +480,21 @@ def _dumped(model: _PydanticModel) -> object:
     """Return the fields of a model; those of openai's as openai serialises them in a request."""
     is_openais = any(base.__module__.partition(".")[0] == "openai" for base in type(model).__mro__)
     exclude = getattr(model, "__api_exclude__", None) if is_openais else None
-    return model.model_dump(
+    fields = model.model_dump(
         mode="json", by_alias=True, exclude_unset=is_openais, exclude=exclude, warnings=False
     )
+    is_parsed = is_openais and type(model).__name__.startswith("Parsed")
+    return _without_parsed(fields) if is_parsed else fields
+
+
+def _without_parsed(fields: Any) -> Any:
+    """Return what `responses.parse` gave without what it parsed, which openai 2 leaves in messages."""
+    if isinstance(fields, list):
+        return [_without_parsed(part) for part in fields]
+    if not isinstance(fields, dict):
+        return fields
+    kept = {key: value for key, value in fields.items() if key not in ("parsed", "parsed_arguments")}
+    return {**kept, "content": _without_parsed(kept["content"])} if "content" in kept else kept
 
 
 def _input_item(item: RunItem) -> object:

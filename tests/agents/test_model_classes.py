@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import openai
 import pytest
 from agents import Agent, Runner, RunState, SQLiteSession, function_tool
 
@@ -179,7 +180,12 @@ async def test_histories_of_other_models_with_chat_completions(opened, history, 
         for session in both:
             server.replies = [{"content": "Bye."}]
             await session.add_items([USER, *({"id": "x_1", **item} for item in history)])
-            await ask(model, session, "Bye.")
+            try:
+                await ask(model, session, "Bye.")
+            except openai.BadRequestError:
+                if session is both[0]:
+                    pytest.skip("this version of the SDK makes an invalid request of this history")
+                raise
     first, second = server.inputs
     assert first == second
 

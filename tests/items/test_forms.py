@@ -409,6 +409,8 @@ ANSWERED = {"annotations": [], "text": '{"number": 3}', "type": "output_text"}
 )
 def test_stored_form_of_an_object_of_openai_has_the_fields_that_openai_sends(model):
     (sent,) = transform({"input": [model]}, ResponseCreateParamsNonStreaming)["input"]
+    for part in sent.get("content", ()):
+        part.pop("parsed", None)  # openai 2 sends it, and the API refuses it
     assert to_stored([model]) == to_stored([sent])
 
 
