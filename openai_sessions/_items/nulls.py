@@ -17,7 +17,8 @@ def without_refused_nulls(item: Item) -> Item:
     """
     kind = str(item.get("type") or "message")
     inside = _ANSWER if kind == "message" and item.get("role") == "assistant" else _ITEMS.get(kind, {})
-    return {key: _cleaned(value, inside[key]) if key in inside else value for key, value in item.items()}
+    cleaned = {key: _cleaned(item[key], inside[key]) for key in inside.keys() & item.keys()}
+    return {**item, **cleaned} if cleaned else item
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def _cleaned(value: Any, objects: _Objects) -> Any:
         return value
     kind = value.get("type")
     known = objects.by_type.get(kind if isinstance(kind, str) else None) or objects.by_type.get(None)
-    if known is None:
+    if known is None or (not known.inside and None not in value.values()):
         return value
     refused = objects.fields - known.keeps
     return {
