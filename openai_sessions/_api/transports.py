@@ -36,6 +36,9 @@ _KNOWN = frozenset({"openai", "httpx", "httpx2", "httpx_aiohttp", "contextlib"})
 
 _LOOKS_UNREACHED = ("ConnectError", "ConnectTimeout", "ProxyError")
 
+_MAX_CAUSES = 10
+"""How many errors below one are looked at, which a program may have linked to a circle."""
+
 _AIOHTTP = "aiohttp"
 
 _sends: ContextVar[list[object] | None] = ContextVar("_sends", default=None)
@@ -63,10 +66,10 @@ def found_no_connection(error: BaseException) -> bool:
 
 def add_facts(error: openai.APIConnectionError, *, attempts: int) -> None:
     """Name the address, the attempts and the cause in the message of an error, which stays of its type."""
-    said = type(error)(request=error.request).message  # "Connection error." or "Request timed out."
-    request = f"{error.request.method} {address_of(str(error.request.url))}"
+    facts = f" {error.request.method} {address_of(str(error.request.url))} got no response in "
+    said = error.message.partition(facts)[0]  # without what an earlier attempt has added
     count = f"{attempts} attempt{'s' if attempts > 1 else ''}"
-    error.message = f"{said} {request} got no response in {count} ({cause_of(error)})."
+    error.message = f"{said}{facts}{count} ({cause_of(error)})."
     error.args = (error.message,)
 
 
@@ -75,11 +78,11 @@ def cause_of(error: BaseException) -> str:
     named = type(error.__cause__ or error).__name__
     said = ""
     below: BaseException | None = error
-    while below is not None:
+    for _ in range(_MAX_CAUSES):
         if isinstance(below, OSError) and below.strerror:
             number = below.errno or 0
             said = f": {os.strerror(number) if number > 0 else below.strerror}"
-        below = below.__cause__ or below.__context__
+        below = below and (below.__cause__ or below.__context__)
     return f"{named}{said}"
 
 

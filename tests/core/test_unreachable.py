@@ -96,6 +96,28 @@ async def test_a_request_that_is_not_repeated_names_one_attempt():
         await session_on(Wire(answer).client, retry_policy=type(FAST)(attempts=1)).get_items()
 
 
+class StrangeError(openai.APIConnectionError):
+    """An error of another transport, which is made in a way of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            message="Strange.",
+            request=HTTP_FAMILY.Request("GET", "http://someone:secret@strange.test/v1?secret"),
+        )
+
+
+async def test_an_error_of_another_transport_stays_as_it_is_but_for_its_message():
+    strange, below = StrangeError(), OSError("below")
+    strange.__cause__, below.__cause__ = below, strange
+
+    def answer(call: Any) -> Any:
+        raise strange
+
+    with pytest.raises(StrangeError) as caught:
+        await session_on(Wire(answer).client).get_items()
+    assert str(caught.value) == "Strange. GET http://strange.test/v1 got no response in 6 attempts (OSError)."
+
+
 async def test_each_outage_is_logged_once(caplog):
     answers = iter([False, False, True, False, True, True])
 
