@@ -12,7 +12,7 @@ from openai_sessions import OpenAIConversationsSession
 
 async def show(name: str, session: OpenAIConversationsSession) -> None:
     for turn in await session.turns():
-        print(f"{name}, turn {turn.number}: {turn.text} {turn.items[-1]['content'][0]['text']}")
+        print(f"{name}, turn {turn.number}: {turn.text} {turn.items[-1]['content']}")
 
 
 async def main() -> None:

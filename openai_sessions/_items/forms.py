@@ -419,6 +419,8 @@ def _why_not_a_message(item: Item) -> str | None:
 
 def _why_chat_completions(item: Item) -> str | None:
     """Return what to write instead of a message of the Chat Completions API, or None if it is not one."""
+    if "type" in item:
+        return None
     if item.get("role") in ("tool", "function"):
         return "write the output as {'type': 'function_call_output', 'call_id': …, 'output': …}"
     if item.get("tool_calls") or item.get("function_call"):

@@ -49,9 +49,9 @@ OUTPUT = {
     "moving.py": [
         r"conv_\w{48}",
         "45 of 45",
-        r"TransferReport\(copied=45, already_there=0, skipped=0\)",
-        r"TransferReport\(copied=0, already_there=45, skipped=0\)",
-        r"TransferReport\(copied=45, already_there=0, skipped=0\)",
+        r"TransferReport\(copied=45, already_there=0, skipped=0, without_provider_data=0\)",
+        r"TransferReport\(copied=0, already_there=45, skipped=0, without_provider_data=0\)",
+        r"TransferReport\(copied=45, already_there=0, skipped=0, without_provider_data=0\)",
         "True",
     ],
     "django_session.py": [r"Session conformance: 49 passed, 0 failed, 3 skipped", *[".*"] * 30],

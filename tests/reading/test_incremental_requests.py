@@ -171,7 +171,7 @@ async def test_what_a_caller_does_to_the_items_changes_nothing_that_is_kept():
         "type": "message",
         "role": "assistant",
         "status": "completed",
-        "content": [{"type": "output_text", "text": "x", "annotations": []}],
+        "content": [{"type": "output_text", "text": "x", "annotations": []}] * 2,
     }
     with Emulator() as emulator:
         session = OpenAIConversationsSession(openai_client=emulator.client(), history="incremental")
