@@ -37,7 +37,9 @@ test: SELECTED = -m "not exhaustive"
 # Where the environment forbids bytecode, each of a thousand processes would compile what it imports again.
 test test-all: export PYTHONDONTWRITEBYTECODE =
 test-all mutants: export EXHAUSTIVE = 1
-test test-all: $(VENV)/.installed-dev
+test: $(VENV)/.installed-dev
+test-all: $(VENV)/.installed-models
+test test-all:
 	@$(BIN)/python -c '$(VERSIONS)'
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(SELECTED) $(PYTEST_ARGS)
 
@@ -105,10 +107,11 @@ install-cli := --editable '.[cli]'
 install-chaos := --editable '.[agents,emulator]'
 install-bench := --editable . --group bench
 install-dev := --editable . --group dev
+install-models := --editable . --group models
 install-mutants := --editable . --group mutants
 install-lint := --group lint
 
-$(foreach group,bench dev mutants lint,$(VENV)/.installed-$(group)): $(VENV)/.pip
+$(foreach group,bench dev models mutants lint,$(VENV)/.installed-$(group)): $(VENV)/.pip
 
 $(VENV)/.installed-%: pyproject.toml $(VENV)/.pins
 	@echo "Installing into $(VENV): $(install-$*) $(PINS)"

@@ -332,8 +332,14 @@ class OpenAIConversationsSession(AsyncCloseable):
         """
         limits = await self._limits_for(limit, turns, max_tokens, count_tokens)
         self._written.forget()
-        items = await (self._read(limit) if limits is None else self._read_turns(limits))
-        return cast("list[ResponseInputItemParam]", items)
+        listed: list[Item] | None = None
+        if limits is None:
+            wanted = self._wanted(limit)
+            if wanted != 0:
+                listed = await self._conversation.run(_read_items, wanted, self._history)
+        elif not limits.admit_nothing:
+            listed = await self._conversation.run(read_newest_turns, limits, self._history)
+        return cast("list[ResponseInputItemParam]", to_replay(self._own(listed or [])))
 
     @operation(gives="read", items=one_or_none).stream
     async def iterate_items(
@@ -423,20 +429,10 @@ class OpenAIConversationsSession(AsyncCloseable):
         wanted = checked_text("text", text)
         return [turn for turn in await self.turns() if turn.says(wanted, case_sensitive=case_sensitive)]
 
-    async def _read(self, limit: int | None) -> list[Item]:
-        """Return the newest items in replay form."""
+    def _wanted(self, limit: int | None) -> int | None:
+        """Return how many items to read, by default as the settings say; None for all."""
         wanted = checked_limit(_agents.limit_of(self.session_settings) if limit is None else limit)
-        if wanted is not None and wanted <= 0:
-            return []
-        items = to_replay(await self._conversation.run(_read_items, wanted, self._history) or [])
-        return list(self._own(items))
-
-    async def _read_turns(self, limits: TurnLimits) -> list[Item]:
-        """Return the newest whole turns within limits, in replay form."""
-        if limits.admit_nothing:
-            return []
-        items = await self._conversation.run(read_newest_turns, limits, self._history) or []
-        return to_replay(self._own(items))
+        return None if wanted is None else max(0, wanted)
 
     async def _limits_for(
         self, limit: int | None, turns: int | None, max_tokens: int | None, count_tokens: CountTokens | None
@@ -590,12 +586,12 @@ class OpenAIConversationsSession(AsyncCloseable):
             self._compacted = _ids_of(await self._conversation.run(_read_items, 1, None) or [])
             own = await self.get_items(limit=limit)
             return cast("list[Item]", own), limit is not None and len(own) < limit
-        wanted = checked_limit(_agents.limit_of(self.session_settings) if limit is None else limit)
-        if wanted is not None and wanted <= 0:
+        wanted = self._wanted(limit)
+        if wanted == 0:
             return [], False
         listed = await self._conversation.run(_read_items, wanted, self._history) or []
         self._compacted = _ids_of(listed[-1:])
-        items = list(self._own(to_replay(listed)))
+        items = to_replay(self._own(listed))
         return self._written.restored_in(items), limit is not None and len(items) < limit
 
     @operation(takes="items")

@@ -30,6 +30,7 @@ def followed(operation: str, response: Any, base_url: str) -> str:
     """
     status, asked = response.status_code, str(response.request.url)
     location: str = response.headers.get("location") or "//"
+    elsewhere = True
     try:
         target = urlsplit(urljoin(asked, location))
         elsewhere = _origin(target) != _origin(urlsplit(asked))

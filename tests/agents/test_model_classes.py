@@ -103,8 +103,11 @@ HISTORIES = {
 
 
 def model_classes(*names):
-    """Parametrise a test with functions that open a model; LiteLLM and any-llm leave warnings behind."""
-    noisy = pytest.mark.filterwarnings("ignore")
+    """Parametrise a test with functions that open a model.
+
+    LiteLLM and any-llm are large, take seconds to import, and leave warnings behind.
+    """
+    noisy = (pytest.mark.filterwarnings("ignore"), pytest.mark.exhaustive)
     marks = {name: () if name.startswith("openai") else noisy for name in names}
     opened = [pytest.param(getattr(completions, name), marks=marks[name], id=name) for name in names]
     return pytest.mark.parametrize("opened", opened)

@@ -156,8 +156,11 @@ def test_demo_live_keeps_a_key_that_the_service_repeats_out_of_its_error():
 def test_demo_live_says_when_the_service_cannot_be_reached():
     finished = run_here("demo", "--live", OPENAI_API_KEY="sk-any", OPENAI_BASE_URL=f"{DEAD}/v1")
     assert finished.returncode == 1
-    assert finished.stderr == (
-        "The demonstration failed. 127.0.0.1 could not be reached (Connection error.)\n"
+    assert re.fullmatch(
+        r"The demonstration failed\. 127\.0\.0\.1 could not be reached \(Connection error\. POST "
+        r"http://127\.0\.0\.1:9/v1/conversations got no response in \d attempts \(ConnectError: Connection "
+        r"refused\)\.\)\n",
+        finished.stderr,
     )
 
 
