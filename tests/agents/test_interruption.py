@@ -13,11 +13,12 @@ from agents import (
 )
 
 from openai_sessions import ConversationNotCreatedError, OpenAIConversationsSession
+from tests.selection import one_in
 
 from .elsewhere import approved, asks_to_delete, continue_elsewhere, deleting_agent
 from .normalised import normalised
 from .scripted import says
-from .staging import Stage, play, run
+from .staging import RUNNERS, Stage, play, run
 
 keeps_pending_writes = pytest.mark.skipif(
     not hasattr(run_state, "_PendingSessionWrite"),
@@ -164,6 +165,7 @@ async def test_interruption_resumed_in_a_new_process(runner, emulator, client, t
     assert 6 == len(expected_history)
 
 
+@pytest.mark.parametrize("runner", one_in(3, RUNNERS), ids=lambda runner: runner.__name__)
 async def test_turn_in_a_new_process_with_a_resumed_session_is_like_one_in_the_same(runner, emulator, client):
     here, there = (OpenAIConversationsSession(openai_client=client) for _ in range(2))
     for session in (here, there):

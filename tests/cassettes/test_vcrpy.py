@@ -112,6 +112,7 @@ class TestPytestRecording:
         damaged.assert_outcomes(errors=1)
         damaged.stdout.fnmatch_lines(["*Cannot read the cassette *test_plain.yaml: its version is None*"])
 
+    @pytest.mark.exhaustive
     def test_further_cassettes_of_the_marker_are_played(self, pytester):
         with answering(self.answer) as url:
             self.run(pytester, url, "--record-mode=once", "-k", "plain").assert_outcomes(passed=1)

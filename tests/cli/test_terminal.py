@@ -35,6 +35,7 @@ def slow(shared_server, tmp_path):
             yield screen
 
 
+@pytest.mark.exhaustive
 def test_transcript_is_coloured_and_wrapped_beside_its_labels(service, screen):
     service.holds("conv_1", [user("漢字" * 40), assistant("word " * 30)])
     screen.run("show", "conv_1")
@@ -203,6 +204,7 @@ def test_error_is_one_line(screen):
     assert len(shown) == 3  # it is longer than the terminal is wide
 
 
+@pytest.mark.exhaustive
 def test_bash_completes_commands_options_and_names(service, tmp_path):
     """As `--install-completion` leaves it."""
     directory = Directory(service, tmp_path / "names.db")

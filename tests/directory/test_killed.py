@@ -48,7 +48,7 @@ async def assert_a_sweep_cleans_up(directory, url, emulator):
     assert registered <= held(emulator)
 
 
-@pytest.mark.parametrize("deed", one_in(4, DEEDS))
+@pytest.mark.parametrize("deed", one_in(8, DEEDS))
 async def test_process_killed_at_each_step_leaves_nothing_forgotten(
     emulator, sqlite_url, open_on, fork_server, deed
 ):

@@ -79,6 +79,7 @@ def test_run_sync(openai_environment):
 """
 
 
+@pytest.mark.exhaustive
 def test_program_of_the_agents_sdk(project):
     project.write("program.py", PROGRAM)
     project.write("test_async.py", ASYNC)

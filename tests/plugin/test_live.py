@@ -120,6 +120,7 @@ def test_live_run(project, api):
     assert KEY not in result.stdout.str()
 
 
+@pytest.mark.exhaustive
 def test_same_tests_offline(project):
     """The live run above proves nothing unless they pass here too."""
     project.write("fixtures/cassettes/test_it/test_cassette.yaml", "interactions: []\nversion: 1\n")
@@ -132,6 +133,7 @@ async def test_creating(openai_client):
 """
 
 
+@pytest.mark.exhaustive
 def test_conversation_that_cannot_be_deleted_is_named(project, api):
     api.inject(Fault("quota"), operation="delete_conversation", times=100)
     result = project.run_tests(CREATING, "--conversations-live")

@@ -79,6 +79,7 @@ async def test_writes_with_a_shared_lock_stay_whole_on_another_server(staff, red
             assert_whole_and_in_turn(await contents(session))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("seed", one_in(3, SEEDS))
 async def test_writes_with_a_shared_lock_stay_whole_under_faults(emulator, session, staff, locked, seed):
     upset(emulator, seed=seed)

@@ -27,6 +27,7 @@ async def test_item_popped_with_a_shared_lock_has_one_taker(session, staff, lock
     assert sorted(item["content"] for item in items) == sorted(taken)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("seed", one_in(3, [1, 2, 3]))
 async def test_item_popped_with_a_shared_lock_has_one_taker_under_faults(
     emulator, session, staff, locked, seed

@@ -72,6 +72,7 @@ FAULTS = [Fault(kind) for kind in ("cut_before", "cut_after_commit", "error_500_
 
 
 @pytest.mark.parametrize("probability", one_in(2, [0.3, 0]))
+@pytest.mark.exhaustive
 def test_processes_with_a_shared_lock_lose_nothing(emulator, conversation, redis_url, probability):
     base_url, conversation_id = conversation
     operations = ("retrieve_conversation", "update_conversation")
