@@ -5,6 +5,7 @@ import pytest
 from tools.chaos.judging import Wrong
 from tools.chaos.report import errors, first_violations, table
 from tools.chaos.running import Plan, Run
+from tools.chaos.worlds import Request
 
 from . import broken
 
@@ -37,6 +38,19 @@ async def test_a_broken_session_is_seen(kind, expected):
     seen = {violation.wrong for violation, _ in (await run(kind)).violations} - {Wrong.READ}
     assert seen
     assert expected >= seen
+
+
+class LateWorld(broken.MemoryWorld):
+    """A world whose server says that it applied each add late."""
+
+    def requests(self):
+        return [Request(number, "create_items", "late_commit") for number in range(1, 400)]
+
+
+async def test_a_copy_that_came_late_is_counted_apart():
+    result = await Run(LateWorld(broken.Duplicates), PLAN).go()
+    assert result.late > 0
+    assert [] == result.violations
 
 
 @pytest.mark.parametrize(

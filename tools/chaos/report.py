@@ -60,6 +60,7 @@ def _figures(result: Result) -> dict[str, str]:
     return {
         "operations": f"{result.operations}",
         **{wrong.value: f"{wrongs[wrong]}" for wrong in Wrong},
+        "late copies": f"{result.late}",
         "errors raised": f"{sum(result.errors.values())}",
         "cancelled": f"{result.cancelled}",
         "requests per operation": f"{result.requests / max(1, result.operations):.2f}",

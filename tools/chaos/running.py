@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any
 
 from openai_sessions import UnsettledWriteError
-from tools.chaos.judging import Operation, Violation, judge, judge_reads
+from tools.chaos.judging import Operation, Violation, Wrong, judge, judge_reads
 from tools.chaos.worlds import Session, World, operation_number, text_of
 
 RELATED = 12
@@ -20,6 +20,9 @@ RELATED = 12
 
 _MISLEADING = frozenset({"empty_page", "stale_page"})
 """The faults that answer a list request with a wrong page."""
+
+_COPIES = frozenset({Wrong.DUPLICATED, Wrong.STORED_AFTER_ERROR})
+"""What a copy that comes late is told by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +62,7 @@ class Result:
         requests: The number of requests that they sent.
         cancelled: The number of cancelled operations.
         errors: The number of operations that raised another error, by its name.
+        late: The number of copies of items that the server stored, or listed, later than the session looked.
         violations: The violations, each with the lines of the operations related to it.
     """
 
@@ -66,6 +70,7 @@ class Result:
     requests: int = 0
     cancelled: int = 0
     errors: Counter[str] = field(default_factory=Counter)
+    late: int = 0
     violations: list[tuple[Violation, Sequence[str]]] = field(default_factory=list)
 
 
@@ -189,15 +194,24 @@ class Run:
         for conversation_id in sorted(room.conversations):
             await self._settle(room, conversation_id)
         stored = {each: await self._world.stored(each) for each in room.conversations}
+        of_history = judge(room.operations, stored)
+        of_reads = judge_reads(room.operations, judged=room.judged, misled=self._misled)
+        late = [each for each in of_history if each.wrong in _COPIES and self._is_late(each.add)]
+        self.result.late += len(late)
+        shown = {each.text for each in late}
         violations = [
-            *judge(room.operations, stored),
-            *judge_reads(room.operations, judged=room.judged, misled=self._misled),
+            *(each for each in of_history if each not in late),
+            *(each for each in of_reads if each.text not in shown),
         ]
         self.result.violations += [(each, self._told(each, room)) for each in violations]
         room.judged = len(room.operations)
         is_long = any(len(texts or ()) > self._plan.longest for texts in stored.values())
-        if violations or is_long or len(stored) > 1 or None in stored.values():
+        if violations or late or is_long or len(stored) > 1 or None in stored.values():
             room.forget()
+
+    def _is_late(self, add: Operation) -> bool:
+        """Return whether a request of an add was applied late, or a page hid it when it was looked for."""
+        return add.number in self._misled or any("(late_commit)" in met for met in self._met[add.number])
 
     async def _settle(self, room: Room, conversation_id: str) -> None:
         """Settle what failed writes have left, make an add, and pops, which return values that were kept."""
