@@ -198,10 +198,9 @@ class Run:
         of_reads = judge_reads(room.operations, judged=room.judged, misled=self._misled)
         late = [each for each in of_history if each.wrong in _COPIES and self._is_late(each.add)]
         self.result.late += len(late)
-        shown = {each.text for each in late}
         violations = [
             *(each for each in of_history if each not in late),
-            *(each for each in of_reads if each.text not in shown),
+            *(each for each in of_reads if each.flaw != "is shown twice" or not self._is_late(each.add)),
         ]
         self.result.violations += [(each, self._told(each, room)) for each in violations]
         room.judged = len(room.operations)
