@@ -200,7 +200,7 @@ class Run:
         self.result.late += len(late)
         violations = [
             *(each for each in of_history if each not in late),
-            *(each for each in of_reads if each.flaw != "is shown twice" or not self._is_late(each.add)),
+            *(each for each in of_reads if not self._is_late(each.add)),
         ]
         self.result.violations += [(each, self._told(each, room)) for each in violations]
         room.judged = len(room.operations)
