@@ -240,7 +240,7 @@ class ConversationsClient:
             raise InvalidResponseError(name, f"lists {len(listed)} items, not the {len(items)} sent", None)
         if not all(map(_answers, items, listed)):
             raise InvalidResponseError(name, "lists items of other types or roles than those sent", None)
-        ids = [str(item["id"]) for item in listed if isinstance(item.get("id"), str)]
+        ids = [item["id"] for item in listed if isinstance(item.get("id"), str) and item["id"]]
         if len(set(ids)) != len(items) or not set(ids).isdisjoint(known):
             raise InvalidResponseError(name, "does not list each item under an id of its own", None)
         return ids

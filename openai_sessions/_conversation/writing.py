@@ -83,14 +83,17 @@ class _Write:
         self.batches = requests
         self._locked = locked
         self._anchors = locked.known.anchors
+        self._before = frozenset(locked.known.tail.ids)
         self._stored: list[str] = []
-        """The ids of its items that are stored, and known to be."""
+        """The ids of its items that are stored, and known to be; none that was known before."""
         self._found: set[str] = set()
         """Those of them that the server has not acknowledged."""
         self._ids: list[str] = []
         """The ids of the items of completed requests, in the order of the items."""
         self._sent = SentItems((), (), sends=0)
         """The latest request."""
+        self._given: set[str] = set()
+        """The ids that the caller has given to its items."""
         self._is_found_out = True
         """Whether it is known if the latest request was applied."""
 
@@ -103,7 +106,10 @@ class _Write:
     async def send(self, batch: Sequence[Item]) -> None:
         """Send one request; again only if it was searched for and not found."""
         locked = self._locked
-        self._sent = SentItems(tuple(batch), locked.known.anchors, sends=0)
+        # An id that the caller gives may be known: of an item that another process has deleted since.
+        self._given = {item["id"] for item in batch if "id" in item}
+        anchors = tuple(anchor for anchor in locked.known.anchors if anchor not in self._given)
+        self._sent = SentItems(tuple(batch), anchors or locked.known.anchors, sends=0)
         attempts = locked.client.retries.attempts(
             RequestKind.APPEND,
             conversation_id=locked.conversation_id,
@@ -115,7 +121,7 @@ class _Write:
             with attempt:
                 try:
                     ids = await self._send_once()
-                    self._stored += ids
+                    self._stored += [item_id for item_id in ids if item_id not in self._before]
                     attempts.succeeded()
                 except Exception as error:
                     if not attempts.must_look(error):
@@ -128,6 +134,11 @@ class _Write:
         locked.known.tail.add(ids or [])
         tell(Counted("written", len(ids or [])))
 
+    @property
+    def _known(self) -> set[str]:
+        """The ids that no item of the latest request can have."""
+        return {*self._locked.known.tail.ids} - self._given
+
     async def _send_once(self) -> list[str]:
         locked, items = self._locked, self._sent.items
         locked.cancellation.check()
@@ -135,7 +146,7 @@ class _Write:
             tell(Reconciled("sent again", len(items)))
         self._is_found_out = False
         try:
-            ids = await locked.client.create_items(locked.conversation_id, items, known=locked.known.tail.ids)
+            ids = await locked.client.create_items(locked.conversation_id, items, known=self._known)
         except BaseException as error:
             failure = locked.client.retries.classify(error)
             if failure is None or failure.outcome is Outcome.UNKNOWN:
@@ -161,11 +172,12 @@ class _Write:
         """Return the ids of one copy of the request; delete others, one for each time that it was sent."""
         locked = self._locked
         listed = await locked.back_to([self._sent.anchors])
-        copies = self._sent.copies_in(listed, locked.known.tail.ids)
-        new = [item_id for copy in copies for item_id in copy if item_id not in self._found]
+        copies = self._sent.copies_in(listed, self._known)
+        not_new = self._found | self._before
+        new = [item_id for copy in copies for item_id in copy if item_id not in not_new]
         self._stored += new
         self._found.update(new)
-        extra = [item_id for copy in copies[1:] for item_id in copy]
+        extra = [item_id for copy in copies[1:] for item_id in copy if item_id in self._stored]
         await locked.delete(extra, on_deleted=self._stored.remove)
         if extra:
             tell(Reconciled("deleted copy", len(extra)))

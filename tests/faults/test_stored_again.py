@@ -117,3 +117,31 @@ async def test_a_rollback_of_such_items_that_fails_is_settled_by_their_ids(world
     await world.calm()
     await session.add_items(ITEMS)
     assert await session.get_items() == ITEMS
+
+
+@pytest.mark.parametrize("fault", [None, "cut_before", "cut_after_commit"])
+async def test_an_item_that_another_process_deleted_is_stored_again(world, fault):
+    """This process still remembers its id."""
+    session = await world.session_with(*users(1), *searches(2))
+    await world.foreign_delete(session.session_id, "fs_0", "fs_1")
+    world.inject(*([Spot(fault, "create_items")] if fault else []))
+    await session.add_items(searches(2))
+    assert world.count()["create_items"] == (2 if fault == "cut_before" else 1)
+    assert await session.get_items() == [*users(1), *searches(2)]
+
+
+async def test_an_item_that_is_there_is_not_deleted_by_the_rollback_of_a_write_that_has_it_again(world):
+    session = await world.session_with(*searches(2), *users(1))
+    before = await session.get_items()
+    with pytest.raises(openai.BadRequestError):
+        await session.add_items([*users(20), *searches(2)])
+    assert await session.get_items() == before
+
+
+async def test_an_incremental_session_sees_an_item_that_is_stored_again(world):
+    session = await world.session_with(*searches(3), *users(120), history="incremental")
+    assert len(await session.get_items()) == 123
+    await world.foreign_delete(session.session_id, "fs_1")
+    await world.foreign_add(session.session_id, searches(2)[1])
+    expected = [searches(1)[0], searches(3)[2], *users(120), searches(2)[1]]
+    assert await session.get_items() == expected
