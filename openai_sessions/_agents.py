@@ -10,12 +10,15 @@ import zlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
+from types import MethodType
 from typing import Any, TypeVar, cast
 
 from openai_sessions._items.forms import FAKE_ID, plain_json, replay_form, same_item
 from openai_sessions._items.types import Item
 
 logger = logging.getLogger("openai_sessions")
+
+Method = TypeVar("Method", bound=Callable[..., Awaitable[Any]])
 
 
 @dataclass
@@ -81,12 +84,33 @@ def compaction_snapshot() -> Any:
     return getattr(sys.modules.get("agents.memory.session"), "_CompactionSnapshot", None)
 
 
+class _ForCompaction:
+    """Makes a method visible on an instance to code of the SDK only; on the class, to everybody."""
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self._method = method
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        if instance is None:
+            return self._method
+        caller = sys._getframe(1).f_globals.get("__name__", "")  # noqa: SLF001 -- there is no other way
+        if caller.partition(".")[0] != "agents":
+            raise AttributeError(f"{owner.__name__!r} object has no such attribute for {caller}")
+        return MethodType(self._method, instance)
+
+
+def for_compaction(method: Method) -> Method:
+    """Decorate a method that the SDK's compaction looks up on the session that it wraps.
+
+    A wrapper that forwards the attributes that it lacks would forward these too, and the history would be
+    replaced past the `get_items` and `add_items` of the wrapper.
+    """
+    return cast("Method", _ForCompaction(method))
+
+
 def log_skipped_compaction(conversation_id: str | None) -> None:
     """Log that the history was not replaced, as the SDK does of its own sessions."""
     logger.warning("%s: the history was not compacted, as others have changed it meanwhile", conversation_id)
-
-
-Method = TypeVar("Method", bound=Callable[..., Awaitable[Any]])
 
 
 def called_by_runner(method: Method) -> Method:

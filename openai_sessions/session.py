@@ -579,6 +579,7 @@ class OpenAIConversationsSession(AsyncCloseable):
 
     # What the compaction session of the Agents SDK calls
 
+    @_agents.for_compaction
     @operation(arguments=["limit"], gives="read", items=lambda read: read[0])
     async def _read_compaction_items(self, limit: int | None) -> tuple[list[Item], bool]:
         """Return the history, and whether that is all of it."""
@@ -615,6 +616,7 @@ class OpenAIConversationsSession(AsyncCloseable):
             _agents.log_skipped_compaction(self.conversation_id)
         return True
 
+    @_agents.for_compaction
     @operation(arguments=["limit"], gives="read", items=lambda read: read.items if read else [])
     async def _get_compaction_snapshot(self, limit: int, *, prune_prefix: object = None) -> Any:
         """Return the newest items, and a function that replaces the last of them unless they have changed.

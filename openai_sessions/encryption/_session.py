@@ -270,6 +270,7 @@ class EncryptedSession(AsyncCloseable):
             if inspect.isawaitable(closing):
                 await closing
 
+    @_agents.for_compaction
     async def _read_compaction_items(self, limit: int | None) -> tuple[list[Item], bool]:
         """Return the history for the Agents SDK's compaction, and whether it is the whole history."""
         await self._pop.restore()

@@ -320,7 +320,7 @@ async def test_automatic_compaction_replaces_what_the_model_was_shown_only(clien
     """The snapshot of the SDK's compaction: the newest items, replaced only while they are the newest."""
     session = plain(client)
     await session.add_items(OLD)
-    snapshot = await session._get_compaction_snapshot(5)
+    snapshot = await type(session)._get_compaction_snapshot(session, 5)
     assert (OLD[-5:], False) == (snapshot.items, snapshot.complete)
 
     emulator.forget_requests()
@@ -340,7 +340,7 @@ async def test_automatic_compaction_replaces_what_the_model_was_shown_only(clien
 async def test_subclass_that_changes_items_is_compacted_through_its_methods(client, emulator):
     session = shouting(client)
     await session.add_items(OLD[:3])
-    assert await session._get_compaction_snapshot(5) is None
+    assert await type(session)._get_compaction_snapshot(session, 5) is None
 
     await compacting(session, CompactingService()).run_compaction({"force": True})
 
@@ -349,3 +349,38 @@ async def test_subclass_that_changes_items_is_compacted_through_its_methods(clie
     assert [item["content"].lower() for item in OLD[:3]] == [
         item["content"] for item in (await session.get_items())[:-1]
     ]
+
+
+class Forwarding:
+    """A wrapper that stores items in another form, and forwards whatever it does not have."""
+
+    def __init__(self, inner):
+        self._inner = inner
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    async def get_items(self, limit=None):
+        return [_with_text(item, str.lower) for item in await self._inner.get_items(limit)]
+
+    async def add_items(self, items):
+        await self._inner.add_items([_with_text(item, str.upper) for item in items])
+
+
+@pytest.mark.parametrize("kind", [plain, encrypted])
+async def test_wrapper_that_forwards_attributes_is_compacted_through_its_methods(client, kind):
+    """The compacting service is shown what the wrapper reads, and the wrapper stores what it answers."""
+    inner, service = kind(client), CompactingService()
+    session = Forwarding(inner)
+    await session.add_items(OLD[:3])
+
+    await compacting(session, service).run_compaction({"force": True})
+
+    assert ["old 0", "old 1", "old 2"] == [item["content"] for item in service.requests[0]["input"]]
+    assert ["OLD 0", "OLD 1", "OLD 2"] == [item["content"] for item in (await inner.get_items())[:-1]]
+
+
+@pytest.mark.parametrize("name", ["_read_compaction_items", "_get_compaction_snapshot"])
+def test_methods_for_compaction_are_not_forwarded(client, name):
+    assert not hasattr(Forwarding(plain(client)), name)
+    assert hasattr(OpenAIConversationsSession, name)

@@ -146,7 +146,7 @@ async def test_what_the_agents_sdk_compacts_is_the_whole_history(session, emulat
         openai_client=emulator.client(),
         history_limits=HistoryLimits(max_turns=1),
     )
-    items, _ = await limited._read_compaction_items(None)
+    items, _ = await type(limited)._read_compaction_items(limited, None)
     assert len(items) == 251
 
 
