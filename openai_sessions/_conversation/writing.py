@@ -92,8 +92,8 @@ class _Write:
         """The ids of the items of completed requests, in the order of the items."""
         self._sent = SentItems((), (), sends=0)
         """The latest request."""
-        self._given: set[str] = set()
-        """The ids that the caller has given to its items."""
+        self._known: set[str] = set()
+        """The ids that none of its items can have."""
         self._is_found_out = True
         """Whether it is known if the latest request was applied."""
 
@@ -107,8 +107,8 @@ class _Write:
         """Send one request; again only if it was searched for and not found."""
         locked = self._locked
         # An id that the caller gives may be known: of an item that another process has deleted since.
-        self._given = {item["id"] for item in batch if "id" in item}
-        anchors = tuple(anchor for anchor in locked.known.anchors if anchor not in self._given)
+        self._known = {*locked.known.tail.ids} - {item.get("id") for item in batch}
+        anchors = tuple(anchor for anchor in locked.known.anchors if anchor in self._known)
         self._sent = SentItems(tuple(batch), anchors or locked.known.anchors, sends=0)
         attempts = locked.client.retries.attempts(
             RequestKind.APPEND,
@@ -133,11 +133,6 @@ class _Write:
         self._ids += ids or []
         locked.known.tail.add(ids or [])
         tell(Counted("written", len(ids or [])))
-
-    @property
-    def _known(self) -> set[str]:
-        """The ids that no item of the latest request can have."""
-        return {*self._locked.known.tail.ids} - self._given
 
     async def _send_once(self) -> list[str]:
         locked, items = self._locked, self._sent.items
@@ -198,20 +193,17 @@ class _Write:
             return
         # A task cut by others than its caller, as by an event loop that is being closed, is undone too.
         deadline = locked.client.retries.policy.deadline
-        failed: BaseException | None = None
         try:
             with anyio.fail_after(min(deadline, locked.cancellation.grace) if is_cut else deadline):
                 async with locked.client.confirming_not_found(locked.conversation_id):
                     await self._roll_back()
         except ConversationNotFoundError:
-            if is_cut:
-                return  # the items are gone with the conversation
-            raise
-        except BaseException as problem:  # noqa: BLE001 -- raised below, with what remains
-            failed = problem
-        if failed is not None:
-            logger.warning("%s: a write could not be undone: %r", locked.conversation_id, type(failed))
-            self._leave_unsettled(error if isinstance(failed, Exception) else failed)
+            if not is_cut:
+                raise
+            # The items are gone with the conversation.
+        except BaseException as problem:  # noqa: BLE001 -- raised here, with what remains
+            logger.warning("%s: a write could not be undone: %r", locked.conversation_id, type(problem))
+            self._leave_unsettled(error if isinstance(problem, Exception) else problem)
 
     async def _roll_back(self) -> None:
         if not self._is_found_out:
@@ -271,12 +263,9 @@ async def replace_items(
     Args:
         locked: The conversation.
         items: The new items.
-        expected: The ids that must be the newest, oldest first; empty if there must be no item. None to
-            replace whatever there is.
+        expected: The ids that must be the newest, oldest first, or else nothing is done and False returned;
+            empty if there must be no item. None to replace whatever there is.
         count: The number of items to replace; None for all.
-
-    Returns:
-        Whether they were replaced. The history stays as it is if its newest items are not the expected ones.
     """
     await settle_all(locked)
     old = [str(item["id"]) for item in await locked.newest(count)]
