@@ -683,3 +683,13 @@ def test_same_item_is_false_for_different_items(written, stored):
 @given(written_items())
 def test_an_item_is_the_same_as_itself(item):
     assert same_item(item, item)
+
+
+@pytest.mark.parametrize("listed", ["Yes", [{"type": "output_text", "text": "Yes", "annotations": []}]])
+def test_answer_is_the_same_without_the_logprobs_that_a_list_leaves_out(listed):
+    logprobs = [{"token": "Yes", "logprob": -0.125, "bytes": [89], "top_logprobs": []}]
+    part = {"type": "output_text", "text": "Yes", "annotations": [], "logprobs": logprobs}
+    written = {"type": "message", "role": "assistant", "status": "completed", "content": [part]}
+    stored = {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed"}
+    assert same_item(written, {**stored, "content": listed})
+    assert not same_item({**written, "content": [{**part, "text": "No"}]}, {**stored, "content": listed})
