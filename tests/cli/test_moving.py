@@ -382,7 +382,9 @@ def test_copy_of_all_sessions_ends_when_the_service_fails(service, tmp_path):
 def test_copy_of_all_sessions_goes_to_another_store(service, tmp_path):
     store = in_sqlite(tmp_path / "sessions.db", user_1=turns(1), user_2=turns(2))
     assert service.output("copy", store, f"sqlite:///{tmp_path}/copy.db", "--all", "--quiet") == []
-    assert asyncio.run(SQLiteSession("user_2", tmp_path / "copy.db").get_items()) == turns(2)
+    session = SQLiteSession("user_2", tmp_path / "copy.db")
+    assert asyncio.run(session.get_items()) == turns(2)
+    session.close()
     assert service.emulator.requests == ()
 
 
