@@ -23,6 +23,18 @@ def client_of(base_url):
     return openai.AsyncOpenAI(base_url=base_url, api_key="sk-stand-in", http_client=transport)
 
 
+class Replaceable:
+    """An ASGI application that passes requests to the application of the current test.
+
+    So one server does for many tests: stopping one takes longer than most tests.
+    """
+
+    app = None
+
+    async def __call__(self, scope, receive, send):
+        await self.app(scope, receive, send)
+
+
 @contextmanager
 def smg_server(*arguments):
     """Run smg, a gateway that keeps conversations in memory, on free ports of the loopback interface.

@@ -1,7 +1,5 @@
 """Every model class of the Agents SDK accepts the history of a session, as that of `SQLiteSession`."""
 
-from types import SimpleNamespace
-
 import openai
 import pytest
 from agents import Agent, Runner, RunState, SQLiteSession, function_tool
@@ -9,6 +7,7 @@ from agents import Agent, Runner, RunState, SQLiteSession, function_tool
 from openai_sessions import OpenAIConversationsSession
 from openai_sessions.emulator._server import serving
 from openai_sessions.encryption import EncryptedSession
+from tests.servers import Replaceable
 
 from . import completions
 from .completions import ModelServer, openai_chat
@@ -120,13 +119,9 @@ responses_models = model_classes("openai_responses", "any_llm_responses")
 
 @pytest.fixture(scope="module")
 def address():
-    current = SimpleNamespace(app=None)
-
-    async def app(scope, receive, send):
-        await current.app(scope, receive, send)
-
-    with serving(app, host="127.0.0.1", port=0) as current.base_url:
-        yield current
+    application = Replaceable()
+    with serving(application, host="127.0.0.1", port=0) as application.base_url:
+        yield application
 
 
 @pytest.fixture

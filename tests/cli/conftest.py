@@ -7,20 +7,12 @@ from openai_sessions.emulator._server import serving
 from tests.cli.page import chromium, served
 from tests.cli.service import Service
 from tests.examples.stand_in import API_KEY
-
-
-class Replaceable:
-    """An ASGI application that passes requests to the application of the current test."""
-
-    app = None
-
-    async def __call__(self, scope, receive, send):
-        await self.app(scope, receive, send)
+from tests.servers import Replaceable
 
 
 @pytest.fixture(scope="session")
 def shared_server():
-    """One server for all tests of a worker: stopping one takes longer than most tests."""
+    """One server for all tests of a worker."""
     application = Replaceable()
     with serving(application, host="127.0.0.1", port=0) as base_url:
         yield application, base_url

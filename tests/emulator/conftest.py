@@ -1,11 +1,10 @@
 """Clients of an emulator: the openai client and plain HTTP, in process and on a socket."""
 
-from types import SimpleNamespace
-
 import openai
 import pytest
 
 from openai_sessions.emulator._server import serving
+from tests.servers import Replaceable
 
 from .wire import KEY, Wire, user
 
@@ -28,20 +27,17 @@ async def conversation(wire):
 @pytest.fixture(scope="session")
 def server():
     """One server for all tests; it serves the emulator that `base_url` sets."""
-    current = SimpleNamespace(emulator=None, base_url=None)
-
-    async def app(scope, receive, send):
-        await current.emulator(scope, receive, send)
-
-    with serving(app, host="127.0.0.1", port=0) as current.base_url:
-        yield current
+    application = Replaceable()
+    with serving(application, host="127.0.0.1", port=0) as base_url:
+        yield application, base_url
 
 
 @pytest.fixture
 def base_url(server, emulator):
     """The URL of the emulator on a socket."""
-    server.emulator = emulator
-    return server.base_url
+    application, url = server
+    application.app = emulator
+    return url
 
 
 @pytest.fixture
