@@ -234,24 +234,27 @@ class _Settling:
         """
         locked, receipt = self._locked, self.receipt
         listed = await locked.back_to([receipt.anchors, *(sent.anchors for sent in receipt.unknown)])
-        acknowledged = [item for item in listed if item.get("id") in receipt.stored]
+        acknowledged = set(receipt.stored)
         cannot_tell: CannotTellError | None = None
-        matched: list[Item] = []
+        matched: set[str] = set()
         try:
             matched = self._matched_in(listed)
         except CannotTellError as error:
             cannot_tell = error
-        kept: list[Item] = []
+        kept: set[str] = set()
         if _are_answered(acknowledged, listed):
-            kept += acknowledged
-        if matched and not _are_newest([*acknowledged, *matched], listed, receipt.anchors):
-            kept += matched
-        present = [item for item in listed if item in acknowledged or item in matched]
+            kept |= acknowledged
+        if not _are_newest(acknowledged | matched, listed, receipt.anchors):
+            kept |= matched
+        present = [item["id"] for item in listed if item.get("id") in acknowledged | matched]
         settlement = Settlement(
-            deleted=tuple(item["id"] for item in present if item not in kept),
-            kept=tuple(item["id"] for item in present if item in kept),
+            deleted=tuple(item_id for item_id in present if item_id not in kept),
+            kept=tuple(item_id for item_id in present if item_id in kept),
         )
-        await self._delete(settlement.deleted, [item["id"] for item in matched])
+        if cannot_tell is None:  # once an item is deleted, its request is no longer whole: only ids tell
+            found = tuple(item_id for item_id in present if item_id in matched)
+            self.receipt = replace(receipt, found=found, unknown=())
+        await self._delete(settlement.deleted)
         locked.known.settled(receipt.stored)
         locked.known.tail.remove([item_id for item_id in receipt.stored if item_id not in settlement.kept])
         if cannot_tell is not None:
@@ -260,22 +263,22 @@ class _Settling:
         self._tell_of(settlement)
         return settlement
 
-    def _matched_in(self, listed: Sequence[Item]) -> list[Item]:
-        """Return the items that only their content shows to be of the write."""
+    def _matched_in(self, listed: Sequence[Item]) -> set[str]:
+        """Return the ids of items that only their content shows to be of the write, listed or not."""
         receipt = self.receipt
         ids = set(receipt.found)
         for sent in receipt.unknown:
             copies = sent.copies_in(listed, {*receipt.anchors, *receipt.stored, *ids})
             ids.update(item_id for copy in copies for item_id in copy)
-        return [item for item in listed if item.get("id") in ids]
+        return ids
 
-    async def _delete(self, ids: Sequence[str], matched: Sequence[str]) -> None:
-        """Delete items; if that fails, only ids tell what remains, as a request is no longer whole."""
+    async def _delete(self, ids: Sequence[str]) -> None:
+        """Delete items; if that fails, the receipt says what remains."""
         deleted: list[str] = []
         try:
             await self._locked.delete(ids, on_deleted=deleted.append)
         except BaseException:
-            self.receipt = replace(self.receipt, found=tuple(matched), unknown=()).without(deleted)
+            self.receipt = self.receipt.without(deleted)
             self._locked.known.settled(deleted)
             raise
 
@@ -291,16 +294,17 @@ class _Settling:
             tell(Reconciled("kept", len(settlement.kept)))
 
 
-def _are_answered(ours: Sequence[Item], listed: Sequence[Item]) -> bool:
+def _are_answered(ours: Collection[object], listed: Sequence[Item]) -> bool:
     """Return whether others have added the output of a call, or the answer to a request for approval."""
-    calls = {item.get("call_id") or item["id"] for item in ours}
+    calls = {item.get("call_id") or item["id"] for item in listed if item.get("id") in ours}
     return any(
-        item not in ours and (item.get("call_id") or item.get("approval_request_id")) in calls
+        item.get("id") not in ours and (item.get("call_id") or item.get("approval_request_id")) in calls
         for item in listed
     )
 
 
-def _are_newest(ours: Sequence[Item], listed: Sequence[Item], anchors: Collection[str]) -> bool:
+def _are_newest(ours: Collection[object], listed: Sequence[Item], anchors: Collection[str]) -> bool:
     """Return whether nobody else has added items after those that were known before."""
-    before = [place for place, item in enumerate(listed) if item.get("id") in anchors]
-    return all(item in ours for item in listed[before[-1] + 1 if before else 0 :])
+    ids = [item.get("id") for item in listed]
+    before = [place for place, item_id in enumerate(ids) if item_id in anchors]
+    return all(item_id in ours for item_id in ids[before[-1] + 1 if before else 0 :])

@@ -164,6 +164,19 @@ async def test_a_settling_that_cannot_delete_gives_a_receipt_of_what_is_left(wor
     assert session.unsettled == ()
 
 
+async def test_a_settling_that_can_neither_tell_nor_delete_keeps_both_in_its_receipt(world, session, failed):
+    await world.foreign_add(session.session_id, *ITEMS[20:40])
+    world.inject(NO_DELETION)
+    with pytest.raises(UnsettledWriteError) as caught:
+        await session.settle(failed.receipt)
+    assert caught.value.receipt == failed.receipt
+    await world.calm()
+    with pytest.raises(UnsettledWriteError) as caught:
+        await session.settle(failed.receipt)
+    assert caught.value.receipt == {**failed.receipt, "stored": []}
+    assert world.stored(session.session_id) == [*texts(BEFORE), *texts(ITEMS)[20:40] * 2]
+
+
 async def test_closing_warns_with_the_receipts_when_it_cannot_settle(world, session, failed):
     world.inject(NO_LOOK)
     with pytest.warns(UnsettledWarning) as caught:
