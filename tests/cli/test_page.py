@@ -244,7 +244,7 @@ def test_skip_link_leads_to_the_transcript_and_keeps_it(server, opened):
     entries(page, 1)
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "main"
+    expect(page.locator("#main")).to_be_focused()
     server.create(user("another"))
     expect(page.locator(".conversations li")).to_have_count(2)
     assert said(page, 1) == [["user", "Hello"]]
