@@ -165,6 +165,7 @@ async def test_interruption_resumed_in_a_new_process(runner, emulator, client, t
     assert 6 == len(expected_history)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("runner", one_in(3, RUNNERS), ids=lambda runner: runner.__name__)
 async def test_turn_in_a_new_process_with_a_resumed_session_is_like_one_in_the_same(runner, emulator, client):
     here, there = (OpenAIConversationsSession(openai_client=client) for _ in range(2))

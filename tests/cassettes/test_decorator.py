@@ -116,6 +116,7 @@ def test_that_leaves_something(url):
 """
 
 
+@pytest.mark.exhaustive
 def test_tests_of_pytest_may_be_decorated(pytester, created):
     pytester.makepyfile(TESTS.format(path=str(created)))
     pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")

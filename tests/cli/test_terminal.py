@@ -130,6 +130,7 @@ def test_ctrl_c_ends_a_copy_and_nothing_of_it_stays(service, screen):
     assert service.conversations() == ["conv_1"]
 
 
+@pytest.mark.exhaustive
 def test_ctrl_c_says_what_it_waits_for(slow):
     slow.run("copy", "conv_long")
     slow.wait_for("[1-9]00 items")

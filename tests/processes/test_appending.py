@@ -88,6 +88,7 @@ async def test_writes_with_a_shared_lock_stay_whole_under_faults(emulator, sessi
     assert_whole_and_in_turn(await contents(session))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("seed", one_in(3, SEEDS))
 async def test_identical_items_with_a_shared_lock_are_all_kept(emulator, session, staff, locked, seed):
     """No process takes the items of another one for a copy of its own."""

@@ -110,6 +110,7 @@ def test_program_ends_without_closing_sessions(conversation_id):
         assert ["items: 0"] == ended(process)
 
 
+@pytest.mark.exhaustive
 def test_session_continues_in_a_forked_process(emulator, conversation_id):
     """It does not wait for locks of the parent, and both sessions continue."""
     emulator.inject(Fault("stall"), operation="create_items", after=1)

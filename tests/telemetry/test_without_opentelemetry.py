@@ -54,6 +54,7 @@ def test_session_works_without_opentelemetry():
     assert run(REFUSE, USE, program) == "No module named 'opentelemetry'\n"
 
 
+@pytest.mark.exhaustive
 def test_telemetry_is_loaded_and_used_once_a_provider_is_set():
     """Each step uses a session: alone, with the Agents SDK, which imports the API, and with providers."""
     program = """

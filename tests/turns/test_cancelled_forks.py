@@ -79,6 +79,7 @@ def hurry(loop, times=10):
     loop._selector.select = lambda timeout=None: select(timeout and timeout / times)
 
 
+@pytest.mark.exhaustive
 async def test_a_server_that_stalls_is_waited_for_for_a_while_and_what_is_left_is_in_the_log(world, caplog):
     hurry(asyncio.get_running_loop())
     stage, gate = Stage(world.emulator), Gate()
