@@ -1,4 +1,4 @@
-"""Which items belong together: turns, limits of reads, fork points, requests, calls with their outputs."""
+"""Which items belong together: turns, limits of reads, cut points, requests, calls with their outputs."""
 
 from __future__ import annotations
 
@@ -324,3 +324,96 @@ def _kind(item: Item) -> str:
     for end in ("_output", "_response", "_call", "_request"):
         kind = kind.removesuffix(end)
     return kind
+
+
+_PAIRED: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+    "function_call": ("function_call_output", ("call_id",), ("call_id",)),
+    "custom_tool_call": ("custom_tool_call_output", ("call_id",), ("call_id",)),
+    "computer_call": ("computer_call_output", ("call_id",), ("call_id",)),
+    "local_shell_call": ("local_shell_call_output", ("call_id", "id"), ("call_id", "id")),
+    "shell_call": ("shell_call_output", ("call_id",), ("call_id",)),
+    "apply_patch_call": ("apply_patch_call_output", ("call_id",), ("call_id",)),
+    "tool_search_call": ("tool_search_output", ("call_id",), ("call_id",)),
+    "mcp_approval_request": ("mcp_approval_response", ("id",), ("approval_request_id",)),
+    "program": ("program_output", ("call_id",), ("call_id",)),
+}
+"""The types of calls that have an output: its type, and the fields of both that name the call."""
+
+_CALL_OF = {output: call for call, (output, _, _) in _PAIRED.items()}
+"""The types of outputs, each with the type of its call."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallMatches:
+    """The calls and outputs of a history that have no counterpart, by their positions in ascending order.
+
+    Attributes:
+        open_calls: Calls that wait for an output, and have none.
+        orphans: Outputs that follow no call of their type with their `call_id`.
+        extras: Outputs of calls that have an output already.
+    """
+
+    open_calls: tuple[int, ...]
+    orphans: tuple[int, ...]
+    extras: tuple[int, ...]
+
+
+def open_calls(items: Sequence[Item]) -> list[int]:
+    """Return the positions of calls that wait for an output which the items do not contain.
+
+    These are calls of functions, custom tools, computers, shells, patches and tool searches that the client
+    executes, and requests for an approval. A call that the API executes itself, such as a web search or a
+    shell call in a container, never waits. An output counts if it follows a call of its type.
+
+    Args:
+        items: A history in any form, oldest first.
+    """
+    return list(match_calls(items).open_calls)
+
+
+def match_calls(items: Sequence[Item]) -> CallMatches:
+    """Match outputs with calls as the API does: an output follows a call of its type with its `call_id`.
+
+    Where several calls have one `call_id`, an output belongs to the newest of them that has none.
+    """
+    unanswered: dict[tuple[str, str], list[int]] = {}
+    answered: set[tuple[str, str]] = set()
+    waiting: set[int] = set()
+    orphans: list[int] = []
+    extras: list[int] = []
+    for index, item in enumerate(items):
+        item_type = str(item.get("type"))
+        if item_type in _PAIRED:
+            for key in _named(item_type, item, _PAIRED[item_type][1]):
+                unanswered.setdefault(key, []).append(index)
+            waiting.update([index] if _waits(item) else [])
+        elif item_type in _CALL_OF and not _is_of_hosted_search(item):
+            keys = _named(_CALL_OF[item_type], item, _PAIRED[_CALL_OF[item_type]][2])
+            call = max((unanswered[key][-1] for key in keys if unanswered.get(key)), default=None)
+            if call is None:
+                (extras if answered.intersection(keys) else orphans).append(index)
+                continue
+            waiting.discard(call)
+            for key in _named(_CALL_OF[item_type], items[call], _PAIRED[_CALL_OF[item_type]][1]):
+                unanswered[key].remove(call)
+                answered.add(key)
+    return CallMatches(tuple(sorted(waiting)), tuple(orphans), tuple(extras))
+
+
+def _named(call_type: str, item: Item, names: tuple[str, ...]) -> set[tuple[str, str]]:
+    return {(call_type, item[name]) for name in names if isinstance(item.get(name), str)}
+
+
+def _waits(call: Item) -> bool:
+    """Return whether the client must give the output of a call."""
+    if call["type"] == "tool_search_call":
+        return call.get("execution") == "client"
+    if call["type"] == "shell_call":
+        environment = call.get("environment")
+        return not isinstance(environment, dict) or environment.get("type") in (None, "local")
+    return bool(call["type"] != "program")
+
+
+def _is_of_hosted_search(output: Item) -> bool:
+    """Return whether an output is that of a tool search by the API, which may have no `call_id`."""
+    return output["type"] == "tool_search_output" and output.get("call_id") is None

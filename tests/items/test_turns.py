@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 from openai_sessions._items.forms import to_replay
 from openai_sessions._items.text import item_text
 from openai_sessions._items.turns import (
+    CallMatches,
     TurnLimits,
     calls_by_output,
+    match_calls,
+    open_calls,
     partners,
     safe_cuts,
     split_turns,
@@ -289,3 +292,76 @@ def test_the_next_item_belongs_to_reasoning():
 def test_the_last_item_has_no_partner():
     assert partners([]) == []
     assert partners([reasoning()]) == [[]]
+
+
+WAITING = sorted(PAIRS.keys() - {"program", "hologram_call", "tool_search_call"})
+
+
+@pytest.mark.parametrize("call_type", WAITING)
+def test_a_call_without_its_output_is_open(call_type):
+    items = [user(), call("a", call_type), call("b", call_type), output("b", call_type)]
+    assert open_calls(items) == [1]
+    assert open_calls([*items, assistant(), output("a", call_type)]) == []
+
+
+@pytest.mark.parametrize(
+    "hosted",
+    [
+        {"type": "web_search_call", "status": "completed", "action": {}},
+        {"type": "hologram_call", "call_id": "a"},
+        {"type": "mcp_call", "server_label": "s", "name": "n", "arguments": "{}"},
+        {"type": "program", "call_id": "a"},
+        {"type": "tool_search_call", "call_id": None, "execution": "server"},
+        {"type": "tool_search_call", "call_id": "a"},
+        {
+            "type": "shell_call",
+            "call_id": "a",
+            "environment": {"type": "container_reference", "container_id": "cntr_1"},
+        },
+    ],
+    ids=lambda item: item["type"],
+)
+def test_a_call_that_the_api_executes_is_never_open(hosted):
+    assert open_calls([user(), {"id": "x_1", **hosted}, user()]) == []
+
+
+def test_a_call_that_the_client_executes_is_open():
+    search = {"id": "tsc_1", "type": "tool_search_call", "call_id": "a", "execution": "client"}
+    shell = {"id": "sh_1", "type": "shell_call", "call_id": "b", "environment": {"type": "local"}}
+    assert open_calls([search, {**shell, "environment": None}, shell]) == [0, 1, 2]
+
+
+def test_an_output_of_another_type_does_not_close_a_call():
+    items = [call("a"), output("a", "custom_tool_call")]
+    assert match_calls(items) == CallMatches(open_calls=(0,), orphans=(1,), extras=())
+
+
+def test_an_output_before_its_call_does_not_close_it():
+    items = [output("a"), call("a")]
+    assert match_calls(items) == CallMatches(open_calls=(1,), orphans=(0,), extras=())
+
+
+def test_calls_with_one_call_id_are_answered_once_each_the_newest_first():
+    assert match_calls([call("a"), call("a"), output("a")]).open_calls == (0,)
+    both = [call("a"), call("a"), output("a"), output("a")]
+    assert match_calls(both) == CallMatches((), (), ())
+    assert match_calls([*both, output("a")]) == CallMatches((), (), extras=(4,))
+    assert match_calls([call("a"), output("a"), call("a"), output("a")]) == CallMatches((), (), ())
+    assert match_calls([call("a"), output("a"), call("a")]).open_calls == (2,)
+
+
+def test_the_output_of_a_search_by_the_api_is_no_orphan():
+    found = {"id": "tso_1", "type": "tool_search_output", "call_id": None, "tools": []}
+    assert match_calls([found, output("a", "hologram_call")]) == CallMatches((), (), ())
+    assert match_calls([{**found, "call_id": "a"}]).orphans == (0,)
+
+
+@given(interleaved)
+def test_an_output_for_each_open_call_leaves_none_open(items):
+    kinds = {"mcp_approval_request": "id"}
+    missing = [
+        output(items[place][kinds.get(items[place]["type"], "call_id")], items[place]["type"])
+        for place in open_calls(items)
+    ]
+    assert open_calls([*items, *missing]) == []
+    assert match_calls([*items, *missing]).extras == match_calls(items).extras
