@@ -268,7 +268,10 @@ def _print(console: Console, line: Text) -> None:
 
 _METHODS = ("inject", "inject_at_random")
 
-_FAULT = f'a kind of fault ({", ".join(FAULT_KINDS)}) or an object with "kind", "retry_after" and "delay"'
+_FAULT = (
+    f"a kind of fault ({', '.join(FAULT_KINDS)}) "
+    'or an object with "kind", "retry_after", "delay", "after_events" and "inside_event"'
+)
 
 _FAULTS = "an array of faults"
 
@@ -280,6 +283,8 @@ _INTEGER = "an integer"
 
 _NUMBER = "a number"
 
+_FLAG = "true or false"
+
 _ARGUMENTS = {
     "inject": {
         "fault": _FAULT,
@@ -289,7 +294,13 @@ _ARGUMENTS = {
         "conversation_id": _TEXT,
     },
     "inject_at_random": {"rate": _NUMBER, "seed": _INTEGER, "faults": _FAULTS, "operations": _TEXTS},
-    "Fault": {"kind": _TEXT, "retry_after": _NUMBER, "delay": _NUMBER},
+    "Fault": {
+        "kind": _TEXT,
+        "retry_after": _NUMBER,
+        "delay": _NUMBER,
+        "after_events": _INTEGER,
+        "inside_event": _FLAG,
+    },
 }
 
 _REQUIRED = {"inject": ("fault",), "inject_at_random": ("rate", "seed"), "Fault": ("kind",)}
@@ -404,8 +415,8 @@ def _fits(value: Any, expected: str) -> bool:
         return isinstance(value, list) and all(isinstance(each, str) for each in value)
     if expected == _TEXT:
         return isinstance(value, str)
-    if isinstance(value, bool):
-        return False
+    if expected == _FLAG or isinstance(value, bool):
+        return expected == _FLAG and isinstance(value, bool)
     if expected == _INTEGER:
         return isinstance(value, int)
     return expected == _NUMBER and isinstance(value, int | float) and math.isfinite(value)

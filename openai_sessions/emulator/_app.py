@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,6 +28,8 @@ from openai_sessions.emulator._errors import (
 )
 from openai_sessions.emulator._faults import (
     FAULT_EFFECTS,
+    LATE_KINDS,
+    STREAM_CUTS,
     Fault,
     FaultKind,
     FaultPlan,
@@ -38,7 +41,7 @@ from openai_sessions.emulator._faults import (
     TruncatedResponse,
 )
 from openai_sessions.emulator._items import parse_body
-from openai_sessions.emulator._responses._events import EventStream, ResponseStream, TruncatedEventStream
+from openai_sessions.emulator._responses._events import CutEventStream, EventStream, ResponseStream
 from openai_sessions.emulator._responses._operations import (
     ResponseOperations,
     conversation_of,
@@ -100,6 +103,8 @@ class EmulatedRequest:
         status: The HTTP status of the response; None if a fault prevented the response.
         operation: The operation, `create_items` for example; None if the URL and method match none.
         fault: The kind of the injected fault, if any.
+        events: The number of events of a streamed response, those that a fault cut off included; None for any
+            other response.
     """
 
     method: str
@@ -109,6 +114,7 @@ class EmulatedRequest:
     status: int | None
     operation: str | None
     fault: str | None = None
+    events: int | None = None
 
 
 class RequestLog:
@@ -211,29 +217,36 @@ class RequestHandler:
     def _respond_with_stream(
         self, fault: Fault | None, received: ReceivedRequest, operation: Operation, stream: StreamOperation
     ) -> Response:
-        if fault is not None and fault.kind != "cut_mid_stream":
-            return self._respond_with_fault(fault, received, operation, streamed=True)
+        if fault is not None and fault.kind not in {*STREAM_CUTS, "truncated_body"}:
+            return self._respond_with_fault(fault, received, operation)
         kind = None if fault is None else fault.kind
         outcome = self._perform(received, stream)
         if isinstance(outcome, ApiError):
-            return self._respond(received, outcome, fault=kind)
-        if fault is not None:
-            return self._respond(received, outcome.abandon(), response_class=TruncatedEventStream, fault=kind)
-        self._add_to_log(received, status=200, fault=None)
-        return EventStream(outcome, headers=received.response_headers())
+            response_class = TruncatedResponse if kind == "truncated_body" else JsonResponse
+            return self._respond(received, outcome, response_class=response_class, fault=kind)
+        self._add_to_log(received, status=200, fault=kind, events=len(outcome.complete))
+        if fault is None:
+            return EventStream(outcome, headers=received.response_headers())
+        return CutEventStream(
+            outcome, fault, end=self._end_of_cut(outcome, fault), headers=received.response_headers()
+        )
 
-    def _respond_with_fault(
-        self, fault: Fault, received: ReceivedRequest, operation: Operation, *, streamed: bool = False
-    ) -> Response:
+    def _end_of_cut(self, stream: ResponseStream, fault: Fault) -> Callable[[], object]:
+        """Return what becomes of a response whose stream is cut."""
+        if fault.kind == "cut_mid_stream":
+            return stream.close
+        finish = partial(_finish, stream)
+        if fault.kind == "cut_mid_stream_late_commit":
+            return partial(self._late.schedule, finish, delay=fault.delay)
+        return finish
+
+    def _respond_with_fault(self, fault: Fault, received: ReceivedRequest, operation: Operation) -> Response:
         effect = FAULT_EFFECTS[fault.kind]
         perform = partial(self._perform, received, operation, stale=fault.kind == "stale_page")
-        if fault.kind == "late_commit":
+        if fault.kind in LATE_KINDS:
             self._late.schedule(perform, delay=fault.delay)
         outcome = effect.outcome(fault, perform() if effect.served else {})
-        response_class = effect.response_class
-        if streamed and response_class is TruncatedResponse and not isinstance(outcome, ApiError):
-            response_class = TruncatedEventStream
-        return self._respond(received, outcome, response_class=response_class, fault=fault.kind)
+        return self._respond(received, outcome, response_class=effect.response_class, fault=fault.kind)
 
     def _perform(
         self, received: ReceivedRequest, operation: Callable[[ApiRequest], Result], *, stale: bool = False
@@ -276,11 +289,31 @@ class RequestHandler:
         )
         return response_class(content, status_code=status, headers=headers)
 
-    def _add_to_log(self, received: ReceivedRequest, *, status: int | None, fault: FaultKind | None) -> None:
-        method, path = received.request.method, received.request.scope["path"]
+    def _add_to_log(
+        self,
+        received: ReceivedRequest,
+        *,
+        status: int | None,
+        fault: FaultKind | None,
+        events: int | None = None,
+    ) -> None:
         self._log.append(
-            EmulatedRequest(method, path, received.query, received.body, status, received.operation, fault)
+            EmulatedRequest(
+                received.request.method,
+                received.request.scope["path"],
+                received.query,
+                received.body,
+                status,
+                received.operation,
+                fault,
+                events,
+            )
         )
+
+
+def _finish(stream: ResponseStream) -> None:
+    with suppress(ApiError):  # no client is left to be told
+        stream.finish()
 
 
 def _received(request: Request, operation: OperationName, *, raw: bytes) -> ReceivedRequest:

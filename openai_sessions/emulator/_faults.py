@@ -43,10 +43,19 @@ FaultKind = Literal[
     "empty_page",
     "stale_page",
     "cut_mid_stream",
+    "cut_mid_stream_after_commit",
+    "cut_mid_stream_late_commit",
 ]
 
 FAULT_KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
 """All fault kinds, in the order in which `Fault` explains them."""
+
+STREAM_CUTS: tuple[FaultKind, ...] = (
+    "cut_mid_stream",
+    "cut_mid_stream_after_commit",
+    "cut_mid_stream_late_commit",
+)
+"""The kinds that cut a stream between two events, or inside one."""
 
 OperationName = Literal[
     "create_conversation",
@@ -80,6 +89,8 @@ _OPERATIONS: dict[str, frozenset[str]] = {
     "empty_page": frozenset({"list_items"}),
     "stale_page": frozenset({"list_items"}),
     "cut_mid_stream": frozenset({"create_response"}),
+    "cut_mid_stream_after_commit": frozenset({"create_response"}),
+    "cut_mid_stream_late_commit": frozenset({"create_response"}),
 }
 """The operations of each kind that does not apply to all of them."""
 
@@ -108,19 +119,31 @@ class Fault:
             - `empty_page`: the list is an empty page with `has_more` true.
             - `stale_page`: the list is as it was before the last write to the conversation by this emulator;
               another process's writes to the same file are always visible.
-            - `cut_mid_stream`: a streamed response ends in its middle, and is not completed. A response that
-              is not streamed gets `cut_before`.
+            - `cut_mid_stream`: the connection of a streamed response is cut after some of its events; the
+              response is not stored and adds nothing to its conversation. A response that is not streamed
+              gets `cut_before`.
+            - `cut_mid_stream_after_commit`: the same, but the response is stored and its items are added
+              before the last event that is sent. A response that is not streamed gets `cut_after_commit`.
+            - `cut_mid_stream_late_commit`: the same, but the response is stored `delay` seconds after the
+              cut; the conversation is locked until then. A response that is not streamed gets `late_commit`.
         retry_after: The `retry-after` header of a `throttled` response, in seconds; None leaves it out.
-        delay: Seconds between the reset of a `late_commit` and its write.
+        delay: Seconds between the reset of a `late_commit`, or the cut of a `cut_mid_stream_late_commit`, and
+            its write.
+        after_events: The number of events that a `cut_mid_stream` kind sends; None for half of them. 0 cuts
+            after the headers. A stream with fewer events is cut before its last one, with
+            `cut_mid_stream_after_commit` after it. `EmulatedRequest.events` has the number of all events.
+        inside_event: Whether half of the next event is sent too.
 
     Raises:
-        ValueError: The kind is unknown, a number of seconds is negative, or `retry_after` is given for
-            another kind than `throttled`.
+        ValueError: The kind is unknown, a number is negative, `retry_after` is given for another kind than
+            `throttled`, or `after_events` or `inside_event` for another than those of a stream.
     """
 
     kind: FaultKind
     retry_after: float | None = field(default=None, kw_only=True)
     delay: float = field(default=0.15, kw_only=True)
+    after_events: int | None = field(default=None, kw_only=True)
+    inside_event: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.kind not in FAULT_KINDS:
@@ -130,6 +153,11 @@ class Fault:
         for name, seconds in (("delay", self.delay), ("retry_after", self.retry_after)):
             if seconds is not None and seconds < 0:
                 raise ValueError(f"{name} must be at least 0 seconds, not {seconds}.")
+        if self.kind not in STREAM_CUTS and (self.after_events is not None or self.inside_event):
+            name = "inside_event" if self.after_events is None else "after_events"
+            raise ValueError(f"{name} applies to {', '.join(STREAM_CUTS)} only, not to {self.kind!r}.")
+        if self.after_events is not None and self.after_events < 0:
+            raise ValueError(f"after_events must be at least 0, not {self.after_events}.")
 
     def fits(self, operation: OperationName) -> bool:
         """Return whether the fault applies to the operation."""
@@ -297,19 +325,21 @@ class TruncatedResponse(JsonResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send half of the body with the `content-length` of all of it, then close the connection."""
-        await send_half(self, scope, receive, send)
+        connection = _connection(scope, **_TRUNCATED)
+        half = self.body[: len(self.body) // 2]
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": half, "more_body": True})
+        connection.close()
+        await _disconnected(receive)
 
 
-async def send_half(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    """Send half of a body with the `content-length` of all of it, then close the connection."""
-    connection = _connection(scope, error="RemoteProtocolError", reason="the emulator truncated the body")
-    half = response.body[: len(response.body) // 2]
-    await send(
-        {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
-    )
-    await send({"type": "http.response.body", "body": half, "more_body": True})
-    connection.close()
+async def close_early(scope: Scope, receive: Receive) -> None:
+    """Close the connection before the end of the response; in process, raise a `RemoteProtocolError`."""
+    _connection(scope, **_TRUNCATED).close()
     await _disconnected(receive)
+
+
+_TRUNCATED = {"error": "RemoteProtocolError", "reason": "the emulator ended the response early"}
 
 
 class NoResponse(JsonResponse):
@@ -388,8 +418,14 @@ FAULT_EFFECTS: Mapping[FaultKind, FaultEffect] = {
     "not_json": FaultEffect(HtmlResponse, served=True, outcome=lambda *_: {}),
     "empty_page": FaultEffect(served=True, outcome=_empty_page),
     "stale_page": FaultEffect(served=True),
-    "cut_mid_stream": FaultEffect(ResetResponse),  # for a response that is not streamed
+    # For responses that are not streamed:
+    "cut_mid_stream": FaultEffect(ResetResponse),
+    "cut_mid_stream_after_commit": FaultEffect(ResetResponse, served=True),
+    "cut_mid_stream_late_commit": FaultEffect(ResetResponse),
 }
+
+LATE_KINDS: frozenset[FaultKind] = frozenset({"late_commit", "cut_mid_stream_late_commit"})
+"""The kinds that commit `Fault.delay` seconds later."""
 
 
 class LateCommits:

@@ -51,7 +51,7 @@ class ConversationFaults:
             times: The number of requests that fail then.
             conversation_id: The conversation whose requests fail; None for all.
             allow_unmet: Whether the test may pass without any request meeting the fault.
-            **details: `retry_after` and `delay` of the `Fault`.
+            **details: `retry_after`, `delay`, `after_events` and `inside_event` of the `Fault`.
 
         Raises:
             ValueError: The kind or the operation is unknown, they do not fit, or a number is too small.

@@ -44,11 +44,13 @@ async def test_scripted_faults_are_those_of_inject(emulator, file):
         "inject": [
             {"fault": "error_500_before", "operation": "create_conversation", "after": 1, "times": 2},
             {"fault": {"kind": "throttled", "retry_after": 0.5}},
+            {"fault": {"kind": "cut_mid_stream", "after_events": 3, "inside_event": True}},
         ]
     }
     assert inject_from(written(file, content), emulator) == (
         "error_500_before, operation create_conversation, after 1, times 2",
         "throttled (retry_after 0.5)",
+        "cut_mid_stream (after_events 3, inside_event True)",
     )
     assert await met(emulator, 5) == ["throttled", "error_500_before", "error_500_before", None, None]
 
@@ -138,6 +140,14 @@ MISTAKES = [
     (
         '{"inject": [{"fault": {"kind": "late_commit", "delay": 1e999}}]}',
         "inject[0].fault.delay is Infinity; it must be a number.",
+    ),
+    (
+        {"inject": [{"fault": {"kind": "cut_mid_stream", "after_events": True}}]},
+        "inject[0].fault.after_events is true; it must be an integer.",
+    ),
+    (
+        {"inject": [{"fault": {"kind": "cut_mid_stream", "inside_event": 1}}]},
+        "inject[0].fault.inside_event is 1; it must be true or false.",
     ),
     ({"inject": [{"fault": {"delay": 1}}]}, 'inject[0].fault is missing "kind", a string.'),
     ({"inject_at_random": [{"rate": 0.5}]}, 'inject_at_random[0] is missing "seed", an integer.'),

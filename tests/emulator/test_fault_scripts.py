@@ -148,6 +148,9 @@ def test_commit_faults_apply_to_writes_and_page_faults_to_lists():
         (("quota",), {"retry_after": 1}, "retry_after applies to 'throttled' faults only, not to 'quota'"),
         (("throttled",), {"retry_after": -1}, "retry_after must be at least 0 seconds, not -1"),
         (("late_commit",), {"delay": -0.1}, "delay must be at least 0 seconds, not -0.1"),
+        (("cut_mid_stream",), {"after_events": -1}, "after_events must be at least 0, not -1"),
+        (("cut_before",), {"after_events": 0}, "after_events applies to cut_mid_stream, .* not to 'cut_b"),
+        (("stall",), {"inside_event": True}, "inside_event applies to cut_mid_stream, .* not to 'stall'"),
     ],
 )
 def test_invalid_fault_is_refused(arguments, options, message):

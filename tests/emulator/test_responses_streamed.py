@@ -380,11 +380,85 @@ async def test_late_commit_of_a_response(emulator, served, served_conversation):
     assert 3 == len(await texts(served, served_conversation))
 
 
-async def test_cut_mid_stream_without_a_stream_is_cut_before(emulator, served, served_conversation):
-    emulator.inject(Fault("cut_mid_stream"))
+NOTHING_ADDED = ["first"]
+ALL_ADDED = ["first", "Hello", "You said: Hello"]
+STORED_BY = {
+    "cut_mid_stream": NOTHING_ADDED,
+    "cut_mid_stream_after_commit": ALL_ADDED,
+    "cut_mid_stream_late_commit": ALL_ADDED,
+}
+"""What the conversation contains after each kind of cut, once late commits are made."""
+
+
+async def cut_after(served, number, *, kind, inside=False, emulator):
+    """Cut a stream after `number` events, and return the types that arrive and the texts stored then."""
+    conversation = (await served.conversations.create(items=[user("first")])).id
+    emulator.inject(Fault(kind, after_events=number, inside_event=inside, delay=0))
+    seen = []
+    with pytest.raises(BROKEN):
+        await streamed(served, conversation, seen)
+    await emulator.late_commits()
+    return seen, await texts(served, conversation)
+
+
+@pytest.mark.parametrize("kind", STORED_BY)
+async def test_stream_is_cut_after_each_event(emulator, served, served_conversation, kind):
+    complete = []
+    await streamed(served, served_conversation, complete)
+    number = emulator.requests[-1].events
+    assert len(complete) == number
+    last = number + (kind == "cut_mid_stream_after_commit")
+    cuts = [await cut_after(served, count, kind=kind, emulator=emulator) for count in range(last)]
+    assert [(complete[:count], STORED_BY[kind]) for count in range(last)] == cuts
+    assert {number} == {request.events for request in emulator.requests if request.fault}
+
+
+@pytest.mark.parametrize("kind", STORED_BY)
+async def test_stream_is_cut_before_its_last_event_at_most(emulator, served, kind):
+    """Only a response that is stored then can send its last event."""
+    seen, stored = await cut_after(served, 1000, kind=kind, emulator=emulator)
+    assert ("response.completed" == seen[-1]) is (kind == "cut_mid_stream_after_commit")
+    assert STORED_BY[kind] == stored
+
+
+async def read_all(answer, received):
+    async for chunk in answer.aiter_bytes():
+        received.append(chunk)
+
+
+@pytest.mark.parametrize("kind", STORED_BY)
+async def test_stream_is_cut_inside_an_event(emulator, base_url, kind):
+    emulator.inject(Fault(kind, after_events=1, inside_event=True, delay=0))
+    async with HTTP_FAMILY.AsyncClient(headers={"authorization": f"Bearer {KEY}"}) as http:
+        received = []
+        body = {"model": MODEL, "input": "Hello", "stream": True}
+        async with http.stream("POST", f"{base_url}/responses", json=body) as answer:
+            with pytest.raises(HTTP_FAMILY.RemoteProtocolError):
+                await read_all(answer, received)
+    first, second = b"".join(received).split(b"\n\n")
+    assert first.startswith(b"event: response.created\ndata: {")
+    assert second.startswith(b"event: response.in_progress\ndata: {")
+
+
+async def test_late_commit_of_a_cut_stream_locks_until_it_is_made(emulator, wire, conversation):
+    emulator.inject(Fault("cut_mid_stream_late_commit", delay=0))
+    with emulator._store.exclusive():  # the commit waits for the end of the block
+        with pytest.raises(HTTP_FAMILY.RemoteProtocolError):
+            await events_of(wire, conversation=conversation)
+        assert ("conversation_locked", None) == await wire.refusal(conversation, user("meanwhile"))
+        assert [] == await wire.texts(conversation)
+    await emulator.late_commits()
+    await wire.add_one(conversation, user("after"))
+    assert ["Hello", "You said: Hello", "after"] == await wire.texts(conversation, order="asc")
+
+
+@pytest.mark.parametrize("kind", STORED_BY)
+async def test_cut_mid_stream_of_a_response_without_a_stream(emulator, served, served_conversation, kind):
+    emulator.inject(Fault(kind, delay=0))
     with pytest.raises(openai.APIConnectionError):
         await served.responses.create(model=MODEL, input="Hello", conversation=served_conversation)
-    assert ["first"] == await texts(served, served_conversation)
+    await emulator.late_commits()
+    assert STORED_BY[kind] == await texts(served, served_conversation)
 
 
 async def test_refused_stream_is_not_cut(emulator, wire):

@@ -13,10 +13,10 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 
 from openai_sessions.emulator._errors import ApiError, JsonObject
-from openai_sessions.emulator._faults import JsonResponse, send_half
+from openai_sessions.emulator._faults import Fault, close_early
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from starlette.types import Receive, Scope, Send
 
@@ -165,6 +165,9 @@ class ResponseStream:
         obfuscated: Whether deltas are padded to the same length.
         save: Stores the response and adds its items to the conversation.
         release: Unlocks the conversation; may be called twice.
+
+    Attributes:
+        complete: All events of the response.
     """
 
     def __init__(
@@ -177,28 +180,30 @@ class ResponseStream:
         release: Callable[[], object],
     ) -> None:
         self.delay = delay
-        self._body = body
-        self._obfuscated = obfuscated
+        self.complete = tuple(events_of(body, obfuscated=obfuscated))
         self._save = save
         self._release = release
 
     def events(self) -> Iterator[JsonObject]:
         """Yield all events; before the last one, save the response and unlock the conversation."""
-        for event in events_of(self._body, obfuscated=self._obfuscated):
-            if event["type"] in _LAST_EVENTS:
-                try:
-                    self._save()
-                except ApiError as error:
-                    yield _error_event(error, number=event["sequence_number"])
-                    return
-                finally:
-                    self._release()
-            yield event
+        yield from self.complete[:-1]
+        last = self.complete[-1]
+        try:
+            self.finish()
+        except ApiError as error:
+            last = _error_event(error, number=last["sequence_number"])
+        yield last
 
-    def abandon(self) -> JsonObject:
-        """End the stream without saving the response, and return the response object."""
-        self._release()
-        return self._body
+    def finish(self) -> None:
+        """Save the response and unlock the conversation.
+
+        Raises:
+            ApiError: The response cannot be saved any more.
+        """
+        try:
+            self._save()
+        finally:
+            self._release()
 
     def close(self) -> None:
         """Unlock the conversation; closing twice does nothing."""
@@ -211,7 +216,7 @@ class EventStream(StreamingResponse):
     media_type = "text/event-stream"
 
     def __init__(self, content: ResponseStream, *, headers: Mapping[str, str]) -> None:
-        super().__init__(_encoded_events(content), headers=headers)
+        super().__init__(_paced(map(_encoded, content.events()), content.delay), headers=headers)
         self._stream = content
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -224,24 +229,61 @@ class EventStream(StreamingResponse):
             self._stream.close()
 
 
-class TruncatedEventStream(JsonResponse):
-    """The first half of an event stream. In process, a `RemoteProtocolError`."""
+class CutEventStream(StreamingResponse):
+    """An event stream that ends early. In process, a `RemoteProtocolError` follows its events.
+
+    Args:
+        content: The stream.
+        fault: The fault that cuts it: one of `STREAM_CUTS`, or `truncated_body`.
+        end: Saves or abandons the response; called before the last event that is sent, or if there is none,
+            before the connection is closed.
+        headers: The headers of the response.
+    """
 
     media_type = EventStream.media_type
 
-    def render(self, content: JsonObject) -> bytes:
-        """Return the events of a response object."""
-        return b"".join(map(_encoded, events_of(content)))
+    def __init__(
+        self,
+        content: ResponseStream,
+        fault: Fault,
+        *,
+        end: Callable[[], object],
+        headers: Mapping[str, str],
+    ) -> None:
+        super().__init__(
+            _paced(_with_end(_cut(content.complete, fault), end), content.delay), headers=headers
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send half of the events, then close the connection."""
-        await send_half(self, scope, receive, send)
+        """Send some of the events, then close the connection."""
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        async for chunk in self.body_iterator:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await close_early(scope, receive)
 
 
-async def _encoded_events(stream: ResponseStream) -> AsyncIterator[bytes]:
-    for event in stream.events():
-        yield _encoded(event)
-        await anyio.sleep(stream.delay)
+def _cut(events: Sequence[JsonObject], fault: Fault) -> list[bytes]:
+    """Return the events that are sent, and half of the next one if the fault cuts inside it."""
+    most = len(events) - (fault.kind in {"cut_mid_stream", "cut_mid_stream_late_commit"})
+    number = len(events) // 2 if fault.after_events is None else min(fault.after_events, most)
+    whole = [_encoded(event) for event in events[:number]]
+    if number < len(events) and (fault.inside_event or fault.kind == "truncated_body"):
+        half = _encoded(events[number])
+        return [*whole, half[: len(half) // 2]]
+    return whole
+
+
+def _with_end(chunks: list[bytes], end: Callable[[], object]) -> Iterator[bytes]:
+    """Yield the chunks, and call `end` before the last of them."""
+    yield from chunks[:-1]
+    end()
+    yield from chunks[-1:]
+
+
+async def _paced(chunks: Iterable[bytes], delay: float) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+        await anyio.sleep(delay)
 
 
 def _encoded(event: JsonObject) -> bytes:
@@ -292,8 +334,6 @@ _LAST_EVENT = {
     "failed": "response.failed",
 }
 """The last event of a stream, by the status of the response."""
-
-_LAST_EVENTS = frozenset(_LAST_EVENT.values())
 
 
 def _in_progress(body: JsonObject) -> JsonObject:
