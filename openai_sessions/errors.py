@@ -12,6 +12,7 @@
     ├── ClientLoopError               the client belongs to another event loop: create one in each loop
     ├── ClosedClientError             the client was closed: give one that lives as long as the session
     ├── StoppedLoopError              a stopped event loop holds the conversation: run it on, or close it
+    ├── ConversationHeldError         an exclusive turn around the call holds it: use that turn
     ├── MetadataFullError             the conversation has 16 pairs of metadata: remove one
     ├── InvalidUsageError             the usage totals are unreadable: set_session_usage(Usage())
     ├── VocabularyError               tiktoken is offline: download its vocabulary once, or give count_tokens=
@@ -220,6 +221,22 @@ class StoppedLoopError(SessionError, TimeoutError):
             "that loop until the task has ended, or close it."
         )
         self.holder = holder
+
+
+class ConversationHeldError(SessionError, RuntimeError):
+    """An exclusive turn around this call holds the conversation, and the call would wait for itself.
+
+    Attributes:
+        conversation_id: The id of the conversation.
+    """
+
+    def __init__(self, conversation_id: str) -> None:
+        super().__init__(
+            f"{conversation_id} is held by an exclusive turn of this task, or of the task that started it: a "
+            "session on it would wait for the end of that turn for ever. Use the turn itself, which has the "
+            "methods of a session, or end its block first."
+        )
+        self.conversation_id = conversation_id
 
 
 class MetadataFullError(SessionError, ValueError):

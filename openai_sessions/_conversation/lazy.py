@@ -6,8 +6,8 @@ import inspect
 import logging
 import time
 import warnings
-from collections.abc import Callable, Coroutine
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,7 +16,14 @@ from openai_sessions._api.client import ConversationsClient
 from openai_sessions._api.clients import Clients
 from openai_sessions._api.retries import Outcome, RequestKind
 from openai_sessions._conversation.locked import LockedConversation, settle_all
-from openai_sessions._conversation.locks import PATIENCE, ConversationLock, FairLock, holding
+from openai_sessions._conversation.locks import (
+    PATIENCE,
+    ConversationLock,
+    FairLock,
+    holding,
+    holding_throughout,
+    never_lost,
+)
 from openai_sessions._conversation.shielding import GRACE, Cancellation, run_shielded
 from openai_sessions._conversation.state import (
     Conversation,
@@ -27,7 +34,7 @@ from openai_sessions._conversation.state import (
 from openai_sessions._conversation.writing import confirm_pops, delete_conversation
 from openai_sessions._instrumentation import not_a_part, operation
 from openai_sessions._items.types import ConversationCallback, Metadata
-from openai_sessions.errors import UnsettledWarning
+from openai_sessions.errors import ConversationHeldError, UnsettledWarning
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVarTuple, Unpack
@@ -151,39 +158,64 @@ class LazyConversation:
 
         Raises:
             ConversationNotFoundError: The operation met a 404, and so does the conversation itself.
+            ConversationHeldError: A block of this task holds the conversation: see `held`.
             StoppedLoopError: The conversation is held by a task whose event loop does not run.
         """
         while True:
             conversation_id = await self.ensure() if create else self._conversation_id
             if conversation_id is None:
                 return None
-            client = await self._clients.client()
-            self.known = shared_conversation(client.base_url, conversation_id)
+            locked = await self._unlocked(conversation_id)
             # This task holds the lock, not the shielded one: nobody comes between a result and its undoing.
-            async with self.known.lock.held(max(PATIENCE, (client.timeout or 0) + GRACE)):
+            async with _locked_in_process(locked):
                 if conversation_id == self._conversation_id:
-                    locked = LockedConversation(client, conversation_id, self.known)
-                    return await self._shielded(locked, operation, args, undo)
+                    return await _shielded(self._operate, locked, operation, args, undo)
                 # Cleared, or set to another conversation, while waiting for the lock: start again.
 
-    def _shielded(
-        self,
-        locked: LockedConversation,
-        operation: Callable[[LockedConversation, Unpack[Arguments]], Coroutine[Any, Any, T]],
-        args: tuple[Unpack[Arguments]],
-        undo: Callable[[LockedConversation, T], Coroutine[Any, Any, object]] | None,
-    ) -> Coroutine[Any, Any, T]:
-        def work(cancellation: Cancellation) -> Coroutine[Any, Any, T]:
-            return self._operate(replace(locked, cancellation=cancellation), operation, *args)
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[HeldConversation]:
+        """Hold the locks of the conversation for a whole block: nobody else reads or writes meanwhile.
 
-        if undo is None:
-            return run_shielded(work)
-        undoing = undo
+        Creates the conversation if there is none. Operations run on the object that it gives. Others on the
+        conversation wait for the end of the block, in this process and in those that share the caller's lock;
+        those of this task, and of tasks that it starts inside, would wait for themselves, and raise.
 
-        def undo_result(result: T) -> Coroutine[Any, Any, object]:
-            return self._operate(locked, undoing, result)
+        Raises:
+            ConversationHeldError: This task, or the one that started it, holds the conversation already.
+            StoppedLoopError: The conversation is held by a task whose event loop does not run.
+            Exception: The conversation could not be created, or the caller's lock not be acquired.
+        """
+        lock = self._hooks.lock
+        while True:
+            conversation_id = await self.ensure()
+            locked = await self._unlocked(conversation_id)
+            async with _locked_in_process(locked):
+                if conversation_id != self._conversation_id:
+                    continue
+                async with (
+                    holding_throughout(lock, conversation_id) if lock else nullcontext(never_lost) as check
+                ):
+                    if lock:
+                        locked.known.tail.expire()
+                    held = HeldConversation(replace(locked, check_lock=check), confirms=bool(lock))
+                    held.enter()
+                    try:
+                        yield held
+                    finally:
+                        held.leave()
+                return
 
-        return run_shielded(work, undo=undo_result)
+    async def _unlocked(self, conversation_id: str) -> LockedConversation:
+        """Return the conversation for the running event loop. Its lock is not held yet.
+
+        Raises:
+            ConversationHeldError: This task, or the one that started it, holds it already.
+        """
+        client = await self._clients.client()
+        self.known = shared_conversation(client.base_url, conversation_id)
+        if any(held.is_of(self.known) for held in _held_here.get()):
+            raise ConversationHeldError(conversation_id)
+        return LockedConversation(client, conversation_id, self.known)
 
     async def _operate(
         self,
@@ -193,16 +225,11 @@ class LazyConversation:
     ) -> T:
         """Run an operation under the caller's lock, if there is one."""
         lock = self._hooks.lock
-        async with holding(lock, locked.conversation_id, locked.cancellation) if lock else nullcontext():
-            if lock:
-                locked.known.tail.expire()
-            try:
-                async with locked.client.confirming_not_found(locked.conversation_id):
-                    return await operation(locked, *args)
-            finally:
-                if lock:
-                    await confirm_pops(locked)
-                keep_while_unsettled(locked.known, locked.conversation_id)
+        if lock is None:
+            return await _performed(locked, operation, args, confirms=False)
+        async with holding(lock, locked.conversation_id, locked.cancellation) as check:
+            locked.known.tail.expire()
+            return await _performed(replace(locked, check_lock=check), operation, args, confirms=True)
 
     async def delete(self) -> None:
         """Delete the conversation if there is one. The next operation that needs one creates another."""
@@ -294,3 +321,105 @@ class LazyConversation:
                     await result
         finally:
             _announcing.reset(token)
+
+
+_held_here: ContextVar[tuple[HeldConversation, ...]] = ContextVar("_held_here", default=())
+"""The conversations that the blocks around this code hold."""
+
+
+class HeldConversation:
+    """A conversation whose locks a whole block holds, and the operations inside that block.
+
+    Args:
+        locked: The conversation.
+        confirms: Whether the caller's lock is held, so that no other process can interfere.
+    """
+
+    def __init__(self, locked: LockedConversation, *, confirms: bool) -> None:
+        self._locked = locked
+        self._confirms = confirms
+        self._one_at_a_time = FairLock()
+        self._is_open = True
+
+    @property
+    def conversation_id(self) -> str:
+        """The id of the conversation."""
+        return self._locked.conversation_id
+
+    def is_of(self, known: Conversation) -> bool:
+        """Return whether this conversation is held now."""
+        return self._is_open and self._locked.known is known
+
+    def enter(self) -> None:
+        """Record in the current context that the conversation is held."""
+        _held_here.set((*_held_here.get(), self))
+
+    def leave(self) -> None:
+        """Record that it is not held any more, whatever the context."""
+        self._is_open = False
+        _held_here.set(tuple(held for held in _held_here.get() if held is not self))
+
+    async def run(
+        self,
+        operation: Callable[[LockedConversation, Unpack[Arguments]], Coroutine[Any, Any, T]],
+        *args: Unpack[Arguments],
+        create: bool = False,  # noqa: ARG002 -- as LazyConversation.run; there is a conversation
+        undo: Callable[[LockedConversation, T], Coroutine[Any, Any, object]] | None = None,
+    ) -> T:
+        """Run an operation as `LazyConversation.run` does, under the locks that are held already.
+
+        Operations of several tasks run one after another.
+        """
+        async with self._one_at_a_time.held():
+            return await _shielded(self._operate, self._locked, operation, args, undo)
+
+    async def _operate(
+        self,
+        locked: LockedConversation,
+        operation: Callable[[LockedConversation, Unpack[Arguments]], Coroutine[Any, Any, T]],
+        *args: Unpack[Arguments],
+    ) -> T:
+        return await _performed(locked, operation, args, confirms=self._confirms)
+
+
+def _locked_in_process(locked: LockedConversation) -> AbstractAsyncContextManager[None]:
+    return locked.known.lock.held(max(PATIENCE, (locked.client.timeout or 0) + GRACE))
+
+
+def _shielded(
+    operate: Callable[..., Coroutine[Any, Any, Any]],
+    locked: LockedConversation,
+    operation: Callable[[LockedConversation, Unpack[Arguments]], Coroutine[Any, Any, T]],
+    args: tuple[Unpack[Arguments]],
+    undo: Callable[[LockedConversation, T], Coroutine[Any, Any, object]] | None,
+) -> Coroutine[Any, Any, T]:
+    """Run an operation, and its undoing if its caller was cancelled, through `operate`."""
+
+    def work(cancellation: Cancellation) -> Coroutine[Any, Any, T]:
+        return operate(replace(locked, cancellation=cancellation), operation, *args)
+
+    if undo is None:
+        return run_shielded(work)
+    undoing = undo
+
+    def undo_result(result: T) -> Coroutine[Any, Any, object]:
+        return operate(locked, undoing, result)
+
+    return run_shielded(work, undo=undo_result)
+
+
+async def _performed(
+    locked: LockedConversation,
+    operation: Callable[[LockedConversation, Unpack[Arguments]], Coroutine[Any, Any, T]],
+    args: tuple[Unpack[Arguments]],
+    *,
+    confirms: bool,
+) -> T:
+    """Run an operation whose locks are held; `confirms`: no other process can interfere."""
+    try:
+        async with locked.client.confirming_not_found(locked.conversation_id):
+            return await operation(locked, *args)
+    finally:
+        if confirms:
+            await confirm_pops(locked)
+        keep_while_unsettled(locked.known, locked.conversation_id)

@@ -13,6 +13,7 @@ import anyio
 
 from openai_sessions._api.client import ConversationsClient, NotFoundError
 from openai_sessions._api.retries import Outcome
+from openai_sessions._conversation.locks import LockCheck, never_lost
 from openai_sessions._conversation.reading import (
     HistoryCache,
     page_ends,
@@ -47,12 +48,14 @@ class LockedConversation:
         conversation_id: The id.
         known: What this process knows of the conversation.
         cancellation: The caller's cancellation.
+        check_lock: Raises an error if the caller's lock was lost; called before each write.
     """
 
     client: ConversationsClient
     conversation_id: str
     known: Conversation
     cancellation: Cancellation = field(default_factory=Cancellation)
+    check_lock: LockCheck = never_lost
 
     async def newest(self, limit: int | None, history: HistoryCache | None = None) -> list[Item]:
         """Return the newest items as listed, oldest first.

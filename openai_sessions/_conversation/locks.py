@@ -6,25 +6,35 @@ import asyncio
 import logging
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from openai_sessions._conversation.shielding import Cancellation
+from openai_sessions._conversation.shielding import Cancellation, run_shielded, start
 from openai_sessions.errors import StoppedLoopError
 
 logger = logging.getLogger("openai_sessions")
 
 ConversationLock: TypeAlias = Callable[[str], AbstractAsyncContextManager[Any]]
-"""Given a conversation id, returns an async context manager that holds its lock, such as a lock of Redis."""
+"""Given a conversation id, returns an async context manager that holds its lock, such as a lock of Redis.
+
+If entering it returns an object with a method `raise_if_lost()`, that is called before each write under it.
+"""
+
+LockCheck: TypeAlias = Callable[[], object]
+"""Raises an error if the caller's lock was lost."""
+
+
+def never_lost() -> None:
+    """Check a lock that cannot tell whether it was lost, or none."""
 
 
 @asynccontextmanager
 async def holding(
     lock: ConversationLock, conversation_id: str, cancellation: Cancellation
-) -> AsyncIterator[None]:
-    """Hold the caller's lock. An error on releasing it is logged: the work under it is done.
+) -> AsyncIterator[LockCheck]:
+    """Hold the caller's lock, and yield its check. An error on releasing it is logged: the work is done.
 
     Acquiring it is not cut when the caller is cancelled: a lock acquired without anybody knowing would be
     held until its lease ends. Once acquired, it is released.
@@ -42,12 +52,12 @@ async def holding(
         )
     cancellation.is_acquiring = True
     try:
-        await manager.__aenter__()
+        entered = await manager.__aenter__()
     finally:
         cancellation.is_acquiring = False
     try:
         cancellation.check()
-        yield
+        yield getattr(entered, "raise_if_lost", never_lost)
     except BaseException:
         await _release(manager, conversation_id, *sys.exc_info())
         raise
@@ -60,6 +70,48 @@ async def _release(manager: AbstractAsyncContextManager[Any], conversation_id: s
         await manager.__aexit__(*error)
     except Exception as problem:  # noqa: BLE001 -- the work under the lock is done
         logger.warning("%s: releasing the lock failed: %s", conversation_id, type(problem).__name__)
+
+
+@asynccontextmanager
+async def holding_throughout(lock: ConversationLock, conversation_id: str) -> AsyncIterator[LockCheck]:
+    """Hold the caller's lock for a whole block, and yield its check.
+
+    It is entered and left in a task of its own, as some locks require, which the cancellation of the block
+    does not reach. Errors are those of `holding`.
+    """
+    acquired: asyncio.Future[LockCheck] = asyncio.get_running_loop().create_future()
+    is_over = asyncio.Event()
+
+    async def hold(cancellation: Cancellation) -> None:
+        async with holding(lock, conversation_id, cancellation) as check:
+            acquired.set_result(check)
+            await is_over.wait()
+
+    async def acquire(cancellation: Cancellation) -> asyncio.Task[None]:
+        holder = start(hold(cancellation))
+        try:
+            waits: set[asyncio.Future[Any]] = {holder, acquired}
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        except BaseException:
+            is_over.set()
+            raise
+        if not acquired.done():
+            await holder
+        return holder
+
+    async def release(holder: asyncio.Task[None]) -> None:
+        is_over.set()
+        await holder
+
+    def releasing(cancellation: Cancellation) -> Coroutine[Any, Any, None]:
+        cancellation.has_begun = True
+        return release(holder)
+
+    holder = await run_shielded(acquire, undo=release)
+    try:
+        yield acquired.result()
+    finally:
+        await run_shielded(releasing)
 
 
 PATIENCE = 40.0

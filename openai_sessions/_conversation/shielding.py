@@ -87,7 +87,7 @@ async def run_shielded(
         patience: Seconds that the caller waits for work that is acquiring a lock.
     """
     cancellation = Cancellation(grace)
-    task = _start(work(cancellation))
+    task = start(work(cancellation))
     try:
         await asyncio.wait({task})
     except asyncio.CancelledError:
@@ -100,12 +100,13 @@ async def run_shielded(
                 task.cancel()
             await _end(task, cancellation)
             if undo and not task.cancelled() and task.exception() is None:
-                await _end(_start(undo(task.result())), Cancellation(grace))
+                await _end(start(undo(task.result())), Cancellation(grace))
         raise
     return task.result()
 
 
-def _start(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+def start(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Start a task that runs to its end although nobody may wait for it."""
     task = asyncio.get_running_loop().create_task(work)
     _running.add(task)
     task.add_done_callback(_finish)

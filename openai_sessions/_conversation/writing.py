@@ -137,6 +137,7 @@ class _Write:
     async def _send_once(self) -> list[str]:
         locked, items = self._locked, self._sent.items
         locked.cancellation.check()
+        locked.check_lock()
         if self._sent.sends:
             tell(Reconciled("sent again", len(items)))
         self._is_found_out = False
