@@ -41,7 +41,7 @@ from openai_sessions.emulator._faults import (
     TruncatedResponse,
 )
 from openai_sessions.emulator._items import parse_body
-from openai_sessions.emulator._responses._events import CutEventStream, EventStream, ResponseStream
+from openai_sessions.emulator._responses._events import CutEventStream, EventSource, EventStream
 from openai_sessions.emulator._responses._operations import (
     ResponseOperations,
     conversation_of,
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 Operation = Callable[[ApiRequest], JsonObject]
 
-StreamOperation = Callable[[ApiRequest], ResponseStream]
+StreamOperation = Callable[[ApiRequest], EventSource]
 
 Result = TypeVar("Result")
 
@@ -77,9 +77,13 @@ def build_app(
         ("POST", "/v1/responses", "create_response", responses.create),
         ("GET", response, "retrieve_response", responses.retrieve),
         ("DELETE", response, "delete_response", responses.delete),
+        ("POST", f"{response}/cancel", "cancel_response", responses.cancel),
         ("GET", f"{response}/input_items", "list_input_items", responses.list_input_items),
     )
-    streams: dict[OperationName, StreamOperation] = {"create_response": responses.stream}
+    streams: dict[OperationName, StreamOperation] = {
+        "create_response": responses.stream,
+        "retrieve_response": responses.follow,
+    }
     routes = [
         Route(path, handler.endpoint(name, operation, stream=streams.get(name)), methods=[method])
         for method, path, name, operation in table
@@ -162,6 +166,13 @@ class ReceivedRequest:
         params = self.request.query_params
         return {name: params.getlist(name) for name in params}
 
+    @property
+    def wants_stream(self) -> bool:
+        """Whether it requests server-sent events: in the query of a GET, else in the body."""
+        if self.request.method == "GET":
+            return self.query.get("stream", ["false"])[-1] == "true"
+        return wants_stream(self.body)
+
     def response_headers(self) -> dict[str, str]:
         """Return the headers of every response of the API."""
         return {
@@ -192,7 +203,7 @@ class RequestHandler:
     def endpoint(
         self, name: OperationName, operation: Operation, *, stream: StreamOperation | None
     ) -> Callable[[Request], Any]:
-        """Return the endpoint of an operation; `stream` serves requests with `"stream": true`."""
+        """Return the endpoint of an operation; `stream` serves requests for server-sent events."""
 
         async def respond(request: Request) -> Response:
             try:
@@ -200,7 +211,7 @@ class RequestHandler:
             except ClientDisconnect:
                 return Response()  # no client is left to receive it
             fault = self._faults.draw(name, received.conversation_id)
-            if stream is not None and wants_stream(received.body):
+            if stream is not None and received.wants_stream:
                 return self._respond_with_stream(fault, received, operation, stream)
             if fault is not None:
                 return self._respond_with_fault(fault, received, operation)
@@ -231,7 +242,7 @@ class RequestHandler:
             outcome, fault, end=self._end_of_cut(outcome, fault), headers=received.response_headers()
         )
 
-    def _end_of_cut(self, stream: ResponseStream, fault: Fault) -> Callable[[], object]:
+    def _end_of_cut(self, stream: EventSource, fault: Fault) -> Callable[[], object]:
         """Return what becomes of a response whose stream is cut."""
         if fault.kind == "cut_mid_stream":
             return stream.close
@@ -311,7 +322,7 @@ class RequestHandler:
         )
 
 
-def _finish(stream: ResponseStream) -> None:
+def _finish(stream: EventSource) -> None:
     with suppress(ApiError):  # no client is left to be told
         stream.finish()
 

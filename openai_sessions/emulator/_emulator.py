@@ -16,6 +16,7 @@ from openai_sessions.emulator._faults import (
     OperationName,
     RandomFaults,
 )
+from openai_sessions.emulator._responses._background import BackgroundResponses
 from openai_sessions.emulator._responses._operations import ResponseOperations
 from openai_sessions.emulator._responses._scripts import Replies, Reply, ReplyStatus, ScriptedReply
 from openai_sessions.emulator._server import in_process_client, serving
@@ -73,9 +74,12 @@ class Emulator:
         self._faults = FaultPlan()
         self._late = LateCommits()
         self._replies = Replies()
+        self._background = BackgroundResponses()
         self._app = build_app(
             ConversationOperations(self._store, accept_unknown_types=accept_unknown_types),
-            ResponseOperations(self._store, self._replies, accept_unknown_types=accept_unknown_types),
+            ResponseOperations(
+                self._store, self._replies, self._background, accept_unknown_types=accept_unknown_types
+            ),
             RequestHandler(api_keys=api_keys, log=self._log, faults=self._faults, late=self._late),
         )
 
@@ -190,6 +194,17 @@ class Emulator:
         """Wait for all pending late commits."""
         await asyncio.to_thread(self._late.wait)
 
+    def hold_background(self) -> AbstractContextManager[None]:
+        """Keep background responses running inside a `with` block: they wait before their last event.
+
+        They can be cancelled meanwhile. When the block ends, they end too: see `background_responses`.
+        """
+        return self._background.held()
+
+    async def background_responses(self) -> None:
+        """Wait until all background responses have ended."""
+        await asyncio.to_thread(self._background.wait)
+
     def reply(
         self,
         reply: Reply,
@@ -212,7 +227,7 @@ class Emulator:
             conversation_id: The conversation of the request; None for any request, even without one.
             times: The number of requests that get the reply; None for all that follow.
             status: The final status of the response. Only a completed response is added to its conversation.
-            delay: Seconds to wait after each event of a stream.
+            delay: Seconds to wait after each event of a stream, or of a background response.
 
         Raises:
             ValueError: The reply is not valid output of a model, or a number is too small.
@@ -278,11 +293,13 @@ class Emulator:
         return Contents(self._store)
 
     def close(self) -> None:
-        """Wait for pending late commits and close the database.
+        """Wait for pending late commits, stop background responses, and close the database.
 
-        Closing twice does nothing; requests after it fail.
+        A background response that still runs is not stored. Closing twice does nothing; requests after it
+        fail.
         """
         self._late.wait()
+        self._background.close()
         self._store.close()
 
     def __enter__(self) -> Emulator:  # noqa: PYI034 - Self is not in Python 3.10's typing

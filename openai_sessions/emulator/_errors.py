@@ -128,6 +128,28 @@ def previous_response_and_conversation() -> ApiError:
     return ApiError(message, code="mutually_exclusive_parameters")
 
 
+def background_without_store() -> ApiError:
+    """Return the 400 for a background response with `"store": false`."""
+    message = "Background mode requires 'store' to be true."
+    return ApiError(message, param="background", code="unsupported_parameter")
+
+
+def not_cancellable(state: str) -> ApiError:
+    """Return the 400 for a response that cannot be cancelled: `state` is "synchronous", or its status."""
+    return ApiError(f"Cannot cancel {'an' if state[0] in 'aeiou' else 'a'} {state} response.")
+
+
+def still_running() -> ApiError:
+    """Return the 400 for deleting a background response that runs."""
+    return ApiError("Cannot delete an in-flight response.")
+
+
+def not_streamable(condition: str) -> ApiError:
+    """Return the 400 for streaming a stored response that was not created with `condition`."""
+    message = f"This response cannot be streamed because it was not created with {condition}."
+    return ApiError(message, param="stream")
+
+
 def no_input() -> ApiError:
     """Return the 400 for an empty input without a conversation or a previous response."""
     message = "One of \"input\" or \"previous_response_id\" or 'prompt' or 'conversation' must be provided."

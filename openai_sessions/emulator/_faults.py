@@ -69,6 +69,7 @@ OperationName = Literal[
     "create_response",
     "retrieve_response",
     "delete_response",
+    "cancel_response",
     "list_input_items",
 ]
 
@@ -78,7 +79,7 @@ _CONVERSATION_WRITES = frozenset(
     {"update_conversation", "delete_conversation", "create_items", "delete_item", "create_response"}
 )
 
-_WRITES = frozenset({"create_conversation", *_CONVERSATION_WRITES, "delete_response"})
+_WRITES = frozenset({"create_conversation", *_CONVERSATION_WRITES, "delete_response", "cancel_response"})
 
 _OPERATIONS: dict[str, frozenset[str]] = {
     "cut_after_commit": _WRITES,
@@ -88,7 +89,7 @@ _OPERATIONS: dict[str, frozenset[str]] = {
     "locked": _CONVERSATION_WRITES,
     "empty_page": frozenset({"list_items"}),
     "stale_page": frozenset({"list_items"}),
-    "cut_mid_stream": frozenset({"create_response"}),
+    "cut_mid_stream": frozenset({"create_response", "retrieve_response"}),
     "cut_mid_stream_after_commit": frozenset({"create_response"}),
     "cut_mid_stream_late_commit": frozenset({"create_response"}),
 }

@@ -190,9 +190,11 @@ def check_page(query: Query) -> PageRequest:
     order = _last(query, "order")
     if order is not None and order not in {"asc", "desc"}:
         raise invalid_choice("order", value=order, choices=("asc", "desc"))
-    limit = _last(query, "limit")
+    limit = check_integer(query, "limit")
+    if limit is not None:
+        check_range("limit", limit, minimum=1, maximum=MAX_PAGE_LENGTH)
     return PageRequest(
-        limit=DEFAULT_PAGE_LENGTH if limit is None else _check_limit(limit),
+        limit=DEFAULT_PAGE_LENGTH if limit is None else limit,
         ascending=order == "asc",
         after=_last(query, "after"),
     )
@@ -203,12 +205,18 @@ def _last(query: Query, name: str) -> str | None:
     return values[-1] if values else None
 
 
-def _check_limit(text: str) -> int:
+def check_integer(query: Query, name: str) -> int | None:
+    """Return an integer in the query, or None if it is missing.
+
+    Raises:
+        ApiError: 400 for a value that is not an integer.
+    """
+    text = _last(query, name)
+    if text is None:
+        return None
     if not _INTEGER.match(text):
-        raise invalid_type("limit", expected="an integer", actual="a string")
-    limit = int(text)
-    check_range("limit", limit, minimum=1, maximum=MAX_PAGE_LENGTH)
-    return limit
+        raise invalid_type(name, expected="an integer", actual="a string")
+    return int(text)
 
 
 def check_range(param: str, value: float, *, minimum: float, maximum: float, kind: str = "integer") -> None:

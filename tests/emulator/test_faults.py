@@ -22,7 +22,10 @@ from openai_sessions.emulator._server import serving
 from .wire import HTTP_FAMILY, Wire, user
 
 BEFORE = (1, ["0"], {}, 1)
-"""The state before: the number of conversations, texts and metadata of one, the number of responses."""
+"""The state before: the number of conversations, texts and metadata of one, the number of responses.
+
+A background response is stored when it ends.
+"""
 
 AFTER = {
     "create_conversation": (2, ["0"], {}, 1),
@@ -36,6 +39,7 @@ AFTER = {
     "create_response": (1, ["0", "1", "You said: 1"], {}, 2),
     "retrieve_response": BEFORE,
     "delete_response": (1, ["0"], {}, 0),
+    "cancel_response": (1, ["0"], {}, 2),
     "list_input_items": BEFORE,
 }
 """The state after each operation."""
@@ -70,13 +74,14 @@ COMMITTED = {
 
 @dataclass(frozen=True)
 class Subject:
-    """A conversation with one item, and a response, seen through a client that does not retry."""
+    """A conversation with one item, a response and one that runs, seen through a client without retries."""
 
     emulator: Any
     client: openai.AsyncOpenAI
     conversation_id: str
     item_id: str
     response_id: str
+    running_id: str
 
     async def perform(self, operation, *, timeout=30):
         """Call the operation, and return the raw response."""
@@ -99,6 +104,7 @@ class Subject:
             "create_response": lambda: responses.create(**asked),
             "retrieve_response": lambda: responses.retrieve(self.response_id),
             "delete_response": lambda: responses.delete(self.response_id),
+            "cancel_response": lambda: responses.cancel(self.running_id),
             "list_input_items": lambda: input_items.list(self.response_id),
         }
         return await actions[operation]()
@@ -136,8 +142,11 @@ async def new_subject(emulator, client):
     conversation_id = await wire.new_conversation(user("0"))
     _, page = await wire.list(conversation_id)
     _, response = await wire.post("/responses", {"model": "emulated", "input": "Hello"})
+    emulator.reply("never given", delay=1000)
+    _, running = await wire.post("/responses", {"model": "emulated", "input": "Hello", "background": True})
+    emulator.clear_replies()
     emulator.forget_requests()
-    return Subject(emulator, client, conversation_id, page["last_id"], response["id"])
+    return Subject(emulator, client, conversation_id, page["last_id"], response["id"], running["id"])
 
 
 def operations_of(kind):

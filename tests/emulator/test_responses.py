@@ -323,7 +323,7 @@ INVALID_REQUESTS = (
     ({"tools": [ADD, {"type": "function"}]}, "missing_required_parameter", "tools[1].name"),
     ({"include": ["everything"]}, "invalid_value", "include[0]"),
     ({"metadata": {"topic": 1}}, "invalid_type", "metadata.topic"),
-    ({"background": True}, "unsupported_parameter", "background"),
+    ({"background": True, "store": False}, "unsupported_parameter", "background"),
     ({"prompt": {"id": "pmpt_1"}}, "unsupported_parameter", "prompt"),
     ({"moderation": {"model": "omni"}}, "unsupported_parameter", "moderation"),
     ({"previous_response_id": "resp_1"}, "previous_response_not_found", "previous_response_id"),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 from starlette.requests import ClientDisconnect
@@ -16,7 +17,7 @@ from openai_sessions.emulator._errors import ApiError, JsonObject
 from openai_sessions.emulator._faults import Fault, close_early
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from starlette.types import Receive, Scope, Send
 
@@ -53,7 +54,7 @@ def response_body(
         "object": "response",
         "created_at": second,
         "status": answer.status,
-        "background": False,
+        "background": request.get("background", False),
         "billing": {"payer": "developer"},
         "completed_at": second if done else None,
         **conversation,
@@ -184,15 +185,25 @@ class ResponseStream:
         self._save = save
         self._release = release
 
-    def events(self) -> Iterator[JsonObject]:
+    async def paced(self) -> AsyncGenerator[JsonObject, None]:
+        """Yield all events, each followed by the delay, and save nothing."""
+        for event in self.complete:
+            yield event
+            await anyio.sleep(self.delay)
+
+    async def events(self) -> AsyncGenerator[JsonObject, None]:
         """Yield all events; before the last one, save the response and unlock the conversation."""
-        yield from self.complete[:-1]
+        async with aclosing(self.paced()) as events:
+            async for event in events:
+                yield event if event is not self.complete[-1] else self._last()
+
+    def _last(self) -> JsonObject:
         last = self.complete[-1]
         try:
             self.finish()
         except ApiError as error:
-            last = _error_event(error, number=last["sequence_number"])
-        yield last
+            return _error_event(error, number=last["sequence_number"])
+        return last
 
     def finish(self) -> None:
         """Save the response and unlock the conversation.
@@ -210,14 +221,34 @@ class ResponseStream:
         self._release()
 
 
+class EventSource(Protocol):
+    """The events of a response for one client: a `ResponseStream`, or a background response it follows."""
+
+    @property
+    def complete(self) -> tuple[JsonObject, ...]:
+        """All events that the client gets."""
+
+    def paced(self) -> AsyncGenerator[JsonObject, None]:
+        """Yield the events, and save nothing."""
+
+    def events(self) -> AsyncGenerator[JsonObject, None]:
+        """Yield the events, and save the response before the last one."""
+
+    def finish(self) -> None:
+        """Save the response."""
+
+    def close(self) -> None:
+        """End without saving the response, unless it is saved."""
+
+
 class EventStream(StreamingResponse):
-    """The HTTP response that sends a `ResponseStream`, until the client disconnects."""
+    """The HTTP response that sends the events of a response, until the client disconnects."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, content: ResponseStream, *, headers: Mapping[str, str]) -> None:
-        super().__init__(_paced(map(_encoded, content.events()), content.delay), headers=headers)
-        self._stream = content
+    def __init__(self, content: EventSource, *, headers: Mapping[str, str]) -> None:
+        super().__init__(_encoded_events(content), headers=headers)
+        self._content = content
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events."""
@@ -226,15 +257,15 @@ class EventStream(StreamingResponse):
         except ClientDisconnect:
             pass  # no client is left to receive them
         finally:
-            self._stream.close()
+            self._content.close()
 
 
 class CutEventStream(StreamingResponse):
     """An event stream that ends early. In process, a `RemoteProtocolError` follows its events.
 
     Args:
-        content: The stream.
-        fault: The fault that cuts it: one of `STREAM_CUTS`, or `truncated_body`.
+        content: The events.
+        fault: The fault that cuts them: one of `STREAM_CUTS`, or `truncated_body`.
         end: Saves or abandons the response; called before the last event that is sent, or if there is none,
             before the connection is closed.
         headers: The headers of the response.
@@ -243,16 +274,9 @@ class CutEventStream(StreamingResponse):
     media_type = EventStream.media_type
 
     def __init__(
-        self,
-        content: ResponseStream,
-        fault: Fault,
-        *,
-        end: Callable[[], object],
-        headers: Mapping[str, str],
+        self, content: EventSource, fault: Fault, *, end: Callable[[], object], headers: Mapping[str, str]
     ) -> None:
-        super().__init__(
-            _paced(_with_end(_cut(content.complete, fault), end), content.delay), headers=headers
-        )
+        super().__init__(_cut_events(content, fault, end), headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send some of the events, then close the connection."""
@@ -262,28 +286,34 @@ class CutEventStream(StreamingResponse):
         await close_early(scope, receive)
 
 
-def _cut(events: Sequence[JsonObject], fault: Fault) -> list[bytes]:
-    """Return the events that are sent, and half of the next one if the fault cuts inside it."""
-    most = len(events) - (fault.kind in {"cut_mid_stream", "cut_mid_stream_late_commit"})
-    number = len(events) // 2 if fault.after_events is None else min(fault.after_events, most)
-    whole = [_encoded(event) for event in events[:number]]
-    if number < len(events) and (fault.inside_event or fault.kind == "truncated_body"):
-        half = _encoded(events[number])
-        return [*whole, half[: len(half) // 2]]
-    return whole
+async def _encoded_events(content: EventSource) -> AsyncIterator[bytes]:
+    async with aclosing(content.events()) as events:
+        async for event in events:
+            yield _encoded(event)
 
 
-def _with_end(chunks: list[bytes], end: Callable[[], object]) -> Iterator[bytes]:
-    """Yield the chunks, and call `end` before the last of them."""
-    yield from chunks[:-1]
-    end()
-    yield from chunks[-1:]
+async def _cut_events(content: EventSource, fault: Fault, end: Callable[[], object]) -> AsyncIterator[bytes]:
+    whole = _events_before(fault, len(content.complete))
+    cuts_inside = whole < len(content.complete) and (fault.inside_event or fault.kind == "truncated_body")
+    left = whole + cuts_inside
+    if not left:
+        end()
+        return
+    async with aclosing(content.paced()) as events:
+        async for event in events:
+            left -= 1
+            if not left:
+                end()
+            chunk = _encoded(event)
+            yield chunk if left or not cuts_inside else chunk[: len(chunk) // 2]
+            if not left:
+                return
 
 
-async def _paced(chunks: Iterable[bytes], delay: float) -> AsyncIterator[bytes]:
-    for chunk in chunks:
-        yield chunk
-        await anyio.sleep(delay)
+def _events_before(fault: Fault, number: int) -> int:
+    """Return how many of a number of events are sent whole."""
+    most = number if fault.kind in {"truncated_body", "cut_mid_stream_after_commit"} else max(0, number - 1)
+    return number // 2 if fault.after_events is None else min(fault.after_events, most)
 
 
 def _encoded(event: JsonObject) -> bytes:
@@ -318,7 +348,12 @@ def _error_event(error: ApiError, *, number: int) -> JsonObject:
 
 
 def _events(body: JsonObject) -> Iterator[JsonObject]:
-    yield {"type": "response.created", "response": _in_progress(body)}
+    if body["background"]:
+        queued = {**_in_progress(body), "status": "queued"}
+        yield {"type": "response.created", "response": queued}
+        yield {"type": "response.queued", "response": queued}
+    else:
+        yield {"type": "response.created", "response": _in_progress(body)}
     yield {"type": "response.in_progress", "response": _in_progress(body)}
     for index, item in enumerate(body["output"]):
         yield {"type": "response.output_item.added", "item": _without_content(item), "output_index": index}
@@ -326,6 +361,12 @@ def _events(body: JsonObject) -> Iterator[JsonObject]:
             yield {**event, "item_id": item["id"], "output_index": index}
         yield {"type": "response.output_item.done", "item": item, "output_index": index}
     yield {"type": _LAST_EVENT[body["status"]], "response": body}
+
+
+def last_status(events: Sequence[JsonObject], *, before: str) -> str:
+    """Return the status of a response after some of its events; `before` is that without any."""
+    statuses = [event["response"]["status"] for event in events if "response" in event]
+    return statuses[-1] if statuses else before
 
 
 _LAST_EVENT = {

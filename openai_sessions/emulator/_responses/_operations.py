@@ -19,15 +19,19 @@ from openai_sessions.emulator._conversations import list_body
 from openai_sessions.emulator._errors import (
     ApiError,
     JsonObject,
+    background_without_store,
     call_missing,
     duplicate_item,
     invalid_id,
     missing_parameter,
     no_input,
+    not_cancellable,
     not_found,
+    not_streamable,
     output_missing,
     previous_response_and_conversation,
     previous_response_not_found,
+    still_running,
     unsupported_parameter,
 )
 from openai_sessions.emulator._items import (
@@ -36,12 +40,14 @@ from openai_sessions.emulator._items import (
     PageRequest,
     check_body,
     check_include,
+    check_integer,
     check_metadata,
     check_page,
     check_range,
     prepare_items,
     shown_item,
 )
+from openai_sessions.emulator._responses._background import BackgroundRun, StoredResponse
 from openai_sessions.emulator._responses._events import ResponseStream, response_body, response_ids
 from openai_sessions.emulator._responses._scripts import ResponseRequest
 from openai_sessions.emulator._schema import (
@@ -66,6 +72,8 @@ if TYPE_CHECKING:
     import sqlite3
 
     from openai_sessions.emulator._conversations import ApiRequest
+    from openai_sessions.emulator._responses._background import BackgroundResponses
+    from openai_sessions.emulator._responses._events import EventSource
     from openai_sessions.emulator._responses._scripts import Replies
     from openai_sessions.emulator._store import Store
 
@@ -73,22 +81,90 @@ if TYPE_CHECKING:
 class ResponseOperations:
     """The operations on responses; a refused request raises `ApiError`."""
 
-    def __init__(self, store: Store, replies: Replies, *, accept_unknown_types: bool = False) -> None:
+    def __init__(
+        self,
+        store: Store,
+        replies: Replies,
+        background: BackgroundResponses,
+        *,
+        accept_unknown_types: bool = False,
+    ) -> None:
         self._store = ResponseStore(store)
         self._replies = replies
+        self._background = background
         self._accept_unknown_types = accept_unknown_types
 
     def create(self, request: ApiRequest) -> JsonObject:
         """POST /responses."""
+        if _in_background(request.body):
+            return self._started(request).queued
         with self._drafted(request) as draft:
             self._save(draft)
         return draft.shown
 
-    def stream(self, request: ApiRequest) -> ResponseStream:
-        """POST /responses with `stream`; the conversation is locked until the stream is closed."""
+    def stream(self, request: ApiRequest) -> EventSource:
+        """POST /responses with `stream`; the conversation is locked until the response ends."""
+        if _in_background(request.body):
+            return self._started(request).follow(after=-1)
+        _, stream = self._opened(request)
+        return stream
+
+    def retrieve(self, request: ApiRequest) -> JsonObject:
+        """GET /responses/{id}."""
+        include = check_include(request.query)
+        return _shown(self._current(request).body, include=include)
+
+    def follow(self, request: ApiRequest) -> EventSource:
+        """GET /responses/{id} with `stream`: the events of a background response."""
+        after = check_integer(request.query, "starting_after")
+        stored = self._current(request)
+        if not stored.body["background"]:
+            raise not_streamable("background=true")
+        run = self._background.find(request.response_id, owner=request.owner)
+        if run is None or not run.is_streamed:
+            raise not_streamable("stream=true or the stream TTL has expired")
+        obfuscated = request.query.get("include_obfuscation", ["true"])[-1] != "false"
+        return run.follow(after=-1 if after is None else after, obfuscated=obfuscated)
+
+    def cancel(self, request: ApiRequest) -> JsonObject:
+        """POST /responses/{id}/cancel; a cancelled response can be cancelled again."""
+        run = self._background.find(request.response_id, owner=request.owner)
+        if run is not None:
+            run.cancel()
+        body = self._store.response(request.response_id, owner=request.owner).body
+        if not body["background"]:
+            raise not_cancellable("synchronous")
+        if body["status"] != "cancelled":
+            raise not_cancellable(body["status"])
+        return body
+
+    def delete(self, request: ApiRequest) -> JsonObject:
+        """DELETE /responses/{id}."""
+        run = self._background.find(request.response_id, owner=request.owner)
+        if run is not None and run.state() is not None:
+            raise still_running()
+        self._store.delete(request.response_id, owner=request.owner)
+        self._background.forget(request.response_id, owner=request.owner)
+        return {"id": request.response_id, "object": "response", "deleted": True}
+
+    def list_input_items(self, request: ApiRequest) -> JsonObject:
+        """GET /responses/{id}/input_items: the input of its own request, without earlier items."""
+        include = check_include(request.query)
+        stored = self._current(request)
+        return list_body(page_of(stored.input_items, check_page(request.query)), include=include)
+
+    def _current(self, request: ApiRequest) -> StoredResponse:
+        """Return the response as it is stored, or as it is while it runs in the background."""
+        run = self._background.find(request.response_id, owner=request.owner)
+        state = None if run is None else run.state()
+        if run is None or state is None:
+            return self._store.response(request.response_id, owner=request.owner)
+        return replace(run.stored, body=state)
+
+    def _opened(self, request: ApiRequest) -> tuple[_Draft, ResponseStream]:
         stack = ExitStack()
         draft = stack.enter_context(self._drafted(request))
-        return ResponseStream(
+        return draft, ResponseStream(
             draft.shown,
             delay=draft.delay,
             obfuscated=draft.obfuscated,
@@ -96,23 +172,23 @@ class ResponseOperations:
             release=stack.close,
         )
 
-    def retrieve(self, request: ApiRequest) -> JsonObject:
-        """GET /responses/{id}."""
-        if request.query.get("stream", ["false"])[-1] == "true":
-            raise unsupported_parameter("stream")
-        include = check_include(request.query)
-        return _shown(self._store.response(request.response_id, owner=request.owner).body, include=include)
+    def _started(self, request: ApiRequest) -> BackgroundRun:
+        draft, stream = self._opened(request)
+        return self._background.start(
+            BackgroundRun(
+                draft.stored,
+                stream,
+                store=partial(self._store_alone, draft),
+                is_streamed=wants_stream(request.body),
+                responses=self._background,
+            ),
+            owner=request.owner,
+        )
 
-    def delete(self, request: ApiRequest) -> JsonObject:
-        """DELETE /responses/{id}."""
-        self._store.delete(request.response_id, owner=request.owner)
-        return {"id": request.response_id, "object": "response", "deleted": True}
-
-    def list_input_items(self, request: ApiRequest) -> JsonObject:
-        """GET /responses/{id}/input_items: the input of its own request, without earlier items."""
-        include = check_include(request.query)
-        stored = self._store.response(request.response_id, owner=request.owner)
-        return list_body(page_of(stored.input_items, check_page(request.query)), include=include)
+    def _store_alone(self, draft: _Draft, body: JsonObject) -> None:
+        """Store another end of the response, which adds nothing to its conversation."""
+        stored = replace(draft.stored, body=body)
+        self._store.save(stored, owner=draft.owner, conversation_id=None, addition=draft.addition)
 
     @contextmanager
     def _drafted(self, request: ApiRequest) -> Iterator[_Draft]:
@@ -221,7 +297,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "top_p": (0, 1),
 }
 
-_UNSUPPORTED = ("background", "moderation", "prompt")
+_UNSUPPORTED = ("moderation", "prompt")
 """Parameters that the emulator refuses because it cannot do what they request."""
 
 
@@ -239,6 +315,8 @@ def check_request(body: Any) -> JsonObject:
     for name in _UNSUPPORTED:
         if request.get(name):
             raise unsupported_parameter(name)
+    if request.get("background") and request.get("store") is False:
+        raise background_without_store()
     _check_bounds(request)
     _check_tools(request.get("tools", ()))
     check_include({"include": request.get("include", [])})
@@ -293,6 +371,11 @@ def _checked_input(body: JsonObject) -> list[Any]:
 def wants_stream(body: Any) -> bool:
     """Return whether an unchecked body requests server-sent events."""
     return isinstance(body, dict) and body.get("stream") is True
+
+
+def _in_background(body: Any) -> bool:
+    """Return whether an unchecked body requests a background response."""
+    return isinstance(body, dict) and body.get("background") is True
 
 
 def conversation_of(body: Any) -> str | None:
@@ -368,20 +451,6 @@ def _check_calls(items: Iterable[JsonObject]) -> None:
             waiting.pop(call, None)
     for kind, call_id in waiting:
         raise output_missing(call_id, kind=kind)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredResponse:
-    """A response with the items it was made from, and those of them that were its own input."""
-
-    body: JsonObject
-    seen: tuple[JsonObject, ...]
-    input_items: tuple[JsonObject, ...]
-
-    @property
-    def history(self) -> tuple[JsonObject, ...]:
-        """The items that come before the input of a following response."""
-        return (*self.seen, *self.body["output"])
 
 
 _SCHEMA = """
