@@ -316,6 +316,16 @@ def checked_history(history: object) -> object:
     return history
 
 
+def checked_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Check an argument that is one of a few words.
+
+    Raises:
+        ValueError: It is none of them.
+    """
+    if value not in choices:
+        raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, not {value!r}")
+
+
 def checked_include(value: Iterable[str]) -> tuple[str, ...]:
     """Return values for the API's `include` parameter.
 

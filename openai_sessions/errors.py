@@ -13,6 +13,8 @@
     ├── ClosedClientError             the client was closed: give one that lives as long as the session
     ├── StoppedLoopError              a stopped event loop holds the conversation: run it on, or close it
     ├── ConversationHeldError         an exclusive turn around the call holds it: use that turn
+    ├── ConversationChangedError      others have written during a turn: run the turn again
+    ├── TurnStateError                a turn is used outside its block: call session.turn() again
     ├── MetadataFullError             the conversation has 16 pairs of metadata: remove one
     ├── InvalidUsageError             the usage totals are unreadable: set_session_usage(Usage())
     ├── VocabularyError               tiktoken is offline: download its vocabulary once, or give count_tokens=
@@ -237,6 +239,43 @@ class ConversationHeldError(SessionError, RuntimeError):
             "methods of a session, or end its block first."
         )
         self.conversation_id = conversation_id
+
+
+class ConversationChangedError(SessionError):
+    """Others have written since a turn has read the history, and the turn has `on_conflict="raise"`.
+
+    Nothing of the turn was written. Run it again, in a new `session.turn()`, which reads the history again.
+
+    Attributes:
+        conversation_id: The id of the conversation that the turn has read; None if there was none.
+        read_id: The id of the newest item then; None if there was none.
+        current_conversation_id: The id of the conversation now; None if there is none.
+        newest_id: The id of its newest item now; None if there is none, or if the conversation is another.
+    """
+
+    def __init__(
+        self,
+        conversation_id: str | None,
+        read_id: str | None,
+        current_conversation_id: str | None,
+        newest_id: str | None,
+    ) -> None:
+        now = f"the newest item is {newest_id or 'none'}"
+        if current_conversation_id != conversation_id:
+            now = f"the session has {current_conversation_id or 'no conversation'}"
+        super().__init__(
+            f"{conversation_id or 'The session'} was changed during the turn: the newest item that the turn "
+            f"has read is {read_id or 'none'}, and now {now}. Nothing was written: run the turn again in a "
+            "new session.turn(), or let one turn wait for the other with session.turn(exclusive=True)."
+        )
+        self.conversation_id = conversation_id
+        self.read_id = read_id
+        self.current_conversation_id = current_conversation_id
+        self.newest_id = newest_id
+
+
+class TurnStateError(SessionError, RuntimeError):
+    """A turn is used before or after its block, or for a second one."""
 
 
 class MetadataFullError(SessionError, ValueError):

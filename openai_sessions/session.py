@@ -71,6 +71,7 @@ from openai_sessions._items.turns import (
 from openai_sessions._items.types import ConversationCallback, CountTokens, Item, Metadata, RunItem
 from openai_sessions.errors import ConversationNotCreatedError, ConversationNotFoundError
 from openai_sessions.tokens import tiktoken_counter
+from openai_sessions.turn import SessionTurn
 
 if TYPE_CHECKING:
     from agents import SessionSettings
@@ -90,6 +91,7 @@ __all__ = [
     "RetryBudget",
     "RetryEvent",
     "RetryPolicy",
+    "SessionTurn",
     "Settlement",
     "Turn",
     "Usage",
@@ -577,6 +579,48 @@ class OpenAIConversationsSession(AsyncCloseable):
             )
         return await self._conversation.run(settle_receipt, left) or Settlement()
 
+    # Turns
+
+    def turn(
+        self,
+        *,
+        on_error: Literal["discard", "keep"] = "discard",
+        on_conflict: Literal["append", "raise"] = "append",
+        exclusive: bool = False,
+    ) -> SessionTurn:
+        """Return a turn, a session for one block, whose changes are made once and whole when the block ends.
+
+            async with session.turn() as turn:
+                result = await Runner.run(agent, text, session=turn)
+
+        Reads give the stored history and what the turn has added. Nothing is written before the end of the
+        block; then all that it has added is one write, as by `add_items`: stored once, or not at all. If that
+        raises, `turn.pending` has the items. Two turns at once are stored whole, one behind the other.
+
+        Args:
+            on_error: What happens to a turn whose block raises an error or is cancelled; the error is raised
+                in both cases. "discard": nothing is sent. "keep": stores what is complete, which is no call
+                without its output, no output without its call, and no reasoning without what it led to.
+            on_conflict: What happens if others have written since the turn has first read the history.
+                "append": the turn is stored behind. "raise": the newest item is read before the write, and if
+                it is another one, `ConversationChangedError` is raised and nothing is written. That is exact
+                in one process, and among processes that share a `lock`.
+            exclusive: Hold the conversation from the start of the block to its end, with the `lock` of the
+                session if it has one: a second turn waits, and sees the first. The conversation is created at
+                the start. Other use of it inside the block, by the task of the block or tasks that it starts,
+                raises `ConversationHeldError`.
+
+        Raises:
+            ValueError, TypeError: An argument is none of these; or a subclass overrides `get_items` or
+                `add_items`, which a turn does not call: override `turn` there too.
+        """
+        if not self._stores_as_given():
+            raise TypeError(
+                f"{type(self).__name__} overrides get_items() or add_items(), which a turn would pass by: "
+                "override turn() too, or pass the session itself to the run"
+            )
+        return SessionTurn(self, on_error=on_error, on_conflict=on_conflict, exclusive=exclusive)
+
     # What the compaction session of the Agents SDK calls
 
     @_agents.for_compaction
@@ -646,7 +690,7 @@ class OpenAIConversationsSession(AsyncCloseable):
         return make_snapshot(self._written.restored_in(items), len(newest) <= limit, replace_suffix)
 
     def _stores_as_given(self) -> bool:
-        """Return whether no subclass changes items on their way: compaction must not pass it by."""
+        """Return whether no subclass changes items on their way: compaction and turns must not pass it by."""
         own, base = type(self), OpenAIConversationsSession
         return own.get_items is base.get_items and own.add_items is base.add_items
 

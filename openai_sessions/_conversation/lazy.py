@@ -84,7 +84,7 @@ class LazyConversation:
     """A conversation that is created, empty, by the first operation that needs one.
 
     An extension point: a subclass may take the id from elsewhere, as the sessions of a directory do. It
-    overrides `ensure` and `run` to look it up, `_create_once` to create it, and `_delete`.
+    overrides `ensure` and `run` to look it up, `_create_once` to create it, and `delete_locked`.
 
     Args:
         clients: The source of the client for the running event loop.
@@ -233,9 +233,10 @@ class LazyConversation:
 
     async def delete(self) -> None:
         """Delete the conversation if there is one. The next operation that needs one creates another."""
-        await self.run(self._delete)
+        await self.run(self.delete_locked)
 
-    async def _delete(self, locked: LockedConversation) -> None:
+    async def delete_locked(self, locked: LockedConversation) -> None:
+        """Delete the conversation, whose lock is held."""
         await delete_conversation(locked)
         self.conversation_id = None
         logger.info("deleted %s", locked.conversation_id)

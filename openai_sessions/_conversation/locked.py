@@ -107,7 +107,11 @@ class LockedConversation:
         return await read_back(self.client, self.conversation_id, reaches)
 
     async def delete(
-        self, item_ids: Collection[str], *, on_deleted: Callable[[str], object] = lambda _: None
+        self,
+        item_ids: Collection[str],
+        *,
+        on_deleted: Callable[[str], object] = lambda _: None,
+        outcomes: list[Outcome] | None = None,
     ) -> None:
         """Delete items, newest first, eight at a time; items that are gone already count as deleted.
 
@@ -117,6 +121,7 @@ class LockedConversation:
         Args:
             item_ids: The ids, oldest first.
             on_deleted: Called with each id that is deleted.
+            outcomes: Receives the outcome of each attempt that fails.
 
         Raises:
             Exception: Some items could not be deleted. The items after one that was refused were tried.
@@ -124,13 +129,19 @@ class LockedConversation:
         waiting = deque(reversed(list(item_ids)))
         locked_out: list[str] = []
         failures: list[Exception] = []
+        met = [] if outcomes is None else outcomes
         limiter = anyio.Semaphore(_CONCURRENT_DELETES)
 
         async def delete(item_id: str, *, retry_locked: bool) -> None:
+            tried: list[Outcome] = []
             try:
                 with suppress(NotFoundError):
                     await self.client.delete_item(
-                        self.conversation_id, item_id, exempt=True, retry_locked=retry_locked
+                        self.conversation_id,
+                        item_id,
+                        exempt=True,
+                        retry_locked=retry_locked,
+                        outcomes=tried,
                     )
             except Exception as error:  # noqa: BLE001 -- raised below, once the others have ended
                 if not retry_locked and self._outcome_of(error) is Outcome.LOCKED:
@@ -143,6 +154,7 @@ class LockedConversation:
                 on_deleted(item_id)
             finally:
                 limiter.release()
+                met.extend(tried)
 
         async with anyio.create_task_group() as tasks:
             while waiting:

@@ -105,6 +105,18 @@ async def run_shielded(
     return task.result()
 
 
+async def run_to_end(work: Coroutine[Any, Any, T], grace: float = GRACE) -> T:
+    """Run the last work of a caller that was cancelled already; absorb further cancellations.
+
+    Raises:
+        asyncio.CancelledError: The grace period has passed, and the work was cancelled.
+    """
+    task = start(work)
+    with anyio.CancelScope(shield=True):
+        await _end(task, Cancellation(grace))
+    return task.result()
+
+
 def start(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """Start a task that runs to its end although nobody may wait for it."""
     task = asyncio.get_running_loop().create_task(work)

@@ -58,18 +58,66 @@ async def append_items(locked: LockedConversation, items: Sequence[Item]) -> Rec
     return await _append_to_tail(locked, items)
 
 
-async def _append_to_tail(locked: LockedConversation, items: Sequence[Item]) -> Receipt:
-    """Append items while nothing is unsettled and the newest items are known."""
+async def _append_to_tail(
+    locked: LockedConversation, items: Sequence[Item], old: Sequence[str] = ()
+) -> Receipt:
+    """Append items while nothing is unsettled and the newest items are known; then delete old ones."""
     locked.cancellation.has_begun = True
     write = _Write(locked, batches(items, MAX_ITEMS_PER_REQUEST, locked.client.max_bytes))
+    deletion = _Deletion(locked, old)
     try:
         for batch in write.batches:
             await write.send(batch)
         locked.cancellation.check()
+        await deletion.run()
     except BaseException as error:
-        await write.undo(error)
-        raise
+        if not deletion.may_have_begun:
+            await write.undo(error)
+            raise
+        deletion.leave_unsettled()
+        if not isinstance(error, Exception):
+            raise
     return write.receipt()
+
+
+class _Deletion:
+    """The items that a write replaces.
+
+    Args:
+        locked: The conversation.
+        ids: Their ids, oldest first.
+    """
+
+    def __init__(self, locked: LockedConversation, ids: Sequence[str]) -> None:
+        self._locked = locked
+        self._left = list(ids)
+        self.may_have_begun = False
+        """Whether an item may be deleted: then the write is not undone, and its deletions are completed."""
+
+    async def run(self) -> None:
+        """Delete the items, newest first."""
+        if not self._left:
+            return
+        self._locked.check_lock()
+        outcomes: list[Outcome] = []
+        count = len(self._left)
+        try:
+            await self._locked.delete(self._left[:], on_deleted=self._left.remove, outcomes=outcomes)
+        except Exception:
+            self.may_have_begun = len(self._left) < count or Outcome.UNKNOWN in outcomes
+            raise
+        except BaseException:
+            self.may_have_begun = True
+            raise
+
+    def leave_unsettled(self) -> None:
+        """Leave what is not deleted to the next operation."""
+        logger.warning(
+            "%s: %d item(s) that a write has replaced could not be deleted; the next operation deletes them",
+            self._locked.conversation_id,
+            len(self._left),
+        )
+        self._locked.known.leave_unsettled(Receipt(self._locked.conversation_id, stored=tuple(self._left)))
 
 
 class _Write:
@@ -241,6 +289,25 @@ class _Write:
 
     async def _sleep(self, seconds: float) -> None:
         await self._locked.cancellation.cut_short(self._locked.client.retries.sleep(seconds))
+
+
+async def append_and_delete(locked: LockedConversation, items: Sequence[Item], old: Sequence[str]) -> Receipt:
+    """Append items, then delete others, and return the ids of the new ones.
+
+    All or nothing until the first item is deleted. Once one may be deleted, the write succeeds, and deletions
+    that failed are left to the next operation.
+
+    Args:
+        locked: The conversation, with nothing unsettled.
+        items: The new items.
+        old: The ids of the items to delete, oldest first. Those that are gone already count as deleted.
+
+    Raises:
+        Exception: As `append_items`; or a deletion was refused, and the new items were deleted again.
+    """
+    if items:
+        await locked.know_the_tail()
+    return await _append_to_tail(locked, items, old)
 
 
 async def delete_appended(locked: LockedConversation, appended: Receipt) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
@@ -369,6 +369,37 @@ def open_calls(items: Sequence[Item]) -> list[int]:
         items: A history in any form, oldest first.
     """
     return list(match_calls(items).open_calls)
+
+
+def complete_items(before: Sequence[Item], items: Sequence[Item], *, is_whole: bool) -> list[int]:
+    """Return the positions of new items that leave nothing open when they are stored.
+
+    Left out are calls without their output, outputs without their call, and reasoning without what it led to.
+
+    Args:
+        before: The items that precede them, oldest first.
+        items: The new items.
+        is_whole: Whether `before` is the whole history: otherwise a call may precede it.
+    """
+    matches = match_calls([*before, *items])
+    left_out = {*matches.open_calls, *(matches.orphans if is_whole else ())}
+    kept = {place for place in range(len(items)) if len(before) + place not in left_out}
+    for place in reversed(range(len(items))):
+        if items[place].get("type") == "reasoning" and not _leads_to_one_of(items, place, kept):
+            kept.discard(place)
+    return sorted(kept)
+
+
+def _leads_to_one_of(items: Sequence[Item], reasoning: int, kept: Collection[int]) -> bool:
+    """Return whether the item that reasoning led to, or one of the calls made together, is kept."""
+    for place in range(reasoning + 1, len(items)):
+        item = items[place]
+        if place in kept:
+            is_next = place == reasoning + 1
+            return bool(call_keys(item)) or (is_next and not (is_user_message(item) or output_keys(item)))
+        if not call_keys(item):
+            return False
+    return False
 
 
 def match_calls(items: Sequence[Item]) -> CallMatches:

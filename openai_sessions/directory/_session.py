@@ -304,7 +304,7 @@ class NamedConversation(LazyConversation):
                 if not await self._has_moved(error.conversation_id):
                     raise
 
-    async def _delete(self, locked: LockedConversation) -> None:
+    async def delete_locked(self, locked: LockedConversation) -> None:
         """Release the name, and delete the conversation; if that fails, the next sweep does it."""
         locked.cancellation.has_begun = True
         await self._registration.release(locked.conversation_id, self._creation_id)

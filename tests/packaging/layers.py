@@ -10,7 +10,7 @@ LAYERS = (
     ("_items", "_arguments"),
     ("_api", "_agents", "tokens"),
     ("_conversation",),
-    ("session",),
+    ("session", "turn"),
     ("encryption", "directory", "transfer", "sync", "telemetry"),
     ("testing",),
     ("cli",),
