@@ -166,6 +166,23 @@ def output_missing(call_id: object, *, kind: str) -> ApiError:
     return ApiError(f"No tool output found for {kind} {call_id}.", param="input")
 
 
+def approval_request_missing(request_id: object) -> ApiError:
+    """Return the 400 for an approval without its request."""
+    return ApiError(f"No MCP approval request found with id {request_id}.", param="input")
+
+
+def approval_missing(request_ids: Sequence[str]) -> ApiError:
+    """Return the 400 for requests for an approval that have no answer."""
+    message = f"The following MCP approval requests do not have an approval: {', '.join(request_ids)}."
+    return ApiError(message, param="input")
+
+
+def following_missing(item_id: str) -> ApiError:
+    """Return the 400 for reasoning without the output that it led to."""
+    message = f"Item '{item_id}' of type 'reasoning' was provided without its required following item."
+    return ApiError(message, param="input")
+
+
 # Injected faults
 
 

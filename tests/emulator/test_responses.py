@@ -402,6 +402,164 @@ async def test_output_without_its_call_is_refused(wire, given):
     )
 
 
+SEARCH = {"type": "tool_search_call", "execution": "client", "call_id": "call_1", "arguments": {}}
+COMPUTER = {
+    "type": "computer_call",
+    "id": "cu_1",
+    "call_id": "call_1",
+    "action": {"type": "screenshot"},
+    "pending_safety_checks": [],
+    "status": "completed",
+}
+PATCH = {"type": "delete_file", "path": "a.txt"}
+SHELL = {"type": "shell_call", "call_id": "call_1", "action": {"commands": ["ls"]}}
+LOCAL = {"type": "exec", "command": ["ls"], "env": {}}
+PAIRS = {
+    "function call": (CALL | {"arguments": "{}"}, output_of("call_1")),
+    "custom tool call": (
+        {"type": "custom_tool_call", "call_id": "call_1", "name": "free", "input": "x"},
+        {"type": "custom_tool_call_output", "call_id": "call_1", "output": "y"},
+    ),
+    "computer call": (
+        COMPUTER,
+        {
+            "type": "computer_call_output",
+            "call_id": "call_1",
+            "output": {"type": "computer_screenshot", "image_url": "https://example.com/a.png"},
+        },
+    ),
+    "local shell call": (
+        {
+            "type": "local_shell_call",
+            "id": "lsh_1",
+            "call_id": "call_1",
+            "action": LOCAL,
+            "status": "completed",
+        },
+        {"type": "local_shell_call_output", "call_id": "call_1", "output": "a.txt"},
+    ),
+    "shell call": (SHELL, {"type": "shell_call_output", "call_id": "call_1", "output": []}),
+    "apply patch call": (
+        {"type": "apply_patch_call", "call_id": "call_1", "status": "completed", "operation": PATCH},
+        {"type": "apply_patch_call_output", "call_id": "call_1", "status": "completed"},
+    ),
+    "tool search call": (
+        SEARCH,
+        {"type": "tool_search_output", "execution": "client", "call_id": "call_1", "tools": []},
+    ),
+}
+"""Calls whose outputs the client makes, by their names in errors."""
+
+
+async def error_of(wire, **options):
+    status, body = await wire.post("/responses", {"model": MODEL, "input": "And?", **options})
+    assert (400, "invalid_request_error", "input", None) == (
+        status,
+        *(body["error"][name] for name in ("type", "param", "code")),
+    )
+    return body["error"]["message"]
+
+
+@pytest.mark.parametrize("name", PAIRS)
+async def test_conversation_with_an_open_call_is_refused_until_it_is_closed(wire, name):
+    """In a conversation that anyone has written, and after the output was deleted from it."""
+    call, output = PAIRS[name]
+    conversation = await wire.new_conversation(user("a"), call)
+    open_call = f"No tool output found for {name} call_1."
+    assert open_call == await error_of(wire, conversation=conversation)
+    answer = await ask(wire, [output, user("b")], conversation=conversation)
+    assert (await ask(wire, "c", previous_response_id=answer["id"]))["output"]
+    items = await items_of(wire, conversation)
+    for item in items:
+        if item["type"] == output["type"]:
+            await wire.delete(f"/conversations/{conversation}/items/{item['id']}")
+    assert open_call == await error_of(wire, conversation=conversation)
+    assert (await ask(wire, "c", previous_response_id=answer["id"]))["output"]
+
+
+@pytest.mark.parametrize("name", PAIRS)
+async def test_conversation_with_an_output_alone_is_refused(wire, name):
+    call, output = PAIRS[name]
+    conversation = await wire.new_conversation(call)
+    await ask(wire, [output], conversation=conversation)
+    (item, *_) = await items_of(wire, conversation)
+    await wire.delete(f"/conversations/{conversation}/items/{item['id']}")
+    expected = f"No tool call found for {name} output with call_id call_1."
+    assert expected == await error_of(wire, conversation=conversation)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {**SEARCH, "execution": "server"},
+        {**SHELL, "environment": {"type": "container_reference", "container_id": "cntr_1"}},
+        {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search"}},
+    ],
+    ids=["search by the API", "shell in a container", "web search"],
+)
+async def test_call_that_the_api_makes_needs_no_output(wire, item):
+    await ask(wire, [item, user("b")])
+
+
+APPROVAL = {
+    "type": "mcp_approval_request",
+    "id": "mcpr_1",
+    "server_label": "files",
+    "name": "delete",
+    "arguments": "{}",
+}
+APPROVED = {"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True}
+
+
+async def test_request_for_an_approval_needs_an_answer(wire):
+    conversation = await wire.new_conversation(APPROVAL, {**APPROVAL, "id": "mcpr_2"})
+    message = "The following MCP approval requests do not have an approval: mcpr_1, mcpr_2."
+    assert message == await error_of(wire, conversation=conversation)
+    both = [APPROVED, {**APPROVED, "approval_request_id": "mcpr_2"}]
+    await ask(wire, both, conversation=conversation)
+    await ask(wire, conversation=conversation)
+    assert "No MCP approval request found with id mcpr_1." == await error_of(wire, input=[APPROVED])
+
+
+REASONING = {"type": "reasoning", "id": "rs_1", "summary": []}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [[REASONING], [REASONING, user("b")], [REASONING, {**REASONING, "id": "rs_2"}, user("b")]],
+    ids=["at the end", "before a question", "after reasoning"],
+)
+async def test_reasoning_without_what_it_led_to_is_refused(wire, given):
+    message = f"Item '{given[-2:][0]['id']}' of type 'reasoning' was provided without its required following"
+    assert (await error_of(wire, input=given)).startswith(message)
+    conversation = await wire.new_conversation(*given)
+    assert (await error_of(wire, input=[], conversation=conversation)).startswith(message)
+
+
+async def test_reasoning_whose_message_was_deleted_is_refused(emulator, wire, conversation):
+    emulator.reply([{"type": "reasoning"}, "Well."])
+    emulator.reply("So.")
+    response = await ask(wire, conversation=conversation)
+    await wire.delete(f"/conversations/{conversation}/items/{response['output'][1]['id']}")
+    assert "without its required following item" in await error_of(wire, conversation=conversation)
+    await wire.delete(f"/conversations/{conversation}/items/{response['output'][0]['id']}")
+    await ask(wire, conversation=conversation)
+
+
+async def test_previous_responses_form_chains_and_branches_of_any_length(emulator, wire):
+    """Deleting one in the middle changes nothing for those that follow it."""
+    emulator.reply(lambda request: str(len(request.items)), times=None)
+    chain = [await ask(wire, "0")]
+    for number in range(1, 30):
+        chain.append(await ask(wire, str(number), previous_response_id=chain[-1]["id"]))
+    assert [str(2 * number + 1) for number in range(30)] == [text_of(response) for response in chain]
+    await wire.delete(f"/responses/{chain[10]['id']}")
+    assert "previous_response_not_found" == (await refused(wire, previous_response_id=chain[10]["id"]))[1]
+    for number in (9, 11, 29):
+        branches = [await ask(wire, "branch", previous_response_id=chain[number]["id"]) for _ in range(2)]
+        assert [str(2 * number + 3)] * 2 == [text_of(branch) for branch in branches]
+
+
 async def test_item_that_exists_is_refused(wire, conversation):
     response = await ask(wire, conversation=conversation)
     again = response["output"]
@@ -439,6 +597,6 @@ async def test_unknown_response_is_a_404(wire, path):
     assert (404, "Response with id 'resp_unknown' not found.") == (status, answer["error"]["message"])
 
 
-@pytest.mark.parametrize("path", ["/responses/compact", "/responses/resp_1/cancel"])
+@pytest.mark.parametrize("path", ["/responses/compact", "/responses/input_tokens"])
 async def test_other_operations_do_not_exist(wire, path):
     assert (await wire.post(path, {}))[0] in {404, 405}

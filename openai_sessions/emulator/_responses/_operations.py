@@ -13,15 +13,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from openai_sessions.emulator._conversations import list_body
 from openai_sessions.emulator._errors import (
     ApiError,
     JsonObject,
+    approval_missing,
+    approval_request_missing,
     background_without_store,
     call_missing,
     duplicate_item,
+    following_missing,
     invalid_id,
     missing_parameter,
     no_input,
@@ -49,7 +53,7 @@ from openai_sessions.emulator._items import (
 )
 from openai_sessions.emulator._responses._background import BackgroundRun, StoredResponse
 from openai_sessions.emulator._responses._events import ResponseStream, response_body, response_ids
-from openai_sessions.emulator._responses._scripts import ResponseRequest
+from openai_sessions.emulator._responses._scripts import OUTPUT_TYPES, ResponseRequest
 from openai_sessions.emulator._schema import (
     FLAG,
     FREE_ARRAY,
@@ -397,8 +401,9 @@ def prepare_input(
         accept_unknown_types: Whether items of unknown types are accepted as given.
 
     Raises:
-        ApiError: 400 for an invalid item, a known id, a call without its output or an output without its
-            call; 404 for a reference to an unknown item.
+        ApiError: 400 for an invalid item, a known id, a call without its output, an output without its call,
+            the same of approvals, or reasoning without what follows it; 404 for a reference to an unknown
+            item.
     """
     try:
         identified = [_identified(item, new_id) for item in items]
@@ -406,7 +411,10 @@ def prepare_input(
     except ApiError as error:
         raise error.renamed("items", "input") from None
     _check_ids(addition, history=history)
-    _check_calls([*history, *addition.items])
+    seen = [*history, *addition.items]
+    _check_calls(seen)
+    _check_approvals(seen)
+    _check_reasoning(seen)
     return addition
 
 
@@ -428,10 +436,22 @@ def _check_ids(addition: Addition, *, history: Sequence[JsonObject]) -> None:
         known.add(item["id"])
 
 
-_CALLS = {"function_call": "function call", "custom_tool_call": "custom tool call"}
-"""The tool calls that need an output with their `call_id`, and their names in errors."""
+_CALLS = {
+    "function_call": "function call",
+    "custom_tool_call": "custom tool call",
+    "computer_call": "computer call",
+    "local_shell_call": "local shell call",
+    "shell_call": "shell call",
+    "apply_patch_call": "apply patch call",
+    "tool_search_call": "tool search call",
+}
+"""The calls that need an output with their `call_id`, and their names in errors."""
 
-_OUTPUTS = {f"{call}_output": name for call, name in _CALLS.items()}
+_OUTPUTS = {
+    "tool_search_output": "tool_search_call",
+    **{f"{call}_output": call for call in _CALLS if call != "tool_search_call"},
+}
+"""The types of outputs, with those of their calls."""
 
 
 def _check_calls(items: Iterable[JsonObject]) -> None:
@@ -439,18 +459,53 @@ def _check_calls(items: Iterable[JsonObject]) -> None:
     waiting: dict[tuple[str, Any], None] = {}
     called: set[tuple[str, Any]] = set()
     for item in items:
-        call_id = item.get("call_id")
-        if item["type"] in _CALLS:
-            call = (_CALLS[item["type"]], call_id)
+        item_type = item["type"]
+        if item_type in _CALLS:
+            call = (item_type, item.get("call_id"))
             called.add(call)
-            waiting[call] = None
-        elif item["type"] in _OUTPUTS:
-            call = (_OUTPUTS[item["type"]], call_id)
+            if not _is_hosted(item):
+                waiting[call] = None
+        elif item_type in _OUTPUTS and not _is_hosted(item):
+            # The API documents the output of a local shell with the id of its call instead.
+            call = (_OUTPUTS[item_type], item.get("call_id", item["id"]))
             if call not in called:
-                raise call_missing(call_id, kind=call[0])
+                raise call_missing(call[1], kind=_CALLS[call[0]])
             waiting.pop(call, None)
-    for kind, call_id in waiting:
-        raise output_missing(call_id, kind=kind)
+    for item_type, call_id in waiting:
+        raise output_missing(call_id, kind=_CALLS[item_type])
+
+
+def _is_hosted(item: JsonObject) -> bool:
+    """Return whether the API makes the output: of a search by the API, or of a shell in a container."""
+    if item["type"] in {"tool_search_call", "tool_search_output"}:
+        return item.get("execution") != "client"
+    environment = item.get("environment") or {}
+    return bool(item["type"] == "shell_call" and environment.get("type", "local") != "local")
+
+
+def _check_approvals(items: Iterable[JsonObject]) -> None:
+    """Check that each approval answers a request, and that each request is answered."""
+    waiting: dict[str, None] = {}
+    for item in items:
+        if item["type"] == "mcp_approval_request":
+            waiting[item["id"]] = None
+        elif item["type"] == "mcp_approval_response":
+            if item["approval_request_id"] not in waiting:
+                raise approval_request_missing(item["approval_request_id"])
+            del waiting[item["approval_request_id"]]
+    if waiting:
+        raise approval_missing(tuple(waiting))
+
+
+def _check_reasoning(items: Sequence[JsonObject]) -> None:
+    """Check that output of the model follows its reasoning."""
+    for item, following in zip_longest(items, items[1:]):
+        if item["type"] == "reasoning" and not _is_output(following):
+            raise following_missing(item["id"])
+
+
+def _is_output(item: JsonObject | None) -> bool:
+    return item is not None and item["type"] in OUTPUT_TYPES and item.get("role", "assistant") == "assistant"
 
 
 _SCHEMA = """
