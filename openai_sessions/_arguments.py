@@ -234,6 +234,31 @@ def checked_items(value: object) -> Sequence[object]:
     return list(value)
 
 
+def checked_item_ids(value: object) -> tuple[str, ...]:
+    """Return ids of items.
+
+    Raises:
+        TypeError: They are not a list of strings.
+        ValueError: One is empty, or there twice.
+    """
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        raise TypeError(f"ids must be a list of item ids, not {value!r}: put a single id into a list")
+    ids = [checked_item_id(f"ids[{index}]", item_id) for index, item_id in enumerate(value)]
+    if twice := next((item_id for item_id in ids if ids.count(item_id) > 1), None):
+        raise ValueError(f"ids contains {twice!r} more than once: give each id once")
+    return tuple(ids)
+
+
+def checked_item_id(name: str, value: object) -> str:
+    """Return what may be the id of an item.
+
+    Raises:
+        TypeError: It is not a string.
+        ValueError: It is empty.
+    """
+    return checked_text(name, value, wanted="the id of an item, such as 'msg_…'")
+
+
 def checked_limit(value: object) -> int | None:
     """Return the maximum number of items to read, or None.
 

@@ -22,10 +22,15 @@
     ├── InvalidResponseError          the body is not what the API documents: check base_url= and proxies
     ├── RedirectError                 the server is at another address: set base_url= to error.base_url
     │
-    │   fork()
-    ├── ForkPointError                it would split a call from its output: fork after error.safe_item_ids
+    │   fork(), rewind()
+    ├── CutPointError                 it would split a call from its output: cut after error.safe_item_ids
     ├── ForkVerificationError         the server does not store an item unchanged: the fork was deleted
     ├── UnfinishedForkError           a failed fork was not deleted: clear_session(purge_items=True)
+    │
+    │   repair(), rewind(), delete_items(), replace_item()
+    ├── UnfinishedDeletionError       some items were not deleted: settle(error.receipt)
+    ├── ItemNotFoundError             the conversation does not have the item: take ids from turns()
+    ├── SplitItemsError               a call and its output stay together: see error.partner_ids
     │
     │   copy_session(), import_session()
     ├── TransferConflictError         the target has other items: give an empty one, or append=True
@@ -417,17 +422,17 @@ class RedirectError(SessionError):
         self.base_url = base_url
 
 
-class ForkPointError(SessionError, ValueError):
-    """A conversation cannot be forked at this point. Nothing was created.
+class CutPointError(SessionError, ValueError):
+    """A conversation cannot be forked or rewound at this point. Nothing was changed.
 
     Attributes:
-        conversation_id: The id of the conversation to be forked.
-        safe_item_ids: The nearest items before and after the requested one that can be forked after. Empty if
+        conversation_id: The id of the conversation.
+        safe_item_ids: The nearest items before and after the requested one that can be cut after. Empty if
             the requested turn or item does not exist.
     """
 
     def __init__(self, conversation_id: str, reason: str, safe_item_ids: Sequence[str] = ()) -> None:
-        super().__init__(f"{conversation_id} cannot be forked there: {reason}. Nothing was created.")
+        super().__init__(f"{conversation_id} cannot be cut there: {reason}. Nothing was changed.")
         self.conversation_id = conversation_id
         self.safe_item_ids = tuple(safe_item_ids)
 
@@ -463,6 +468,65 @@ class UnfinishedForkError(SessionError):
         )
         self.conversation_id = conversation_id
         self.undoing = undoing
+
+
+class UnfinishedDeletionError(SessionError):
+    """Some of the items to be deleted are still stored. `__cause__` is the failure.
+
+    `await session.settle(error.receipt)` deletes the others by their ids, in any process. No other operation
+    does.
+
+    Attributes:
+        receipt: What `settle()` needs, as a dict that `json.dumps` accepts. It contains ids only.
+        deleted_ids: The ids of the items that were deleted, oldest first.
+        remaining_ids: The ids of the items that may still be stored, oldest first.
+    """
+
+    def __init__(self, receipt: Mapping[str, Any], *, deleted_ids: Sequence[str]) -> None:
+        remaining = receipt["deleting"]
+        super().__init__(
+            f"{len(deleted_ids)} item(s) of {receipt['conversation_id']} were deleted, and {len(remaining)} "
+            "may still be stored. Call `await session.settle(error.receipt)` to delete them."
+        )
+        self.receipt = dict(receipt)
+        self.deleted_ids = tuple(deleted_ids)
+        self.remaining_ids = tuple(remaining)
+
+
+class ItemNotFoundError(SessionError, LookupError):
+    """A conversation does not have items that were named. Nothing was changed.
+
+    Attributes:
+        conversation_id: The id of the conversation.
+        item_ids: The ids that it does not have.
+    """
+
+    def __init__(self, conversation_id: str, item_ids: Sequence[str]) -> None:
+        super().__init__(
+            f"{conversation_id} has no item {', '.join(map(repr, item_ids))}. Nothing was changed. "
+            "`await session.turns()` returns turns with the ids of their items."
+        )
+        self.conversation_id = conversation_id
+        self.item_ids = tuple(item_ids)
+
+
+class SplitItemsError(SessionError, ValueError):
+    """Items that belong together would be separated. Nothing was changed.
+
+    A call and its outputs belong together, and reasoning and what it led to.
+
+    Attributes:
+        conversation_id: The id of the conversation.
+        partner_ids: The ids of the items that would lack their counterpart, oldest first.
+    """
+
+    def __init__(self, conversation_id: str, partner_ids: Sequence[str], remedy: str) -> None:
+        super().__init__(
+            f"{', '.join(partner_ids)} of {conversation_id} would lack the call, output or reasoning that "
+            f"belongs to it. Nothing was changed. {remedy}"
+        )
+        self.conversation_id = conversation_id
+        self.partner_ids = tuple(partner_ids)
 
 
 class TransferConflictError(SessionError):

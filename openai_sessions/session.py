@@ -6,10 +6,10 @@ import asyncio
 import copy
 import logging
 import warnings
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, cast
 
 from openai_sessions import _agents
 from openai_sessions._api.clients import AsyncCloseable, Clients, RequestSettings, clients_for
@@ -20,6 +20,8 @@ from openai_sessions._arguments import (
     checked_count_tokens,
     checked_history,
     checked_include,
+    checked_item_id,
+    checked_item_ids,
     checked_items,
     checked_limit,
     checked_metadata,
@@ -48,6 +50,15 @@ from openai_sessions._conversation.metadata import (
 )
 from openai_sessions._conversation.newest_turns import HistoryLimits, read_newest_turns
 from openai_sessions._conversation.reading import HistoryCache, copied
+from openai_sessions._conversation.repairing import (
+    DeletedItems,
+    ReplacedItems,
+    check_history,
+    delete_named,
+    repair_history,
+    replace_item,
+    rewind_history,
+)
 from openai_sessions._conversation.state import Receipt
 from openai_sessions._conversation.usage import Usage, count_run, marks_of, read_usage, replace_usage
 from openai_sessions._conversation.writing import (
@@ -61,6 +72,7 @@ from openai_sessions._conversation.writing import (
 )
 from openai_sessions._instrumentation import one_or_none, operation
 from openai_sessions._items.forms import replay_form, sent_form, to_replay, to_stored
+from openai_sessions._items.repairs import Finding, RepairReport
 from openai_sessions._items.turns import (
     Turn,
     TurnLimits,
@@ -69,7 +81,11 @@ from openai_sessions._items.turns import (
     split_turns,
 )
 from openai_sessions._items.types import ConversationCallback, CountTokens, Item, Metadata, RunItem
-from openai_sessions.errors import ConversationNotCreatedError, ConversationNotFoundError
+from openai_sessions.errors import (
+    ConversationNotCreatedError,
+    ConversationNotFoundError,
+    InvalidItemError,
+)
 from openai_sessions.tokens import tiktoken_counter
 from openai_sessions.turn import SessionTurn
 
@@ -78,15 +94,23 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
     from openai.types.responses import ResponseInputItemParam
     from pydantic import BaseModel
-    from typing_extensions import Never, Self
+    from typing_extensions import Never, Self, TypeVarTuple, Unpack
+
+    Arguments = TypeVarTuple("Arguments")
+
+T = TypeVar("T")
 
 logger = logging.getLogger("openai_sessions")
 
 __all__ = [
+    "DeletedItems",
+    "Finding",
     "ForkParent",
     "HistoryLimits",
     "OpenAIConversationsSession",
     "PossibleOrphan",
+    "RepairReport",
+    "ReplacedItems",
     "RequestSettings",
     "RetryBudget",
     "RetryEvent",
@@ -557,10 +581,10 @@ class OpenAIConversationsSession(AsyncCloseable):
 
     @operation()
     async def settle(self, receipt: Mapping[str, Any]) -> Settlement:
-        """Undo what a failed write has left, in this or another process.
+        """Undo what a failed write has left, or finish a deletion that failed, in this or another process.
 
         Args:
-            receipt: `UnsettledWriteError.receipt`, or one of `unsettled`.
+            receipt: `UnsettledWriteError.receipt`, `UnfinishedDeletionError.receipt`, or one of `unsettled`.
 
         Returns:
             Which items were deleted, and which are kept because others follow them.
@@ -569,6 +593,7 @@ class OpenAIConversationsSession(AsyncCloseable):
             ValueError: It is not a receipt, or belongs to another conversation.
             UnsettledWriteError: The listing does not show which items belong to the write, or some could not
                 be deleted: use the new receipt from now on.
+            UnfinishedDeletionError: Some items of a deletion are still stored: use the new receipt.
             openai.OpenAIError: The items could not be listed; the receipt remains valid.
         """
         left = Receipt.from_json(receipt)
@@ -620,6 +645,175 @@ class OpenAIConversationsSession(AsyncCloseable):
                 "override turn() too, or pass the session itself to the run"
             )
         return SessionTurn(self, on_error=on_error, on_conflict=on_conflict, exclusive=exclusive)
+
+    # Repairing and going back
+
+    @operation()
+    async def check(self) -> RepairReport:
+        """Return what makes the API refuse the next response, or loses its meaning, without changing it.
+
+        Found are calls without output, outputs without call, second outputs of a call, reasoning of which
+        nothing remains that it led to, and requests for an approval that were not answered. A run that is
+        going on, or waits for an approval, has open calls too: they are not a fault. The whole history is
+        read.
+
+        Returns:
+            The findings, oldest first; none, without a request, for an unused session.
+
+        Raises:
+            ConversationNotFoundError: The server does not know the conversation.
+            CursorError: The server's pages contradict each other.
+            openai.OpenAIError: A request failed; transient failures were retried without success.
+        """
+        return await self._conversation.run(check_history) or RepairReport(None)
+
+    @operation()
+    async def repair(self) -> RepairReport:
+        """Close or remove what `check()` finds, so that the next response is not refused.
+
+        A call of the newest turn is closed: an output is appended that says that the call was not completed;
+        a request for an approval is refused. All of these are stored, or none. An older call, the call of a
+        computer, and whatever else is found is deleted, by its id, newest first; reasoning that led only to
+        deleted calls is deleted too. A second call changes nothing.
+
+        Call it when no run uses the conversation, or with a shared `lock`: an output that another process
+        stores during the repair has lost its call then, or is the second one. Nothing that another process
+        stores is deleted after the repair has read the history.
+
+        A cancelled repair takes back its outputs, or stops between two deletions, within 10 seconds; the log
+        names the items that remain, and another repair continues.
+
+        Returns:
+            The findings, with what was done to each.
+
+        Raises:
+            ConversationNotFoundError: The server does not know the conversation.
+            UnsettledWriteError: Outputs could not be appended, and the write could not be undone.
+            UnfinishedDeletionError: The calls were closed, and some items could not be deleted.
+            openai.OpenAIError: A request failed. Nothing was changed.
+        """
+        return await self._conversation.run(repair_history) or RepairReport(None)
+
+    @operation(arguments=["before_turn", "after_item"])
+    async def rewind(self, *, before_turn: int | None = None, after_item: str | None = None) -> DeletedItems:
+        """Delete the items after some point: the whole history is read, and each item takes one request.
+
+        They are deleted by their ids, newest first, eight at a time. After a failure no other deletion is
+        started. Items that another process adds meanwhile stay.
+
+        A cancelled rewind stops between two deletions, within 10 seconds: what remains is the beginning of
+        the history, unless a deletion failed. The log names the items that were to be deleted and remain.
+
+        Args:
+            before_turn: The number of a turn, as in `turns()`; it and all that follows it are deleted.
+            after_item: The id of a stored item, as in `Turn.item_ids`; what follows it is deleted.
+
+        Returns:
+            The items that were deleted.
+
+        Raises:
+            ValueError: Not exactly one of both points is given. Nothing was sent.
+            CutPointError: There is no such turn or item, or a call would be separated from its output; says
+                which there are. Nothing was deleted.
+            ConversationNotCreatedError: The session is unused.
+            ConversationNotFoundError: The server does not know the conversation.
+            UnfinishedDeletionError: Some items could not be deleted: `settle(error.receipt)` deletes them.
+            openai.OpenAIError: The history could not be read. Nothing was deleted.
+        """
+        if (before_turn is None) == (after_item is None):
+            raise ValueError("give before_turn= or after_item=, and only one of them")
+        turn = checked_number("before_turn", before_turn, "turns, counted from the oldest")
+        item_id = "" if after_item is None else checked_item_id("after_item", after_item)
+
+        def cut(conversation_id: str, items: Sequence[Item]) -> int:
+            if turn is None:
+                return cut_after_item(conversation_id, items, item_id)
+            return cut_before_turn(conversation_id, items, turn)
+
+        return await self._changed(rewind_history, cut)
+
+    @operation()
+    async def delete_items(self, ids: Sequence[str]) -> DeletedItems:
+        """Delete some items: the whole history is read, and each item takes one request.
+
+        A call and its outputs are deleted together only, and so are reasoning and what it led to. They are
+        deleted newest first, eight at a time; after a failure no other deletion is started. A cancellation
+        stops between two deletions, within 10 seconds, and the log names the items that remain.
+
+        Args:
+            ids: The ids of stored items, as in `Turn.item_ids`, in any order. None of them: nothing is sent.
+
+        Returns:
+            The items that were deleted.
+
+        Raises:
+            TypeError: It is not a list of strings. Nothing was sent.
+            ValueError: An id is empty, or there twice. Nothing was sent.
+            ItemNotFoundError: The conversation does not have some of the items. Nothing was deleted.
+            SplitItemsError: Items that belong together would be separated; names those to add. Nothing was
+                deleted.
+            ConversationNotCreatedError: The session is unused.
+            ConversationNotFoundError: The server does not know the conversation.
+            UnfinishedDeletionError: Some items could not be deleted: `settle(error.receipt)` deletes them.
+            openai.OpenAIError: The history could not be read. Nothing was deleted.
+        """
+        item_ids = checked_item_ids(ids)
+        return await self._changed(delete_named, item_ids) if item_ids else DeletedItems()
+
+    @operation()
+    async def replace_item(
+        self, item_id: str, item: ResponseInputItemParam | Mapping[str, Any] | BaseModel | RunItem
+    ) -> ReplacedItems:
+        """Replace an item. It and all items that follow it get new ids.
+
+        The API can only append: the new item and those that follow it are written again, all or none, and
+        then the old ones are deleted, newest first. Until the end, readers in other processes see both. Items
+        that another process adds meanwhile stay, before those that are written again.
+
+        A cancelled replacement is undone, or completed once it has begun to delete, within 10 seconds; the
+        log names old items that remain.
+
+        Args:
+            item_id: The id of a stored item, as in `Turn.item_ids`.
+            item: The new item, as a model request accepts it. An output must keep the type and the call_id of
+                the old one, and so must a call.
+
+        Returns:
+            The new ids, by the old ones.
+
+        Raises:
+            InvalidItemError: The new item, or one that follows, cannot be stored: the API would refuse a copy
+                of an item that keeps its id, such as a web search. Nothing was changed.
+            ItemNotFoundError: The conversation does not have the item. Nothing was changed.
+            SplitItemsError: Items that belong together would be separated. Nothing was changed.
+            ConversationNotCreatedError: The session is unused.
+            ConversationNotFoundError: The server does not know the conversation.
+            UnsettledWriteError: The write failed and could not be undone.
+            UnfinishedDeletionError: The items are stored, and some old ones could not be deleted:
+                `settle(error.receipt)` deletes them.
+            openai.OpenAIError: A request failed. Nothing was changed.
+        """
+        old_id = checked_item_id("item_id", item_id)
+        new = to_stored([item], on_loss=self._log_loss)
+        if not new:
+            raise InvalidItemError(0, "the API stores reasoning only with an id or encrypted_content")
+        return await self._changed(replace_item, old_id, new[0])
+
+    async def _changed(
+        self,
+        operation: Callable[[LockedConversation, Unpack[Arguments]], Coroutine[Any, Any, T]],
+        *args: Unpack[Arguments],
+    ) -> T:
+        """Run an operation on stored items.
+
+        Raises:
+            ConversationNotCreatedError: The session is unused.
+        """
+        changed = await self._conversation.run(operation, *args)
+        if changed is None:
+            raise ConversationNotCreatedError
+        self._written.forget()
+        return changed
 
     # What the compaction session of the Agents SDK calls
 
@@ -725,7 +919,7 @@ class OpenAIConversationsSession(AsyncCloseable):
 
         Raises:
             ValueError: Both points are given, or the metadata is over a limit. Nothing was sent.
-            ForkPointError: There is no such turn or item, or a call would be separated from its output; says
+            CutPointError: There is no such turn or item, or a call would be separated from its output; says
                 which there are. Nothing was created.
             ConversationNotCreatedError: The session is unused: there is nothing to fork.
             ConversationNotFoundError: The server does not know the conversation.

@@ -22,11 +22,11 @@ from openai_sessions._conversation.reading import (
     read_newest,
     read_newest_page,
 )
-from openai_sessions._conversation.shielding import Cancellation
+from openai_sessions._conversation.shielding import Cancellation, OperationCancelledError
 from openai_sessions._conversation.state import CannotTellError, Conversation, Receipt
 from openai_sessions._instrumentation import Counted, Reconciled, tell
 from openai_sessions._items.types import Item
-from openai_sessions.errors import UnsettledWriteError
+from openai_sessions.errors import UnfinishedDeletionError, UnsettledWriteError
 
 logger = logging.getLogger("openai_sessions")
 
@@ -73,14 +73,14 @@ class LockedConversation:
             if self.known.tail.gone.isdisjoint(item.get("id") for item in items):
                 break
         if history is not None and limit is None:
-            history.learn(self.conversation_id, items)
+            history.learn(self.conversation_id, items, self.known.revision)
         self.known.tail.learn(items, is_whole=limit is None or len(items) < limit)
         return items
 
     async def _listed(self, limit: int | None, history: HistoryCache | None) -> list[Item]:
         if limit is not None:
             return await read_newest(self.client, self.conversation_id, limit)
-        if history is not None and history.is_of(self.conversation_id):
+        if history is not None and history.is_of(self.conversation_id, self.known.revision):
             page, is_all = await read_newest_page(self.client, self.conversation_id)
             joined = history.joined(page, is_all=is_all)
             if joined is not None:
@@ -112,6 +112,7 @@ class LockedConversation:
         *,
         on_deleted: Callable[[str], object] = lambda _: None,
         outcomes: list[Outcome] | None = None,
+        stopped: Callable[[Sequence[Exception]], bool] | None = None,
     ) -> None:
         """Delete items, newest first, eight at a time; items that are gone already count as deleted.
 
@@ -122,15 +123,18 @@ class LockedConversation:
             item_ids: The ids, oldest first.
             on_deleted: Called with each id that is deleted.
             outcomes: Receives the outcome of each attempt that fails.
+            stopped: Called before each deletion with the failures so far; if it returns True, no other is
+                started. By default the items after one that was refused are tried.
 
         Raises:
-            Exception: Some items could not be deleted. The items after one that was refused were tried.
+            Exception: Some items could not be deleted.
         """
         waiting = deque(reversed(list(item_ids)))
         locked_out: list[str] = []
         failures: list[Exception] = []
         met = [] if outcomes is None else outcomes
         limiter = anyio.Semaphore(_CONCURRENT_DELETES)
+        is_over = stopped or self._is_useless
 
         async def delete(item_id: str, *, retry_locked: bool) -> None:
             tried: list[Outcome] = []
@@ -159,18 +163,18 @@ class LockedConversation:
         async with anyio.create_task_group() as tasks:
             while waiting:
                 await limiter.acquire()
-                if locked_out or self._is_useless(failures):
+                if locked_out or is_over(failures):
                     limiter.release()
                     break
                 tasks.start_soon(partial(delete, waiting.popleft(), retry_locked=False))
         for item_id in (*locked_out, *waiting):
-            if not self._is_useless(failures):
+            if not is_over(failures):
                 await limiter.acquire()
                 await delete(item_id, retry_locked=True)
         if failures:
             raise failures[0]
 
-    def _is_useless(self, failures: list[Exception]) -> bool:
+    def _is_useless(self, failures: Sequence[Exception]) -> bool:
         """Return whether further deletions would fail too."""
         one_by_one = all(self._outcome_of(failure) is Outcome.REFUSED for failure in failures)
         return not one_by_one or len(failures) >= _CONCURRENT_DELETES
@@ -178,6 +182,43 @@ class LockedConversation:
     def _outcome_of(self, error: Exception) -> Outcome | None:
         failure = self.client.retries.classify(error)
         return failure.outcome if failure else None
+
+    async def delete_chosen(self, item_ids: Sequence[str], *, to_the_end: bool = False) -> None:
+        """Delete items that the caller has chosen by their ids, newest first, and say what remains.
+
+        Args:
+            item_ids: The ids, oldest first.
+            to_the_end: Continue when the caller is cancelled, for the grace period. By default the deletions
+                in flight end, and no other is started.
+
+        Raises:
+            UnfinishedDeletionError: Some items could not be deleted.
+            OperationCancelledError: The caller was cancelled before all were deleted; the rest is logged.
+        """
+        self.cancellation.has_begun = True
+        self.known.revision = object()
+        deleted: set[str] = set()
+
+        def is_over(failures: Sequence[Exception]) -> bool:
+            return bool(failures) or (self.cancellation.is_set() and not to_the_end)
+
+        try:
+            await self.delete(item_ids, on_deleted=deleted.add, stopped=is_over)
+        except Exception as error:
+            left = tuple(item_id for item_id in item_ids if item_id not in deleted)
+            receipt = Receipt(self.conversation_id, deleting=left)
+            done = [item_id for item_id in item_ids if item_id in deleted]
+            raise UnfinishedDeletionError(receipt.as_json(), deleted_ids=done) from error
+        finally:
+            left = tuple(item_id for item_id in item_ids if item_id not in deleted)
+            if left and self.cancellation.is_set():
+                logger.warning(
+                    "%s: a cancelled operation has left items that it was to delete: %s",
+                    self.conversation_id,
+                    ", ".join(left),
+                )
+        if left:
+            raise OperationCancelledError
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,11 +248,17 @@ async def settle_all(locked: LockedConversation) -> None:
 async def settle_receipt(locked: LockedConversation, receipt: Receipt) -> Settlement:
     """Settle the write of a receipt, as `session.settle()` does: by ids, and by the content of its requests.
 
+    A deletion is finished by its ids alone.
+
     Raises:
+        UnfinishedDeletionError: Some items of a deletion are still stored; its receipt replaces this one.
         UnsettledWriteError: The listing does not show which items belong to the write, or some of them could
             not be deleted; its receipt replaces this one.
         Exception: The items could not be listed; the receipt remains valid.
     """
+    if receipt.deleting:
+        await locked.delete_chosen(receipt.deleting)
+        return Settlement(deleted=receipt.deleting)
     settling = _Settling(locked, receipt)
     try:
         return await settling.run()

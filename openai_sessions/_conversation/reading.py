@@ -268,15 +268,17 @@ class HistoryCache:
 
     def __init__(self) -> None:
         self._conversation_id: str | None = None
+        self._revision: object = None
         self._items: list[Item] = []
 
-    def is_of(self, conversation_id: str) -> bool:
-        """Return whether the items are those of this conversation."""
-        return self._conversation_id == conversation_id
+    def is_of(self, conversation_id: str, revision: object = None) -> bool:
+        """Return whether the items are those of this conversation, and of this revision of it."""
+        return self._conversation_id == conversation_id and self._revision is revision
 
-    def learn(self, conversation_id: str, items: Sequence[Item]) -> None:
+    def learn(self, conversation_id: str, items: Sequence[Item], revision: object = None) -> None:
         """Store what a read of all items has returned, oldest first."""
         self._conversation_id = conversation_id
+        self._revision = revision
         self._items = list(items)
 
     def joined(self, page: Sequence[Item], *, is_all: bool) -> list[Item] | None:

@@ -96,7 +96,7 @@ class SentItems:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What remains of a write that could be neither completed nor undone.
+    """What remains of a write that could be neither completed nor undone, or of a deletion that failed.
 
     Attributes:
         conversation_id: The conversation.
@@ -104,6 +104,8 @@ class Receipt:
         stored: The ids of its items that the server acknowledged and that remain stored, oldest first.
         found: The ids of items that a search after a lost reply took for its own, oldest first.
         unknown: Its requests whose outcome is unknown.
+        deleting: The ids, oldest first, that a deletion was asked for and may have left. Such a receipt has
+            nothing else.
     """
 
     conversation_id: str
@@ -111,6 +113,7 @@ class Receipt:
     stored: tuple[str, ...] = ()
     found: tuple[str, ...] = ()
     unknown: tuple[SentItems, ...] = ()
+    deleting: tuple[str, ...] = ()
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -138,6 +141,7 @@ class Receipt:
             "stored": list(self.stored),
             "found": list(self.found),
             "unknown": unknown,
+            "deleting": list(self.deleting),
         }
 
     @classmethod
@@ -151,7 +155,7 @@ class Receipt:
         if version != _VERSION:
             raise ValueError(
                 f"the receipt has version {version!r}, and this version of openai_sessions reads {_VERSION}: "
-                "pass UnsettledWriteError.receipt as it is"
+                "pass the receipt of the error as it is"
             )
         try:
             return cls(
@@ -160,10 +164,11 @@ class Receipt:
                 stored=tuple(map(_text, value["stored"])),
                 found=tuple(map(_text, value["found"])),
                 unknown=tuple(map(_sent, value["unknown"])),
+                deleting=tuple(map(_text, value["deleting"])),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"the receipt of an unsettled write is damaged: {error!r}; pass it as it is"
+                f"the receipt is damaged: {error!r}; pass the one of the error as it is"
             ) from error
 
 
@@ -295,12 +300,14 @@ class Conversation:
         tail: The newest ids.
         unsettled: What failed writes have left: acknowledged ids only, which the next operation deletes.
         unconfirmed_pops: Items that a failed pop may have removed; the next pop returns one that is gone.
+        revision: Replaced when items other than the newest are deleted: a newer page does not show that.
     """
 
     lock: FairLock = field(default_factory=FairLock)
     tail: TailCache = field(default_factory=TailCache)
     unsettled: list[Receipt] = field(default_factory=list)
     unconfirmed_pops: list[UnconfirmedPop] = field(default_factory=list)
+    revision: object = field(default_factory=object)
 
     @property
     def anchors(self) -> tuple[str, ...]:

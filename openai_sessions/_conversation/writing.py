@@ -62,6 +62,20 @@ async def _append_to_tail(
     locked: LockedConversation, items: Sequence[Item], old: Sequence[str] = ()
 ) -> Receipt:
     """Append items while nothing is unsettled and the newest items are known; then delete old ones."""
+    return (await _write(locked, items, old)).receipt()
+
+
+async def append_behind(locked: LockedConversation, items: Sequence[Item]) -> tuple[str, ...]:
+    """Append items to a history that this operation has just read, and return their ids in order.
+
+    Raises:
+        UnsettledWriteError: The write failed and could not be undone.
+        Exception: The write failed, and none of its items remains stored.
+    """
+    return (await _write(locked, items)).ids if items else ()
+
+
+async def _write(locked: LockedConversation, items: Sequence[Item], old: Sequence[str] = ()) -> _Write:
     locked.cancellation.has_begun = True
     write = _Write(locked, batches(items, MAX_ITEMS_PER_REQUEST, locked.client.max_bytes))
     deletion = _Deletion(locked, old)
@@ -77,7 +91,7 @@ async def _append_to_tail(
         deletion.leave_unsettled()
         if not isinstance(error, Exception):
             raise
-    return write.receipt()
+    return write
 
 
 class _Deletion:
@@ -144,6 +158,11 @@ class _Write:
         """The ids that none of its items can have."""
         self._is_found_out = True
         """Whether it is known if the latest request was applied."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the items that were sent, in their order."""
+        return tuple(self._ids)
 
     def receipt(self, unknown: Sequence[SentItems] = ()) -> Receipt:
         """Return what is stored of the write."""

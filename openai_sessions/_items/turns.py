@@ -11,7 +11,7 @@ from itertools import accumulate, pairwise
 from openai_sessions._items.forms import replay_form, to_replay
 from openai_sessions._items.text import item_text, item_texts, message_text
 from openai_sessions._items.types import CountTokens, Item, is_bare_reasoning, is_user_message
-from openai_sessions.errors import ForkPointError
+from openai_sessions.errors import CutPointError
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +163,12 @@ def cut_before_turn(conversation_id: str, items: Sequence[Item], turn: int) -> i
     """Return how many items of a whole history, oldest first, precede a turn.
 
     Raises:
-        ForkPointError: There is no such turn.
+        CutPointError: There is no such turn.
     """
     spans = turn_spans(items)
     if turn not in spans:
         numbers = f"its turns are {min(spans)} to {max(spans)}" if spans else "it has no items"
-        raise ForkPointError(conversation_id, f"it has no turn {turn}: {numbers}")
+        raise CutPointError(conversation_id, f"it has no turn {turn}: {numbers}")
     return spans[turn][0]
 
 
@@ -176,20 +176,20 @@ def cut_after_item(conversation_id: str, items: Sequence[Item], item_id: str) ->
     """Return how many items of a whole history, oldest first, there are up to and including an item.
 
     Raises:
-        ForkPointError: There is no such item, or items that belong together would be separated. The nearest
+        CutPointError: There is no such item, or items that belong together would be separated. The nearest
             items that separate none are in its `safe_item_ids`.
     """
     ids = [str(item.get("id")) for item in items]
     if item_id not in ids:
         present = f"its {len(ids)} items are {ids[0]} to {ids[-1]}" if ids else "it has no items"
-        raise ForkPointError(conversation_id, f"it has no item {item_id!r}: {present}")
+        raise CutPointError(conversation_id, f"it has no item {item_id!r}: {present}")
     cut = ids.index(item_id) + 1
     cuts = safe_cuts(items)
     if cut not in cuts:
         before = max(place for place in cuts if place < cut)
         behind = min(place for place in cuts if place > cut)
         safe = [ids[place - 1] for place in (before, behind) if place]
-        raise ForkPointError(
+        raise CutPointError(
             conversation_id,
             f"{item_id} is between a call and its output, or between reasoning and the item it led to: "
             f"give after_item={' or '.join(map(repr, safe))}",
@@ -345,14 +345,16 @@ _CALL_OF = {output: call for call, (output, _, _) in _PAIRED.items()}
 
 @dataclass(frozen=True, slots=True)
 class CallMatches:
-    """The calls and outputs of a history that have no counterpart, by their positions in ascending order.
+    """Which outputs of a history belong to which calls, by their positions.
 
     Attributes:
-        open_calls: Calls that wait for an output, and have none.
-        orphans: Outputs that follow no call of their type with their `call_id`.
-        extras: Outputs of calls that have an output already.
+        call_of: The call of each output that has one.
+        open_calls: Calls that wait for an output, and have none, in ascending order.
+        orphans: Outputs that follow no call of their type with their `call_id`, in ascending order.
+        extras: Outputs of calls that have an output already, in ascending order.
     """
 
+    call_of: dict[int, int]
     open_calls: tuple[int, ...]
     orphans: tuple[int, ...]
     extras: tuple[int, ...]
@@ -405,10 +407,11 @@ def _leads_to_one_of(items: Sequence[Item], reasoning: int, kept: Collection[int
 def match_calls(items: Sequence[Item]) -> CallMatches:
     """Match outputs with calls as the API does: an output follows a call of its type with its `call_id`.
 
-    Where several calls have one `call_id`, an output belongs to the newest of them that has none.
+    Where several calls have one `call_id`, an output belongs to the newest of them that waits for one.
     """
     unanswered: dict[tuple[str, str], list[int]] = {}
-    answered: set[tuple[str, str]] = set()
+    answered: dict[tuple[str, str], int] = {}
+    call_of: dict[int, int] = {}
     waiting: set[int] = set()
     orphans: list[int] = []
     extras: list[int] = []
@@ -419,16 +422,22 @@ def match_calls(items: Sequence[Item]) -> CallMatches:
                 unanswered.setdefault(key, []).append(index)
             waiting.update([index] if _waits(item) else [])
         elif item_type in _CALL_OF and not _is_of_hosted_search(item):
-            keys = _named(_CALL_OF[item_type], item, _PAIRED[_CALL_OF[item_type]][2])
-            call = max((unanswered[key][-1] for key in keys if unanswered.get(key)), default=None)
-            if call is None:
-                (extras if answered.intersection(keys) else orphans).append(index)
-                continue
-            waiting.discard(call)
-            for key in _named(_CALL_OF[item_type], items[call], _PAIRED[_CALL_OF[item_type]][1]):
-                unanswered[key].remove(call)
-                answered.add(key)
-    return CallMatches(tuple(sorted(waiting)), tuple(orphans), tuple(extras))
+            call_type = _CALL_OF[item_type]
+            keys = _named(call_type, item, _PAIRED[call_type][2])
+            calls = [call for key in keys for call in unanswered.get(key, ())]
+            if calls:
+                call = max(calls, key=lambda call: (call in waiting, call))
+                call_of[index] = call
+                waiting.discard(call)
+                for key in _named(call_type, items[call], _PAIRED[call_type][1]):
+                    unanswered[key].remove(call)
+                    answered[key] = call
+            elif earlier := [answered[key] for key in keys if key in answered]:
+                call_of[index] = max(earlier)
+                extras.append(index)
+            else:
+                orphans.append(index)
+    return CallMatches(call_of, tuple(sorted(waiting)), tuple(orphans), tuple(extras))
 
 
 def _named(call_type: str, item: Item, names: tuple[str, ...]) -> set[tuple[str, str]]:

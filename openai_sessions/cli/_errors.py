@@ -21,8 +21,8 @@ from openai_sessions.cli._output import escaped_line
 from openai_sessions.errors import (
     ConversationNotCreatedError,
     ConversationNotFoundError,
+    CutPointError,
     DirectorySchemaError,
-    ForkPointError,
     InvalidConversationIdError,
     NameNotFoundError,
     SessionError,
@@ -242,7 +242,7 @@ _EXPLANATIONS: dict[type[Exception], tuple[Callable[[Any], str], ExitCode]] = {
     ConversationNotCreatedError: (_not_created, ExitCode.NOT_FOUND),
     NameNotFoundError: (_unknown_name, ExitCode.NOT_FOUND),
     DirectorySchemaError: (_no_tables, ExitCode.FAILED),
-    ForkPointError: (str, ExitCode.NOT_FOUND),
+    CutPointError: (str, ExitCode.NOT_FOUND),
     TransferConflictError: (_conflict, ExitCode.FAILED),
     UnsettledWriteError: (_unsettled, ExitCode.UNFINISHED),
     UnsettledTransferError: (_unsettled_transfer, ExitCode.UNFINISHED),

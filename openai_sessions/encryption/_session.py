@@ -53,10 +53,11 @@ _NOT_DELEGATED = frozenset(
         *("find_turns", "fork", "get_turn_usage", "run_compaction", "turns"),
         *("create_branch_from_content", "create_branch_from_turn", "find_turns_by_content"),
         *("get_conversation_by_turns", "get_conversation_turns"),
+        *("check", "delete_items", "repair", "replace_item", "rewind"),
     }
 )
 """Methods of this library's sessions and of the Agents SDK's AdvancedSQLiteSession that would return tokens
-as items, or treat each token as a user message that starts a turn."""
+as items, or treat each token as a user message that starts a turn; or store an item unencrypted."""
 
 
 class EncryptedSession(AsyncCloseable):
@@ -311,7 +312,12 @@ class EncryptedSession(AsyncCloseable):
 
     def __getattr__(self, name: str) -> Any:
         """Return a public attribute of the underlying session, such as `conversation_id` or `settle`."""
-        if name.startswith("_") or name in _NOT_DELEGATED or name == "underlying_session":
+        if name in _NOT_DELEGATED:
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}: the underlying session sees each "
+                "encrypted item as a user message. Copy the history into an unencrypted session for it."
+            )
+        if name.startswith("_") or name == "underlying_session":
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self.underlying_session, name)
 

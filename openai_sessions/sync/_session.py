@@ -20,8 +20,10 @@ from openai_sessions._conversation.lazy import PossibleOrphan
 from openai_sessions._conversation.locked import Settlement
 from openai_sessions._conversation.locks import ConversationLock
 from openai_sessions._conversation.newest_turns import HistoryLimits
+from openai_sessions._conversation.repairing import DeletedItems, ReplacedItems
 from openai_sessions._conversation.usage import Usage
 from openai_sessions._conversation.writing import Progress
+from openai_sessions._items.repairs import RepairReport
 from openai_sessions._items.turns import Turn
 from openai_sessions._items.types import ConversationCallback, CountTokens, Metadata, RunItem
 from openai_sessions.sync._background import background_loop
@@ -263,6 +265,28 @@ class OpenAIConversationsSession:
     def settle(self, receipt: Mapping[str, Any]) -> Settlement:
         """Undo what a failed write left behind, in this or another process."""
         return self._run(lambda session: session.settle(receipt))
+
+    def check(self) -> RepairReport:
+        """Return what makes the API refuse the next response, or loses its meaning, without changing it."""
+        return self._run(lambda session: session.check())
+
+    def repair(self) -> RepairReport:
+        """Close or remove what `check()` finds, so that the next response is not refused."""
+        return self._run(lambda session: session.repair())
+
+    def rewind(self, *, before_turn: int | None = None, after_item: str | None = None) -> DeletedItems:
+        """Delete the items after some point."""
+        return self._run(lambda session: session.rewind(before_turn=before_turn, after_item=after_item))
+
+    def delete_items(self, ids: Sequence[str]) -> DeletedItems:
+        """Delete some items."""
+        return self._run(lambda session: session.delete_items(ids))
+
+    def replace_item(
+        self, item_id: str, item: ResponseInputItemParam | Mapping[str, Any] | BaseModel | RunItem
+    ) -> ReplacedItems:
+        """Replace an item. It and all items that follow it get new ids."""
+        return self._run(lambda session: session.replace_item(item_id, item))
 
     def close(self) -> None:
         """Settle failed writes, or warn of them, and close the client that the session opened.

@@ -271,7 +271,7 @@ def test_place_that_is_not_there_makes_no_fork(service, point):
     service.holds("conv_1", turns(3))
     exit_code, error = service.failure("fork", "conv_1", *point)
     assert exit_code == 3
-    assert error.startswith("conv_1 cannot be forked there: ")
+    assert error.startswith("conv_1 cannot be cut there: ")
     assert service.conversations() == ["conv_1"]
 
 

@@ -94,6 +94,7 @@ OPERATIONS = {
                 "stored": [],
                 "found": [],
                 "unknown": [],
+                "deleting": [],
             }
         ),
         [f"GET {ITEMS}"],

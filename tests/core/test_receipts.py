@@ -144,7 +144,14 @@ def test_a_receipt_as_json():
         "stored": ["a1"],
         "found": ["f1"],
         "unknown": [{"items": [{"role": "user", "content": "b"}], "anchors": ["x1", "a1"], "sends": 2}],
+        "deleting": [],
     }
+
+
+def test_a_receipt_of_a_deletion_has_ids_only():
+    receipt = Receipt("conv_1", deleting=("a1", "a2"))
+    assert receipt.as_json()["deleting"] == ["a1", "a2"]
+    assert Receipt.from_json(receipt.as_json()) == receipt
 
 
 GOOD = Receipt("conv_1", ("x1",), ("a1",), (), (sent("b"),)).as_json()
@@ -195,9 +202,7 @@ def test_a_receipt_of_another_version_is_refused(version):
 
 
 def test_a_missing_field_is_named():
-    with pytest.raises(
-        ValueError, match=r"^the receipt of an unsettled write is damaged: KeyError\('stored'\)"
-    ):
+    with pytest.raises(ValueError, match=r"^the receipt is damaged: KeyError\('stored'\)"):
         Receipt.from_json(without("stored"))
 
 

@@ -11,7 +11,7 @@ from openai_sessions.directory._database import deletions, usage
 from openai_sessions.emulator import Fault
 from openai_sessions.errors import (
     CurrentBranchError,
-    ForkPointError,
+    CutPointError,
     NameNotFoundError,
     NameTakenError,
     UnfinishedForkError,
@@ -132,7 +132,7 @@ async def test_branch_created_meanwhile_by_another_process_is_refused(
 async def test_fork_of_a_missing_name_turn_or_conversation_is_refused(directory, session, url):
     with pytest.raises(NameNotFoundError, match="'user_2'"):
         await directory.fork("user_2", "retry")
-    with pytest.raises(ForkPointError):
+    with pytest.raises(CutPointError):
         await directory.fork("user_1", "retry", before_turn=9)
     await directory.session("unused")
     with pytest.raises(ConversationNotCreatedError):

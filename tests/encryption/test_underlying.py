@@ -47,6 +47,7 @@ def test_error_of_an_attribute_is_that_of_the_underlying_session(encrypted, host
         "get_turn_usage",
         "run_compaction",
         "_get_compaction_snapshot",
+        *("check", "delete_items", "repair", "replace_item", "rewind"),
         "create_branch_from_content",
         "create_branch_from_turn",
         "find_turns_by_content",

@@ -333,26 +333,26 @@ def test_a_call_that_the_client_executes_is_open():
 
 def test_an_output_of_another_type_does_not_close_a_call():
     items = [call("a"), output("a", "custom_tool_call")]
-    assert match_calls(items) == CallMatches(open_calls=(0,), orphans=(1,), extras=())
+    assert match_calls(items) == CallMatches({}, open_calls=(0,), orphans=(1,), extras=())
 
 
 def test_an_output_before_its_call_does_not_close_it():
     items = [output("a"), call("a")]
-    assert match_calls(items) == CallMatches(open_calls=(1,), orphans=(0,), extras=())
+    assert match_calls(items) == CallMatches({}, open_calls=(1,), orphans=(0,), extras=())
 
 
 def test_calls_with_one_call_id_are_answered_once_each_the_newest_first():
     assert match_calls([call("a"), call("a"), output("a")]).open_calls == (0,)
     both = [call("a"), call("a"), output("a"), output("a")]
-    assert match_calls(both) == CallMatches((), (), ())
-    assert match_calls([*both, output("a")]) == CallMatches((), (), extras=(4,))
-    assert match_calls([call("a"), output("a"), call("a"), output("a")]) == CallMatches((), (), ())
+    assert match_calls(both) == CallMatches({2: 1, 3: 0}, (), (), ())
+    assert match_calls([*both, output("a")]) == CallMatches({2: 1, 3: 0, 4: 0}, (), (), extras=(4,))
+    assert match_calls([call("a"), output("a"), call("a"), output("a")]).call_of == {1: 0, 3: 2}
     assert match_calls([call("a"), output("a"), call("a")]).open_calls == (2,)
 
 
 def test_the_output_of_a_search_by_the_api_is_no_orphan():
     found = {"id": "tso_1", "type": "tool_search_output", "call_id": None, "tools": []}
-    assert match_calls([found, output("a", "hologram_call")]) == CallMatches((), (), ())
+    assert match_calls([found, output("a", "hologram_call")]) == CallMatches({}, (), (), ())
     assert match_calls([{**found, "call_id": "a"}]).orphans == (0,)
 
 

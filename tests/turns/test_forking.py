@@ -18,7 +18,7 @@ from openai_sessions import (
 )
 from openai_sessions._items.forms import to_stored
 from openai_sessions.emulator import Emulator
-from openai_sessions.errors import ForkPointError, ForkVerificationError
+from openai_sessions.errors import CutPointError, ForkVerificationError
 from openai_sessions.session import ForkParent
 from tests.faults.stage import Stage, after
 from tests.selection import examples
@@ -76,7 +76,7 @@ async def test_a_fork_after_an_item(world, session, place):
 @pytest.mark.parametrize("place", [2, 3, 4])
 async def test_a_fork_that_would_tear_calls_from_their_outputs_says_where_it_would_not(world, session, place):
     ids = world.stored_ids(session.session_id)
-    with pytest.raises(ForkPointError, match="is between a call and its output") as caught:
+    with pytest.raises(CutPointError, match="is between a call and its output") as caught:
         await session.fork(after_item=ids[place])
     assert caught.value.safe_item_ids == (ids[1], ids[5])
     assert ids[1] in str(caught.value)
@@ -89,13 +89,13 @@ async def test_a_fork_that_would_tear_calls_from_their_outputs_says_where_it_wou
 @pytest.mark.parametrize(
     ("point", "message"),
     [
-        ({"before_turn": 3}, "it has no turn 3: its turns are 0 to 2. Nothing was created"),
+        ({"before_turn": 3}, "it has no turn 3: its turns are 0 to 2. Nothing was changed"),
         ({"before_turn": -1}, "it has no turn -1"),
         ({"after_item": "msg_none"}, "it has no item 'msg_none': its 9 items are msg_"),
     ],
 )
 async def test_a_fork_at_no_place_says_what_there_is(world, session, point, message):
-    with pytest.raises(ForkPointError, match=message) as caught:
+    with pytest.raises(CutPointError, match=message) as caught:
         await session.fork(**point)
     assert caught.value.conversation_id == session.session_id
     assert world.conversations() == [session.session_id]
@@ -104,7 +104,7 @@ async def test_a_fork_at_no_place_says_what_there_is(world, session, point, mess
 @pytest.mark.parametrize("point", [{"before_turn": 1}, {"after_item": "msg_1"}])
 async def test_an_empty_conversation_has_no_places(world, point):
     session = await world.session_with()
-    with pytest.raises(ForkPointError, match="it has no items"):
+    with pytest.raises(CutPointError, match="it has no items"):
         await session.fork(**point)
     fork = await session.fork()
     assert await fork.get_items() == []

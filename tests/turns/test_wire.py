@@ -167,7 +167,7 @@ async def test_a_fork_of_nothing_is_created_and_not_written_to():
 @pytest.mark.parametrize("point", [{"before_turn": 4}, {"after_item": "msg_none"}])
 async def test_a_fork_at_no_place_creates_nothing(point):
     server = Server(history(3))
-    with pytest.raises(ValueError, match="cannot be forked there"):
+    with pytest.raises(ValueError, match="cannot be cut there"):
         await server.session().fork(**point)
     assert server.asked == ["GET /conversations/conv_1/items limit=100 order=asc"]
 
