@@ -203,6 +203,7 @@ class LockedConversation:
             return bool(failures) or (self.cancellation.is_set() and not to_the_end)
 
         try:
+            self.check_lock()
             await self.delete(item_ids, on_deleted=deleted.add, stopped=is_over)
         except Exception as error:
             left = tuple(item_id for item_id in item_ids if item_id not in deleted)
