@@ -107,6 +107,7 @@ def show(  # noqa: PLR0913 - one for each option
     full: Annotated[
         bool, typer.Option("--full", help="Print long items in full, not their first 5,000 characters.")
     ] = False,
+    ids: Annotated[bool, typer.Option("--ids", help="Print the id of each item.")] = False,
     as_json: AsJSON = False,
     base_url: BaseURL = None,
     directory: DirectoryURL = None,
@@ -118,7 +119,7 @@ def show(  # noqa: PLR0913 - one for each option
 
     _run(
         lambda workspace: commands.show(
-            workspace, conversation, limit=limit, last_turns=last_turns, full=full, as_json=as_json
+            workspace, conversation, limit=limit, last_turns=last_turns, full=full, ids=ids, as_json=as_json
         ),
         base_url=base_url,
         directory=directory,
@@ -236,6 +237,134 @@ def clear(  # noqa: PLR0913 - one for each option
 
     _run(
         lambda workspace: commands.clear(workspace, conversation, purge=purge, yes=yes),
+        base_url=base_url,
+        directory=directory,
+        tenant=tenant,
+        quiet=quiet,
+    )
+
+
+def check(  # noqa: PLR0913 - one for each option
+    conversation: Conversation,
+    *,
+    as_json: AsJSON = False,
+    base_url: BaseURL = None,
+    directory: DirectoryURL = None,
+    tenant: Tenant = "",
+    quiet: Quiet = False,
+) -> None:
+    """Print what makes the API refuse the next response, such as calls without outputs."""
+    from openai_sessions.cli import _repairs as commands  # noqa: PLC0415 - help needs no openai
+
+    _run(
+        lambda workspace: commands.check(workspace, conversation, as_json=as_json),
+        base_url=base_url,
+        directory=directory,
+        tenant=tenant,
+        quiet=quiet,
+    )
+
+
+def repair(  # noqa: PLR0913 - one for each option
+    conversation: Conversation,
+    *,
+    as_json: AsJSON = False,
+    base_url: BaseURL = None,
+    directory: DirectoryURL = None,
+    tenant: Tenant = "",
+    quiet: Quiet = False,
+) -> None:
+    """Close or remove what check prints, and print what was done."""
+    from openai_sessions.cli import _repairs as commands  # noqa: PLC0415 - help needs no openai
+
+    _run(
+        lambda workspace: commands.repair(workspace, conversation, as_json=as_json),
+        base_url=base_url,
+        directory=directory,
+        tenant=tenant,
+        quiet=quiet,
+    )
+
+
+def rewind(  # noqa: PLR0913 - one for each option
+    conversation: Conversation,
+    *,
+    before_turn: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Delete turn N and all that follows it.")
+    ] = None,
+    after_item: Annotated[
+        str | None, typer.Option(metavar="ID", help="Delete all that follows this item.")
+    ] = None,
+    yes: Yes = False,
+    as_json: AsJSON = False,
+    base_url: BaseURL = None,
+    directory: DirectoryURL = None,
+    tenant: Tenant = "",
+    quiet: Quiet = False,
+) -> None:
+    """Delete the end of a conversation, and print the deleted items."""
+    from openai_sessions.cli import _repairs as commands  # noqa: PLC0415 - help needs no openai
+
+    _run(
+        lambda workspace: commands.rewind(
+            workspace,
+            conversation,
+            before_turn=before_turn,
+            after_item=after_item,
+            yes=yes,
+            as_json=as_json,
+        ),
+        base_url=base_url,
+        directory=directory,
+        tenant=tenant,
+        quiet=quiet,
+    )
+
+
+def delete_items(  # noqa: PLR0913 - one for each option
+    conversation: Conversation,
+    items: Annotated[list[str], typer.Argument(metavar="ITEM...", help="Ids of items, as in show --ids.")],
+    *,
+    yes: Yes = False,
+    as_json: AsJSON = False,
+    base_url: BaseURL = None,
+    directory: DirectoryURL = None,
+    tenant: Tenant = "",
+    quiet: Quiet = False,
+) -> None:
+    """Delete items of a conversation, and print them."""
+    from openai_sessions.cli import _repairs as commands  # noqa: PLC0415 - help needs no openai
+
+    _run(
+        lambda workspace: commands.delete_items(workspace, conversation, items, yes=yes, as_json=as_json),
+        base_url=base_url,
+        directory=directory,
+        tenant=tenant,
+        quiet=quiet,
+    )
+
+
+def replace_item(  # noqa: PLR0913 - one for each option
+    conversation: Conversation,
+    item: Annotated[str, typer.Argument(metavar="ITEM", help="Id of an item, as in show --ids.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="File with the new item as JSON, or - for standard input.")
+    ],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Replace without asking.")] = False,
+    as_json: AsJSON = False,
+    base_url: BaseURL = None,
+    directory: DirectoryURL = None,
+    tenant: Tenant = "",
+    quiet: Quiet = False,
+) -> None:
+    """Replace an item, and print the new ids: it and all that follow it get others."""
+    from openai_sessions.cli import _repairs as commands  # noqa: PLC0415 - help needs no openai
+
+    _run(
+        lambda workspace: commands.replace_item(
+            workspace, conversation, item, file, yes=yes, as_json=as_json
+        ),
         base_url=base_url,
         directory=directory,
         tenant=tenant,
@@ -497,6 +626,13 @@ def _run(work: Work, *, base_url: str | None, directory: str | None, tenant: str
 
 _PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Conversations": {"show": show, "turns": turns, "usage": usage, "fork": fork, "clear": clear},
+    "Repair": {
+        "check": check,
+        "repair": repair,
+        "rewind": rewind,
+        "delete-items": delete_items,
+        "replace-item": replace_item,
+    },
     "Import and export": {"export": export, "import": import_file, "copy": copy},
     "Directory": {"list": list_names, "sweep": sweep},
     "Demonstration and emulator": {"demo": demo, "serve": serve},

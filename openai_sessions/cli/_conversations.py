@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -31,6 +31,7 @@ async def show(  # noqa: PLR0913 - one for each option
     limit: int | None,
     last_turns: int | None,
     full: bool,
+    ids: bool,
     as_json: bool,
 ) -> None:
     """Print each item as it is read.
@@ -41,17 +42,31 @@ async def show(  # noqa: PLR0913 - one for each option
         limit: Only this many of the newest items; None for all.
         last_turns: Only this many of the newest turns; None for all.
         full: Whether to print items in full.
+        ids: Whether to print the id of each item; the whole history is read first.
         as_json: Whether to print JSON, one item per line.
     """
     session = await workspace.source(conversation)
-    write = write_json if as_json else TranscriptWriter(full=full).write
+    write = _write_as_json if as_json else TranscriptWriter(full=full).write
     is_on_screen = sys.stdout.isatty()  # the items themselves show the progress
     with progress(f"Reading {conversation}", quiet=workspace.settings.quiet or is_on_screen) as advance:
         count = 0
+        if ids:
+            found = [pair for turn in await session.turns(last_turns) for pair in _pairs(turn)]
+            for item_id, item in found[-limit:] if limit else found:
+                write(item, item_id)
+            return
         async for item in _items(session, limit, last_turns):
             write(item)
             count += 1
             advance(count, None)
+
+
+def _write_as_json(item: Mapping[str, Any], item_id: str | None = None) -> None:
+    write_json(item if item_id is None else {"id": item_id, **item})
+
+
+def _pairs(turn: Turn) -> Iterable[tuple[str, Any]]:
+    return zip(turn.item_ids, turn.items, strict=True)
 
 
 async def _items(

@@ -17,16 +17,18 @@ import typer
 from openai import APIConnectionError, APIStatusError, OpenAIError
 
 from openai_sessions._secrets import spellings, without
-from openai_sessions.cli._output import escaped_line
+from openai_sessions.cli._output import counted, escaped_line
 from openai_sessions.errors import (
     ConversationNotCreatedError,
     ConversationNotFoundError,
     CutPointError,
     DirectorySchemaError,
     InvalidConversationIdError,
+    ItemNotFoundError,
     NameNotFoundError,
     SessionError,
     TransferConflictError,
+    UnfinishedDeletionError,
     UnfinishedForkError,
     UnsettledTransferError,
     UnsettledWriteError,
@@ -188,6 +190,13 @@ def _invalid_id(error: Any) -> str:
     return f"{error.problem}; to use a name, set --directory or OPENAI_SESSIONS_DIRECTORY"
 
 
+def _no_item(error: Any) -> str:
+    return (
+        f"{error.conversation_id} has no item {', '.join(error.item_ids)}; nothing was changed. "
+        f"`openai-sessions show {error.conversation_id} --ids` prints the ids"
+    )
+
+
 def _not_created(_: Any) -> str:
     return "The name has no conversation yet: nothing was written to it"
 
@@ -228,6 +237,14 @@ def _unsettled_transfer(error: Any) -> str:
     )
 
 
+def _unfinished_deletion(error: Any) -> str:
+    left = error.receipt["conversation_id"], *error.remaining_ids
+    return (
+        f"Deleted {counted(len(error.deleted_ids), 'item')} ({_root_cause(error)}). Those that may still be "
+        f"stored are deleted by `openai-sessions delete-items {' '.join(left)}`"
+    )
+
+
 def _unfinished_fork(error: Any) -> str:
     made = error.conversation_id
     return (
@@ -243,6 +260,8 @@ _EXPLANATIONS: dict[type[Exception], tuple[Callable[[Any], str], ExitCode]] = {
     NameNotFoundError: (_unknown_name, ExitCode.NOT_FOUND),
     DirectorySchemaError: (_no_tables, ExitCode.FAILED),
     CutPointError: (str, ExitCode.NOT_FOUND),
+    ItemNotFoundError: (_no_item, ExitCode.NOT_FOUND),
+    UnfinishedDeletionError: (_unfinished_deletion, ExitCode.UNFINISHED),
     TransferConflictError: (_conflict, ExitCode.FAILED),
     UnsettledWriteError: (_unsettled, ExitCode.UNFINISHED),
     UnsettledTransferError: (_unsettled_transfer, ExitCode.UNFINISHED),

@@ -163,11 +163,13 @@ class TranscriptWriter:
         self._full = full
         self._has_written = False
 
-    def write(self, item: Mapping[str, Any]) -> None:
-        """Write one item in replay form."""
+    def write(self, item: Mapping[str, Any], item_id: str | None = None) -> None:
+        """Write one item in replay form, below its id if that is given."""
         if self._has_written and _type_of(item) == "message" and item.get("role") == "user":
             write_line("")
         self._has_written = True
+        if item_id is not None:
+            self._console.print(escaped_line(item_id), style="dim", soft_wrap=True)
         shown = shown_item(item, full=self._full)
         if self._console.is_terminal:
             self._write_wrapped(shown)

@@ -47,7 +47,7 @@ def test_call_is_understood(words):
 
 def test_every_command_is_listed():
     rows = table_after(COMMANDS_DOCUMENT, "# Conversations in a shell")
-    listed = [re.match(r"`(\w+)", row[0]).group(1) for row in rows]
+    listed = [re.match(r"`([\w-]+)", row[0]).group(1) for row in rows]
     assert [*listed[:-1], "demo", "serve", listed[-1]] == list(COMMANDS)
 
 

@@ -21,6 +21,7 @@ PROGRAMS = (
     "docs/errors.md",
     "docs/items.md",
     "docs/reliability.md",
+    "docs/repair.md",
     "docs/sessions.md",
     "docs/turns.md",
     "docs/usage.md",
