@@ -318,6 +318,17 @@ class SessionTurn:
         self._additions.clear()
         self._is_cleared = True
 
+    @_agents.for_compaction
+    async def _read_compaction_items(self, limit: int | None) -> tuple[list[Item], bool]:
+        """Return the history for the Agents SDK's compaction, and whether that is all of it.
+
+        The compaction replaces it with `clear_session` and `add_items`, which costs nothing in a turn.
+        """
+        items = cast("list[Item]", await self.get_items(limit=limit))
+        given = _agents.WrittenAsGiven()
+        given.add(addition.given for addition in self._additions)
+        return given.restored_in(items), limit is not None and len(items) < limit
+
     # The end of the block
 
     async def _store_complete(self, error: BaseException) -> None:
