@@ -105,7 +105,6 @@ class SessionTurn:
         self._is_cleared = False
         self._additions: list[_Addition] = []
         self._opened: Callable[[Item], Item] = _unchanged
-        """Returns the item in a stored item, which an encrypted session stores as a token."""
         _agents.register_session(type(self))
 
     if TYPE_CHECKING:
@@ -328,6 +327,20 @@ class SessionTurn:
         given = _agents.WrittenAsGiven()
         given.add(addition.given for addition in self._additions)
         return given.restored_in(items), limit is not None and len(items) < limit
+
+    async def abandon(self) -> None:
+        """End a turn whose block never began, as the caller was interrupted while it was entered."""
+        if self._state == "open":
+            await self.__aexit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+
+    def mark_context(self) -> None:
+        """Let the current context know that an exclusive turn is open, if it was entered in another one."""
+        if self._held is not None:
+            self._held.enter()
+
+    def read_as(self, opened: Callable[[Item], Item]) -> None:
+        """Judge which items are complete by what `opened` returns for a stored item, such as a token."""
+        self._opened = opened
 
     # The end of the block
 

@@ -353,7 +353,7 @@ class HeldConversation:
 
     def enter(self) -> None:
         """Record in the current context that the conversation is held."""
-        _held_here.set((*_held_here.get(), self))
+        _held_here.set((*(held for held in _held_here.get() if held._is_open), self))  # noqa: SLF001
 
     def leave(self) -> None:
         """Record that it is not held any more, whatever the context."""

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 
 from openai_sessions import _agents
 from openai_sessions._agents import WrittenAsGiven
@@ -32,11 +32,15 @@ from openai_sessions.encryption._envelope import (
     session_cipher,
 )
 from openai_sessions.errors import SessionError
+from openai_sessions.turn import SessionTurn
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from agents import SessionSettings
     from openai.types.responses import ResponseInputItemParam
     from pydantic import BaseModel
+    from typing_extensions import Self
 
 logger = logging.getLogger("openai_sessions")
 
@@ -247,6 +251,36 @@ class EncryptedSession(AsyncCloseable):
         await self._pop.forget()
         await self.underlying_session.clear_session(**options)
 
+    def turn(
+        self,
+        *,
+        on_error: Literal["discard", "keep"] = "discard",
+        on_conflict: Literal["append", "raise"] = "append",
+        exclusive: bool = False,
+    ) -> EncryptedTurn:
+        """Return a turn of the underlying session whose items are encrypted, for one block.
+
+        As `OpenAIConversationsSession.turn`, where the arguments are described.
+
+        Raises:
+            TypeError: The underlying session has no turns.
+            ValueError: An argument is none of these.
+        """
+        make_turn = getattr(self.underlying_session, "turn", None)
+        turn = (
+            make_turn(on_error=on_error, on_conflict=on_conflict, exclusive=exclusive)
+            if callable(make_turn)
+            else None
+        )
+        if not isinstance(turn, SessionTurn):
+            raise TypeError(
+                f"{type(self.underlying_session).__name__} has no turns: encrypt an "
+                "OpenAIConversationsSession or a session of a directory, or pass this session to the run"
+            )
+        return EncryptedTurn(
+            turn, session_id=self._session_id, ttl=self._ttl, sealer=self._sealer, popped=self._pop
+        )
+
     async def aclose(self) -> None:
         """Close the underlying session with its `aclose()` or `close()`, if it has one.
 
@@ -365,6 +399,61 @@ class EncryptedSession(AsyncCloseable):
                 skipped.undecryptable,
                 skipped.unencrypted,
             )
+
+
+class EncryptedTurn(EncryptedSession):
+    """A turn of an encrypted session: `async with session.turn() as turn`.
+
+    Has the methods of the session, and stores all that it adds in one write when its block ends: see
+    `openai_sessions.turn.SessionTurn`.
+
+    Args:
+        turn: The turn of the underlying session.
+        session_id: That of the encrypted session.
+        ttl: The same.
+        sealer: Encrypts and opens the envelopes.
+        popped: The pop of the encrypted session, which is completed before the turn starts.
+    """
+
+    def __init__(
+        self, turn: SessionTurn, *, session_id: str, ttl: float | None, sealer: Sealer, popped: ReadablePop
+    ) -> None:
+        self._session_id = session_id
+        self.underlying_session = turn
+        self._ttl = ttl
+        self._sealer = sealer
+        self._pop = ReadablePop(turn, sealer)
+        self._popped_before = popped
+        self._written = WrittenAsGiven()
+        self._compacted = None
+        self._skipped = self._skipped_in_total = self._logged = SkippedItems()
+        turn.read_as(self._opened)
+
+    @property
+    def pending(self) -> list[ResponseInputItemParam]:
+        """The items of the turn that are not stored, oldest first, in replay form."""
+        opened = map(self._sealer.open, self.underlying_session.pending)
+        items = _to_replay([item for item in opened if not isinstance(item, Unreadable)])
+        return cast("list[ResponseInputItemParam]", items)
+
+    async def __aenter__(self) -> Self:
+        await self._popped_before.restore()
+        await self.underlying_session.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._pop.restore()
+        await self.underlying_session.__aexit__(exc_type, exc_value, traceback)
+
+    def _opened(self, envelope: Item) -> Item:
+        """Return the item in an envelope; one that cannot be read depends on nothing."""
+        opened = self._sealer.open(envelope)
+        return envelope if isinstance(opened, Unreadable) else opened
 
 
 class ReadablePop:

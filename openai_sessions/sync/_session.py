@@ -13,6 +13,7 @@ from weakref import WeakSet
 from openai import OpenAI
 
 from openai_sessions import session
+from openai_sessions import turn as turns
 from openai_sessions._api.clients import RequestSettings
 from openai_sessions._arguments import refuse_positional
 from openai_sessions._conversation.forking import ForkParent
@@ -223,6 +224,16 @@ class OpenAIConversationsSession:
         """Return the turns that contain a text, oldest first."""
         return self._run(lambda session: session.find_turns(text, case_sensitive=case_sensitive))
 
+    def turn(
+        self,
+        *,
+        on_error: Literal["discard", "keep"] = "discard",
+        on_conflict: Literal["append", "raise"] = "append",
+        exclusive: bool = False,
+    ) -> SessionTurn:
+        """Return a turn, for one `with` block, whose changes are made once and whole when the block ends."""
+        return SessionTurn(self._async.turn(on_error=on_error, on_conflict=on_conflict, exclusive=exclusive))
+
     def fork(
         self,
         *,
@@ -332,6 +343,90 @@ class OpenAIConversationsSession:
     def _continue_in_child(self) -> None:
         """Use a new async session on the same conversation, in a forked process."""
         self._async = self._async.in_child()
+
+
+class SessionTurn:
+    """A turn of a sync session: `with session.turn() as turn`. Has the methods of a session.
+
+    They are documented at `openai_sessions.turn.SessionTurn`.
+
+    Args:
+        turn: The turn of the async session that does the work.
+    """
+
+    def __init__(self, turn: turns.SessionTurn) -> None:
+        self._turn = turn
+
+    @property
+    def session_id(self) -> str:
+        """The id of the conversation; raises `ConversationNotCreatedError` if there is none yet."""
+        return self._turn.session_id
+
+    @property
+    def conversation_id(self) -> str | None:
+        """The id of the conversation, or None while there is none."""
+        return self._turn.conversation_id
+
+    @property
+    def session_settings(self) -> SessionSettings | None:
+        """The settings of the session."""
+        return self._turn.session_settings
+
+    @property
+    def pending(self) -> list[ResponseInputItemParam]:
+        """The items of the turn that are not stored, oldest first, in replay form."""
+        return self._turn.pending
+
+    def get_items(
+        self,
+        limit: int | None = None,
+        *,
+        turns: int | None = None,
+        max_tokens: int | None = None,
+        count_tokens: CountTokens | None = None,
+    ) -> list[ResponseInputItemParam]:
+        """Return the stored history and what the turn has added, oldest first."""
+        return self._run(
+            lambda turn: turn.get_items(limit, turns=turns, max_tokens=max_tokens, count_tokens=count_tokens)
+        )
+
+    def add_items(
+        self, items: Sequence[ResponseInputItemParam | Mapping[str, Any] | BaseModel | RunItem]
+    ) -> None:
+        """Add items to the turn; they are stored when the block ends."""
+        self._run(lambda turn: turn.add_items(items))
+
+    def pop_item(self) -> ResponseInputItemParam | None:
+        """Remove the newest item and return it; a stored one is deleted when the block ends."""
+        return self._run(lambda turn: turn.pop_item())
+
+    def clear_session(self) -> None:
+        """Drop what the turn has added, and remove the stored history when the block ends."""
+        self._run(lambda turn: turn.clear_session())
+
+    def __enter__(self) -> Self:
+        try:
+            self._run(lambda turn: turn.__aenter__())
+            self._turn.mark_context()
+        except BaseException:
+            self._run(lambda turn: turn.abandon())
+            raise
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._run(lambda turn: turn.__aexit__(exc_type, exc_value, traceback))
+
+    def __repr__(self) -> str:
+        return repr(self._turn)
+
+    def _run(self, call: Callable[[turns.SessionTurn], Coroutine[Any, Any, T]]) -> T:
+        turn = self._turn
+        return background_loop().run(lambda: call(turn))
 
 
 class _Async(session.OpenAIConversationsSession):
