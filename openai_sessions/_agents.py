@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import logging
@@ -66,6 +67,16 @@ def default_client() -> Any:
     """Return the client that was given to `agents.set_default_openai_client`, or None."""
     shared = sys.modules.get("agents.models._openai_shared")
     return shared.get_default_openai_client() if shared else None
+
+
+def run_config(client: object) -> Any:
+    """Return a new `agents.RunConfig` whose models use a client of openai and the Responses API.
+
+    Raises:
+        ImportError: openai-agents is not installed.
+    """
+    agents = importlib.import_module("agents")
+    return agents.RunConfig(model_provider=agents.OpenAIProvider(openai_client=client, use_responses=True))
 
 
 def register_session(session_class: type) -> None:

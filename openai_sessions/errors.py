@@ -6,6 +6,7 @@
     ├── UnsettledWriteError           a failed write was not undone: settle(error.receipt)
     ├── RequestTimeoutError           no complete response in time: requests=RequestSettings(timeout=…)
     ├── ConversationNotFoundError     deleted, or in another project: start a new conversation
+    ├── IncompleteResponseError       a response was lost, or cut: see error.is_stored
     ├── InvalidConversationIdError    another id, or a name: conversation_id=…, or a SessionDirectory
     ├── InvalidItemError              an item cannot be stored: correct it
     ├── ConversationNotCreatedError   there is no conversation yet: ensure_conversation()
@@ -139,6 +140,34 @@ class ConversationNotFoundError(SessionError):
 
 
 _FOR_NAMES = "For names of your own, such as 'user_123', use openai_sessions.directory.SessionDirectory."
+
+
+class IncompleteResponseError(SessionError):
+    """A response in a conversation was not received whole, and could not be completed from what is stored.
+
+    `__cause__` is the failure, if there is one. The request is not sent again, because the server may have
+    stored the response, or the application has used a part of it.
+
+    Attributes:
+        conversation_id: The conversation.
+        response_id: The id of the response, or None if it did not arrive.
+        is_stored: Whether the conversation has items of the response: False if two searches did not find any;
+            None if it could not be found out.
+    """
+
+    def __init__(
+        self, conversation_id: str, response_id: str | None, *, is_stored: bool | None, reason: str
+    ) -> None:
+        what = {
+            True: "the conversation has items of it: `await session.check()` shows whether it can go on",
+            False: "two searches did not find it in the conversation: run the turn again",
+            None: "it may or may not be in the conversation: read the newest items before you run it again",
+        }[is_stored]
+        named = f"Response {response_id}" if response_id else "A response"
+        super().__init__(f"{named} in {conversation_id} was not received whole ({reason}), and {what}.")
+        self.conversation_id = conversation_id
+        self.response_id = response_id
+        self.is_stored = is_stored
 
 
 class InvalidConversationIdError(SessionError, ValueError):

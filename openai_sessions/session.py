@@ -9,13 +9,15 @@ import warnings
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, cast, overload
 
 from openai_sessions import _agents
 from openai_sessions._api.clients import AsyncCloseable, Clients, RequestSettings, clients_for
+from openai_sessions._api.responses import guarded_client
 from openai_sessions._api.retries import RetryBudget, RetryEvent, RetryPolicy
 from openai_sessions._arguments import (
     check_client,
+    checked_choice,
     checked_conversation_id,
     checked_count_tokens,
     checked_history,
@@ -59,6 +61,7 @@ from openai_sessions._conversation.repairing import (
     replace_item,
     rewind_history,
 )
+from openai_sessions._conversation.responding import ResponseGuard
 from openai_sessions._conversation.state import Receipt
 from openai_sessions._conversation.usage import Usage, count_run, marks_of, read_usage, replace_usage
 from openai_sessions._conversation.writing import (
@@ -86,6 +89,7 @@ from openai_sessions.errors import (
     ConversationNotFoundError,
     InvalidItemError,
 )
+from openai_sessions.server_managed import ServerManagedTurn
 from openai_sessions.tokens import tiktoken_counter
 from openai_sessions.turn import SessionTurn
 
@@ -319,6 +323,37 @@ class OpenAIConversationsSession(AsyncCloseable):
             openai.OpenAIError: The conversation could not be created; the next write tries again.
         """
         return await self._conversation.ensure()
+
+    def client(self) -> AsyncOpenAI:
+        """Return a client of openai whose `responses.create(conversation=…)` is sent once.
+
+        For the other way to use a conversation, in which the model reads and stores it: plain openai, or any
+        framework that takes a client. It has the key, base URL, headers and timeouts of the session's client,
+        and the model sees what it would see without it.
+
+        openai repeats a request whose reply was lost, and the question, the answer and their tool calls are
+        then stored twice. This client searches for the response first, and returns it if it was stored: as
+        the server has it, or, if its id did not arrive, rebuilt from its items: with an empty id, without
+        usage, and with `openai_sessions.rebuilt` in its metadata. A stream that is cut is completed. Only if
+        two searches do not find it, `settle_after` apart, the request is sent again, as often as
+        `RetryPolicy` says; while another response holds the conversation, for as long as the client's
+        timeout and the policy's deadline together. openai's `max_retries` applies to all other requests.
+
+        To know what a request follows, the newest 20 items are read before it: one more request each turn,
+        none where the input answers a call of the reply before. The conversation may be any. No lock is
+        held.
+
+        Its requests raise what they raise without it, and `IncompleteResponseError` if it cannot be found out
+        what became of a response. Cancelled, they may leave the response stored: see `turn()`.
+
+        Returns:
+            A new client. It uses the connections of the session, and works as long as they are open; closing
+            it closes none of them.
+
+        Raises:
+            openai.OpenAIError: The environment has no credentials.
+        """
+        return guarded_client(self._clients.given, ResponseGuard(self._clients))
 
     # Reading
 
@@ -606,26 +641,64 @@ class OpenAIConversationsSession(AsyncCloseable):
 
     # Turns
 
+    @overload
     def turn(
         self,
         *,
-        on_error: Literal["discard", "keep"] = "discard",
+        server_managed: Literal[False] = False,
+        on_error: Literal["discard", "keep"] | None = None,
         on_conflict: Literal["append", "raise"] = "append",
         exclusive: bool = False,
-    ) -> SessionTurn:
-        """Return a turn, a session for one block, whose changes are made once and whole when the block ends.
+    ) -> SessionTurn: ...
+
+    @overload
+    def turn(
+        self,
+        *,
+        server_managed: Literal[True],
+        on_error: Literal["rewind", "repair", "keep"] | None = None,
+        exclusive: bool = False,
+    ) -> ServerManagedTurn: ...
+
+    def turn(
+        self,
+        *,
+        server_managed: bool = False,
+        on_error: Literal["discard", "rewind", "repair", "keep"] | None = None,
+        on_conflict: Literal["append", "raise"] = "append",
+        exclusive: bool = False,
+    ) -> SessionTurn | ServerManagedTurn:
+        """Return a turn: one block whose items are stored once and whole, or not at all.
+
+        By default the turn is a session, whose changes are made when the block ends:
 
             async with session.turn() as turn:
                 result = await Runner.run(agent, text, session=turn)
 
-        Reads give the stored history and what the turn has added. Nothing is written before the end of the
-        block; then all that it has added is one write, as by `add_items`: stored once, or not at all. If that
-        raises, `turn.pending` has the items. Two turns at once are stored whole, one behind the other.
+        With `server_managed=True` the model reads and stores the conversation itself:
+
+            async with session.turn(server_managed=True) as turn:
+                result = await Runner.run(
+                    agent, text, conversation_id=turn.conversation_id, run_config=turn.run_config
+                )
+
+        Its requests for responses are sent once, as those of `client()`. What they add is recorded by its
+        ids, and deleted if the block raises an error or is cancelled. The conversation is created at the
+        start of the block.
+
+        Without it, reads give the stored history and what the turn has added. Nothing is written before the
+        end of the block; then all that it has added is one write, as by `add_items`: stored once, or not at
+        all. If that raises, `turn.pending` has the items. Two turns at once are stored whole, one behind the
+        other.
 
         Args:
+            server_managed: Whether the model stores the turn, and not the session.
             on_error: What happens to a turn whose block raises an error or is cancelled; the error is raised
-                in both cases. "discard": nothing is sent. "keep": stores what is complete, which is no call
-                without its output, no output without its call, and no reasoning without what it led to.
+                in every case. "discard", the default: nothing is sent. "keep": stores what is complete, which
+                is no call without its output, no output without its call, and no reasoning without what it
+                led to. Of a server-managed turn: "rewind", the default: what the turn has added is deleted,
+                newest first; what others have added, or have answered, stays, with a log line. "repair":
+                its calls without an output get one that says so. "keep": it stays as it is.
             on_conflict: What happens if others have written since the turn has first read the history.
                 "append": the turn is stored behind. "raise": the newest item is read before the write, and if
                 it is another one, `ConversationChangedError` is raised and nothing is written. That is exact
@@ -639,12 +712,19 @@ class OpenAIConversationsSession(AsyncCloseable):
             ValueError, TypeError: An argument is none of these; or a subclass overrides `get_items` or
                 `add_items`, which a turn does not call: override `turn` there too.
         """
+        if server_managed:
+            checked_choice("on_conflict", on_conflict, ("append",))
+            at_errors = on_error or "rewind"
+            return ServerManagedTurn(
+                self._conversation, self._clients, on_error=at_errors, exclusive=exclusive
+            )
         if not self._stores_as_given():
             raise TypeError(
                 f"{type(self).__name__} overrides get_items() or add_items(), which a turn would pass by: "
                 "override turn() too, or pass the session itself to the run"
             )
-        return SessionTurn(self, on_error=on_error, on_conflict=on_conflict, exclusive=exclusive)
+        wanted = cast('Literal["discard", "keep"]', on_error or "discard")
+        return SessionTurn(self, on_error=wanted, on_conflict=on_conflict, exclusive=exclusive)
 
     # Repairing and going back
 

@@ -155,6 +155,11 @@ class ConversationsClient:
         self._include = Include(INCLUDE, include, http_client=self.http_client, base_url=self.base_url)
 
     @property
+    def openai_client(self) -> AsyncOpenAI:
+        """The client of openai."""
+        return self._client
+
+    @property
     def base_url(self) -> str:
         """The URL that conversation ids are relative to."""
         return str(self._client.base_url)
@@ -348,6 +353,16 @@ class ConversationsClient:
         """Return whether a conversation has an item."""
         path = _item_path(conversation_id, item_id)
         return await self._is_found(Request("retrieve item", RequestKind.READ, "GET", path, conversation_id))
+
+    async def retrieve_response(self, response_id: str, include: Sequence[str]) -> Item | None:
+        """Return a stored response, or None if the server does not have it."""
+        path = f"/responses/{quote(response_id, safe='')}"
+        params = {"include": list(include)} if include else None
+        request = Request("retrieve response", RequestKind.READ, "GET", path, params=params)
+        try:
+            return await self.send(request, exempt=True)
+        except NotFoundError:
+            return None
 
     @asynccontextmanager
     async def confirming_not_found(self, conversation_id: str) -> AsyncIterator[None]:

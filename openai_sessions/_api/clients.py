@@ -83,6 +83,11 @@ class Clients(Protocol):
         """Whether this source has opened a client, and was not closed since."""
         ...
 
+    @property
+    def given(self) -> AsyncOpenAI | None:
+        """The caller's client, or None if this source opens its own."""
+        ...
+
     async def client(self) -> ConversationsClient:
         """Return the client for the running event loop.
 
@@ -142,6 +147,11 @@ class GivenClient:
     def __init__(self, client: ConversationsClient) -> None:
         self._client = client
 
+    @property
+    def given(self) -> AsyncOpenAI:
+        """The caller's client."""
+        return self._client.openai_client
+
     async def client(self) -> ConversationsClient:
         """Return the client.
 
@@ -165,6 +175,8 @@ class OwnClients:
     Args:
         open_one: Returns a new client.
     """
+
+    given = None
 
     def __init__(self, open_one: Callable[[], ConversationsClient]) -> None:
         self._open = PerLoop(open_one, ConversationsClient.aclose)

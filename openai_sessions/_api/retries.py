@@ -41,6 +41,7 @@ class RequestKind(str, Enum):
     DELETE_CONVERSATION = "delete conversation"
     CREATE_CONVERSATION = "create conversation"
     REPLACE_METADATA = "replace metadata"
+    RESPOND = "create response"
 
 
 class Outcome(str, Enum):
@@ -90,10 +91,13 @@ class Failure:
 
 _NOT_APPLIED = (Outcome.THROTTLED, Outcome.LOCKED, Outcome.UNREACHABLE)
 
+_LOOKED_FOR = (RequestKind.APPEND, RequestKind.RESPOND)
+"""Requests that add items: one whose outcome is unknown is searched for before it is sent again."""
+
 _TABLE: dict[tuple[RequestKind, Outcome], Decision] = {
     **{(kind, outcome): Decision.RETRY for kind in RequestKind for outcome in _NOT_APPLIED},
     (RequestKind.READ, Outcome.UNKNOWN): Decision.RETRY,
-    (RequestKind.APPEND, Outcome.UNKNOWN): Decision.LOOK,
+    **{(kind, Outcome.UNKNOWN): Decision.LOOK for kind in _LOOKED_FOR},
     (RequestKind.DELETE_ITEM, Outcome.UNKNOWN): Decision.RETRY,
     (RequestKind.DELETE_CONVERSATION, Outcome.UNKNOWN): Decision.RETRY,
     (RequestKind.CREATE_CONVERSATION, Outcome.UNKNOWN): Decision.RETRY,
@@ -109,10 +113,10 @@ def decide(kind: RequestKind, failure: Failure, *, in_doubt: bool = False) -> De
         kind: What the request does.
         failure: How it failed.
         in_doubt: An earlier attempt of the same request had an unknown outcome. Then the history is searched
-            after every failure of an append: it may say "duplicate", or be our own lock.
+            after every failure of a request that adds items: it may say "duplicate", or be our own lock.
     """
     decision = _TABLE.get((kind, failure.outcome), Decision.RAISE)
-    if kind is RequestKind.APPEND and (in_doubt or decision is Decision.LOOK):
+    if kind in _LOOKED_FOR and (in_doubt or decision is Decision.LOOK):
         return Decision.LOOK
     if failure.should_retry is None:
         return decision
@@ -120,7 +124,7 @@ def decide(kind: RequestKind, failure: Failure, *, in_doubt: bool = False) -> De
 
 
 def may_send_again(kind: RequestKind, failure: Failure) -> bool:
-    """Return whether a failed request may be sent again; an append, once the history was searched for it."""
+    """Return whether a failed request may be sent again; one that adds items, once it was searched for."""
     if failure.should_retry is not None:
         return failure.should_retry
     return _TABLE.get((kind, failure.outcome), Decision.RAISE) is not Decision.RAISE
@@ -316,6 +320,7 @@ class Retries:
         conversation_id: str | None = None,
         exempt: bool = False,
         retry_locked: bool = True,
+        locked_for: float | None = None,
         stopped: Callable[[], bool] = lambda: False,
         sleep: Sleep | None = None,
     ) -> Attempts:
@@ -327,10 +332,14 @@ class Retries:
             exempt: Do not pay for retries: looking, settling and rolling back must not fail because the
                 budget is empty.
             retry_locked: Try again when another writer holds the conversation.
+            locked_for: Seconds that another writer may hold the conversation, in addition to the deadline:
+                attempts that it refuses do not count. None: they count, and the deadline applies.
             stopped: Returns whether no further attempt is wanted.
             sleep: Waits, instead of `Retries.sleep`.
         """
-        return Attempts(self, kind, conversation_id, exempt, retry_locked, stopped, sleep or self.sleep)
+        return Attempts(
+            self, kind, conversation_id, exempt, retry_locked, locked_for, stopped, sleep or self.sleep
+        )
 
 
 class Attempts:
@@ -354,6 +363,7 @@ class Attempts:
         conversation_id: str | None,
         exempt: bool,  # noqa: FBT001
         retry_locked: bool,  # noqa: FBT001
+        locked_for: float | None,
         stopped: Callable[[], bool],
         sleep: Sleep,
     ) -> None:
@@ -362,6 +372,8 @@ class Attempts:
         self._conversation_id = conversation_id
         self._exempt = exempt
         self._retry_locked = retry_locked
+        self._locked_for = locked_for
+        self._refused_by_lock = 0
         self._stopped = stopped
         self._sleep = sleep
         self._started = retries.clock()
@@ -421,15 +433,21 @@ class Attempts:
             return 0.0
         policy = self._retries.policy
         seconds = policy.wait(failure, state.attempt_number, random=self._retries.random())
-        if self._kind is RequestKind.APPEND and failure.outcome is Outcome.UNKNOWN:
+        if self._kind in _LOOKED_FOR and failure.outcome is Outcome.UNKNOWN:
             return max(0.0, seconds - policy.settle_after)  # it has passed between the two searches
         return seconds
 
     def _must_stop(self, state: RetryCallState) -> bool:
         policy, failure = self._retries.policy, self._failure(state)
-        if state.attempt_number >= policy.attempts or self._stopped() or failure is None:
+        if self._stopped() or failure is None:
             return True
-        if self._retries.clock() + state.upcoming_sleep > self._started + policy.deadline:
+        deadline = policy.deadline
+        if self._locked_for is not None and failure.outcome is Outcome.LOCKED:
+            self._refused_by_lock += 1
+            deadline += self._locked_for
+        elif state.attempt_number - self._refused_by_lock >= policy.attempts:
+            return True
+        if self._retries.clock() + state.upcoming_sleep > self._started + deadline:
             return True
         return not (self._exempt or self._retries.budget.spend(failure.outcome))
 

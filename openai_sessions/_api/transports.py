@@ -31,8 +31,9 @@ _CONNECTING = frozenset(
 )
 """The module and the name of errors that are raised only before a request is sent. Subclasses count too."""
 
-_KNOWN = frozenset({"openai", "httpx", "httpx2", "httpx_aiohttp", "contextlib"})
-"""The packages of the known transports. Code of others between them may have sent the request before."""
+_KNOWN = frozenset({"openai", "openai_sessions", "httpx", "httpx2", "httpx_aiohttp", "contextlib"})
+"""The packages of the known transports, and this one. Code of others between them may have sent the request
+before."""
 
 _LOOKS_UNREACHED = ("ConnectError", "ConnectTimeout", "ProxyError")
 

@@ -305,9 +305,9 @@ class _Settling:
         except CannotTellError as error:
             cannot_tell = error
         kept: set[str] = set()
-        if _are_answered(acknowledged, listed):
+        if are_answered(acknowledged, listed):
             kept |= acknowledged
-        if not _are_newest(acknowledged | matched, listed, receipt.anchors):
+        if not are_newest(acknowledged | matched, listed, receipt.anchors):
             kept |= matched
         present = [item["id"] for item in listed if item.get("id") in acknowledged | matched]
         settlement = Settlement(
@@ -357,7 +357,7 @@ class _Settling:
             tell(Reconciled("kept", len(settlement.kept)))
 
 
-def _are_answered(ours: Collection[object], listed: Sequence[Item]) -> bool:
+def are_answered(ours: Collection[object], listed: Sequence[Item]) -> bool:
     """Return whether others have added the output of a call, or the answer to a request for approval."""
     calls = {item.get("call_id") or item["id"] for item in listed if item.get("id") in ours}
     return any(
@@ -366,7 +366,7 @@ def _are_answered(ours: Collection[object], listed: Sequence[Item]) -> bool:
     )
 
 
-def _are_newest(ours: Collection[object], listed: Sequence[Item], anchors: Collection[str]) -> bool:
+def are_newest(ours: Collection[object], listed: Sequence[Item], anchors: Collection[str]) -> bool:
     """Return whether nobody else has added items after those that were known before."""
     ids = [item.get("id") for item in listed]
     before = [place for place, item_id in enumerate(ids) if item_id in anchors]

@@ -384,6 +384,7 @@ class SharedClients:
     """
 
     unclosed = False
+    given = None
 
     def __init__(self, opened: PerLoop[AsyncOpenAI], options: SessionOptions) -> None:
         self._opened = opened

@@ -344,6 +344,13 @@ class EncryptedSession(AsyncCloseable):
             )
         return False
 
+    def client(self) -> NoReturn:
+        """Refuse: a model that reads the conversation itself cannot read tokens."""
+        raise TypeError(
+            "An EncryptedSession has no client(): the model would read the conversation itself, and cannot "
+            "read its tokens. Give the session to the run instead: Runner.run(agent, text, session=session)"
+        )
+
     def __getattr__(self, name: str) -> Any:
         """Return a public attribute of the underlying session, such as `conversation_id` or `settle`."""
         if name in _NOT_DELEGATED:

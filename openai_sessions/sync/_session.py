@@ -13,15 +13,24 @@ from weakref import WeakSet
 from openai import OpenAI
 
 from openai_sessions import session
+<<<<<<< HEAD
 from openai_sessions import turn as turns
 from openai_sessions._api.clients import RequestSettings
+=======
+from openai_sessions._api.clients import Clients, RequestSettings
+from openai_sessions._api.responses import guarded_sync_client
+>>>>>>> 381d6be (Send a response in a conversation once, and undo a turn that the model stores)
 from openai_sessions._arguments import refuse_positional
 from openai_sessions._conversation.forking import ForkParent
 from openai_sessions._conversation.lazy import PossibleOrphan
 from openai_sessions._conversation.locked import Settlement
 from openai_sessions._conversation.locks import ConversationLock
 from openai_sessions._conversation.newest_turns import HistoryLimits
+<<<<<<< HEAD
 from openai_sessions._conversation.repairing import DeletedItems, ReplacedItems
+=======
+from openai_sessions._conversation.responding import ResponseGuard
+>>>>>>> 381d6be (Send a response in a conversation once, and undo a turn that the model stores)
 from openai_sessions._conversation.usage import Usage
 from openai_sessions._conversation.writing import Progress
 from openai_sessions._items.repairs import RepairReport
@@ -336,6 +345,18 @@ class OpenAIConversationsSession:
                 stacklevel=2,
             )
 
+    def client(self) -> OpenAI:
+        """Return a client of openai whose `responses.create(conversation=…)` is sent once.
+
+        As that of the async class, and synchronous: its requests run on the background loop.
+
+        Raises:
+            openai.OpenAIError: The environment has no credentials.
+            TypeError: The session was given a client of Azure.
+        """
+        clients = self._async.clients
+        return guarded_sync_client(clients.given, ResponseGuard(clients), _run_in_background)
+
     def _run(self, call: Callable[[_Async], Coroutine[Any, Any, T]]) -> T:
         async_session = self._async
         return background_loop().run(lambda: call(async_session))
@@ -437,12 +458,21 @@ class _Async(session.OpenAIConversationsSession):
         """Whether it has opened a client and was not closed since."""
         return self._clients.unclosed
 
+    @property
+    def clients(self) -> Clients:
+        """The source of its clients."""
+        return self._clients
+
     def in_child(self) -> _Async:
         """Return a session on the same conversation for a forked process."""
         return self._sibling(cast("str", self.conversation_id))  # None while there is none
 
     def __del__(self) -> None:
         """Do nothing: the sync session warns."""
+
+
+def _run_in_background(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    return background_loop().run(work)
 
 
 async def _next_batch(items: AsyncGenerator[T, None]) -> tuple[list[T], Exception | None]:

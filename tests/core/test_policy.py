@@ -14,13 +14,15 @@ from openai_sessions._api.retries import Decision, Failure, Outcome, RequestKind
 
 RETRY, LOOK, RAISE = Decision.RETRY, Decision.LOOK, Decision.RAISE
 
+LOOKED_FOR = (RequestKind.APPEND, RequestKind.RESPOND)
+
 EXPECTED = {
     Outcome.REFUSED: dict.fromkeys(RequestKind, RAISE),
     Outcome.NOT_FOUND: dict.fromkeys(RequestKind, RAISE),
     Outcome.THROTTLED: dict.fromkeys(RequestKind, RETRY),
     Outcome.LOCKED: dict.fromkeys(RequestKind, RETRY),
     Outcome.UNREACHABLE: dict.fromkeys(RequestKind, RETRY),
-    Outcome.UNKNOWN: dict.fromkeys(RequestKind, RETRY) | {RequestKind.APPEND: LOOK},
+    Outcome.UNKNOWN: dict.fromkeys(RequestKind, RETRY) | dict.fromkeys(LOOKED_FOR, LOOK),
 }
 """What follows each outcome when the server gives no hint and nothing is in doubt."""
 
@@ -41,8 +43,8 @@ def test_decide_without_a_hint(operation, outcome):
 
 
 @every_pair
-def test_decide_in_doubt_looks_after_every_failure_of_an_append(operation, outcome):
-    expected = LOOK if operation is RequestKind.APPEND else EXPECTED[outcome][operation]
+def test_decide_in_doubt_looks_after_every_failure_of_a_request_that_adds_items(operation, outcome):
+    expected = LOOK if operation in LOOKED_FOR else EXPECTED[outcome][operation]
     assert expected is decide(operation, Failure(outcome), in_doubt=True)
 
 
@@ -50,7 +52,7 @@ def test_decide_in_doubt_looks_after_every_failure_of_an_append(operation, outco
 @pytest.mark.parametrize("hint", [True, False])
 @every_pair
 def test_decide_obeys_the_server_but_never_skips_a_look(operation, outcome, hint, in_doubt):
-    looks = operation is RequestKind.APPEND and (in_doubt or outcome is Outcome.UNKNOWN)
+    looks = operation in LOOKED_FOR and (in_doubt or outcome is Outcome.UNKNOWN)
     expected = LOOK if looks else HINTED[hint]
     assert expected is decide(operation, Failure(outcome, should_retry=hint), in_doubt=in_doubt)
 

@@ -10,7 +10,7 @@ LAYERS = (
     ("_items", "_arguments"),
     ("_api", "_agents", "tokens"),
     ("_conversation",),
-    ("session", "turn"),
+    ("session", "turn", "server_managed"),
     ("encryption", "directory", "transfer", "sync", "telemetry"),
     ("testing",),
     ("cli",),

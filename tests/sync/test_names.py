@@ -28,6 +28,7 @@ PROPERTIES = sorted(public(ASYNC) - set(METHODS))
 def without_async(signature):
     """Return a signature as text, with Iterator for AsyncGenerator, and without the Runner's `wrapper`."""
     text = re.sub(r"AsyncGenerator\[(.*), None\]", r"Iterator[\1]", str(signature))
+    text = text.replace("-> 'AsyncOpenAI'", "-> 'OpenAI'")
     return re.sub(r"(, \*)?, wrapper=None(?=\))|(?<=\*), wrapper=None", "", text)
 
 

@@ -1,0 +1,255 @@
+"""A turn that the model reads and stores itself: `session.turn(server_managed=True)`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+import anyio
+
+from openai_sessions import _agents
+from openai_sessions._api.clients import Clients
+from openai_sessions._api.responses import guarded_client
+from openai_sessions._arguments import checked_choice
+from openai_sessions._conversation.lazy import HeldConversation, LazyConversation
+from openai_sessions._conversation.locked import LockedConversation, are_answered, are_newest
+from openai_sessions._conversation.responding import ResponseGuard, SentResponse
+from openai_sessions._conversation.shielding import GRACE
+from openai_sessions._conversation.state import CannotTellError, Receipt, SentItems
+from openai_sessions._items.forms import same_item
+from openai_sessions._items.types import Item
+from openai_sessions.errors import TurnStateError, UnsettledWriteError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from agents import RunConfig
+    from openai import AsyncOpenAI
+    from typing_extensions import Self
+
+logger = logging.getLogger("openai_sessions")
+
+_ON_ERROR = ("rewind", "repair", "keep")
+
+
+class ServerManagedTurn:
+    """A turn whose items the model reads and stores: made by `session.turn(server_managed=True)`.
+
+        async with session.turn(server_managed=True) as turn:
+            result = await Runner.run(
+                agent, text, conversation_id=turn.conversation_id, run_config=turn.run_config
+            )
+
+    Its requests for responses are sent once, as those of `session.client()`. What they add to the
+    conversation is recorded by its ids. If the block raises an error or is cancelled, it is deleted, repaired
+    or kept; otherwise the end of the block sends nothing.
+
+    Args:
+        conversation: The conversation of the session.
+        clients: The clients of the session.
+        on_error: As for `session.turn()`.
+        exclusive: As for `session.turn()`.
+    """
+
+    def __init__(
+        self, conversation: LazyConversation, clients: Clients, *, on_error: str, exclusive: bool
+    ) -> None:
+        checked_choice("on_error", on_error, _ON_ERROR)
+        if not isinstance(exclusive, bool):
+            raise TypeError(f"exclusive must be True or False, not {exclusive!r}")
+        self._conversation = conversation
+        self._clients = clients
+        self._on_error = on_error
+        self._exclusive = exclusive
+        self._stack = AsyncExitStack()
+        self._held: HeldConversation | None = None
+        self._conversation_id: str | None = None
+        self._client: AsyncOpenAI | None = None
+        self._sent: list[SentResponse] = []
+
+    @property
+    def conversation_id(self) -> str:
+        """The id of the conversation, which exists when the block starts.
+
+        Raises:
+            TurnStateError: The block has not begun.
+        """
+        if self._conversation_id is None:
+            raise TurnStateError(
+                "the turn has not begun: use it inside `async with session.turn(…) as turn:`"
+            )
+        return self._conversation_id
+
+    @property
+    def client(self) -> AsyncOpenAI:
+        """A client for the requests of this turn: as `session.client()`, and what they add is recorded."""
+        if self._client is None:
+            self._client = guarded_client(self._clients.given, self.guard())
+        return self._client
+
+    @property
+    def run_config(self) -> RunConfig:
+        """A new `agents.RunConfig` whose models use `client`, if the agent names its model by a string.
+
+        Raises:
+            ImportError: openai-agents is not installed.
+        """
+        return cast("RunConfig", _agents.run_config(self.client))
+
+    def guard(self) -> ResponseGuard:
+        """Return what sends the requests of this turn, and records them."""
+        return ResponseGuard(self._clients, self._sent.append)
+
+    async def __aenter__(self) -> Self:
+        if self._conversation_id is not None:
+            raise TurnStateError("a turn is used for one block, and this one was: call session.turn() again")
+        if self._exclusive:
+            self._held = await self._stack.enter_async_context(self._conversation.held())
+            self._conversation_id = self._held.conversation_id
+        else:
+            self._conversation_id = await self._conversation.ensure()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        async with self._stack:
+            sent = [each for each in self._sent if each.conversation_id == self._conversation_id]
+            if error is not None and sent and self._on_error != "keep":
+                await self._end(sent, error)
+
+    async def _end(self, sent: Sequence[SentResponse], error: BaseException) -> None:
+        """Delete or repair what the turn has added; `error` is raised afterwards."""
+        runner = self._held or self._conversation
+        is_cut = not isinstance(error, Exception)
+        try:
+            with anyio.fail_after(GRACE if is_cut else None, shield=is_cut):
+                await runner.run(self._undo, sent)
+        except Exception as problem:
+            if not is_cut:
+                raise
+            logger.warning(
+                "%s: a cancelled turn was not undone: %s", self._conversation_id, type(problem).__name__
+            )
+
+    async def _undo(self, locked: LockedConversation, sent: Sequence[SentResponse]) -> None:
+        if locked.conversation_id != self._conversation_id:
+            return  # the session was cleared, or set to another conversation
+        locked.cancellation.has_begun = True
+        try:
+            added = await _added_by(locked, sent)
+        except Exception as problem:
+            raise _unsettled(
+                Receipt(locked.conversation_id, sent[0].anchors, unknown=_inputs(sent))
+            ) from problem
+        if self._on_error == "rewind":
+            await _delete(locked, sent[0].anchors, added)
+
+
+@dataclass(slots=True)
+class _Added:
+    """What a turn has added to its conversation.
+
+    Attributes:
+        listed: The newest items of the conversation as listed, oldest first, back to before the turn.
+        seen: The ids of items that responses of the turn have shown, and of the input right before them.
+        found: The ids of items that only their content shows to be of the turn.
+        is_open: Whether the outcome of a request of the turn is not known.
+    """
+
+    listed: list[Item] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
+    found: set[str] = field(default_factory=set)
+    is_open: bool = False
+
+
+async def _added_by(locked: LockedConversation, sent: Sequence[SentResponse]) -> _Added:
+    """Return what the requests of a turn have added; one whose outcome is unknown is searched for twice."""
+    added = await _listed(locked, sent)
+    if added.is_open:
+        await locked.client.retries.sleep(locked.client.retries.policy.settle_after)
+        added = await _listed(locked, sent)
+    return added
+
+
+async def _listed(locked: LockedConversation, sent: Sequence[SentResponse]) -> _Added:
+    added = _Added(await locked.back_to([sent[0].anchors]))
+    positions = {item.get("id"): place for place, item in enumerate(added.listed)}
+    for each in sent:
+        shown = [item_id for item_id in each.output_ids if item_id in positions]
+        if shown:
+            inputs = _input_before(each, added.listed, min(positions[item_id] for item_id in shown))
+            added.seen.update(shown, inputs)
+        elif each.was_sent and not each.is_known:
+            try:
+                copies = each.copies_in(added.listed)
+            except CannotTellError as error:
+                logger.warning("%s: %s: its items are left", locked.conversation_id, error)
+                continue
+            added.is_open = added.is_open or not copies
+            for copy in copies:
+                added.found.update(copy.input_ids, copy.output_ids)
+    return added
+
+
+def _input_before(sent: SentResponse, listed: Sequence[Item], start: int) -> list[str]:
+    """Return the ids of the input items of a response whose output starts at a position."""
+    items = sent.items or ()
+    before = listed[max(0, start - len(items)) : start]
+    if len(before) == len(items) and all(map(same_item, items, before)):
+        return [str(item["id"]) for item in before]
+    logger.warning(
+        "%s: the input of a response does not stand before its output: it is left", sent.conversation_id
+    )
+    return []
+
+
+async def _delete(locked: LockedConversation, anchors: tuple[str, ...], added: _Added) -> None:
+    """Delete what a turn has added, newest first.
+
+    Raises:
+        UnsettledWriteError: Some items could not be deleted.
+    """
+    ids = added.seen | added.found
+    if are_answered(ids, added.listed) or not are_newest(ids, added.listed, anchors):
+        ids = added.seen
+    if are_answered(ids, added.listed):
+        ids = set()
+    if left := (added.seen | added.found) - ids:
+        logger.warning(
+            "%s: %d item(s) of a failed turn are kept, because others have added items since",
+            locked.conversation_id,
+            len(left),
+        )
+    ordered = [str(item["id"]) for item in added.listed if item.get("id") in ids]
+    deleted: list[str] = []
+    try:
+        await locked.delete(ordered, on_deleted=deleted.append)
+    except BaseException as problem:
+        receipt = Receipt(
+            locked.conversation_id,
+            anchors,
+            stored=tuple(item_id for item_id in ordered if item_id in added.seen),
+            found=tuple(item_id for item_id in ordered if item_id not in added.seen),
+        ).without(deleted)
+        locked.known.leave_unsettled(receipt)
+        if isinstance(problem, asyncio.CancelledError):
+            raise
+        raise _unsettled(receipt) from problem
+
+
+def _inputs(sent: Sequence[SentResponse]) -> tuple[SentItems, ...]:
+    """Return the inputs of requests as what may or may not be stored."""
+    return tuple(SentItems(each.items, each.anchors, max(1, each.sends)) for each in sent if each.items)
+
+
+def _unsettled(receipt: Receipt) -> UnsettledWriteError:
+    unknown = [item for each in receipt.unknown for item in each.items]
+    return UnsettledWriteError(receipt.as_json(), stored_ids=receipt.ids, unknown=unknown, not_stored=())

@@ -1,0 +1,67 @@
+"""Programs of four frameworks whose replies are lost: each turn is stored once, and its tool runs once."""
+
+import pytest
+
+from openai_sessions.emulator import Fault
+
+from .stage import AGENTS, PLAIN, PROGRAMS, WHOLE, agents_run, plain
+
+FAULTS = [
+    "cut_before",
+    "cut_after_commit",
+    "late_commit",
+    "error_500_before",
+    "error_500_after_commit",
+    "truncated_body",
+    "not_json",
+    "stall",
+    "stall_after_commit",
+    "locked",
+    "throttled",
+    "cut_mid_stream_after_commit",
+]
+
+
+def fault_of(kind):
+    return Fault(kind, delay=0) if kind == "late_commit" else Fault(kind)
+
+
+@pytest.mark.parametrize("program", PLAIN[:1] + AGENTS, ids=lambda program: program.__name__)
+async def test_a_program_whose_reply_is_lost(stage, program):
+    stage.script()
+    stage.emulator.inject(Fault("cut_after_commit"), operation="create_response", times=2)
+    stage.emulator.forget_requests()
+    assert "It is 5." == await program(stage, stage.session.client())
+    assert WHOLE == stage.stored
+    assert [(2, 3)] == stage.added
+    sent_and_found = ["create_response", "list_items"]
+    assert ["list_items", *sent_and_found, *sent_and_found] == stage.operations
+
+
+@pytest.mark.exhaustive
+@pytest.mark.filterwarnings("ignore")  # the frameworks'
+@pytest.mark.parametrize("kind", FAULTS)
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
+async def test_every_program_at_every_fault(stage, program, kind):
+    stage.script()
+    stage.emulator.inject(fault_of(kind), operation="create_response", times=2)
+    assert "It is 5." == await program(stage, stage.session.client())
+    assert WHOLE == stage.stored
+    assert [(2, 3)] == stage.added
+
+
+@pytest.mark.filterwarnings("ignore")  # the frameworks'
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
+async def test_no_request_is_added_but_the_look_before_the_turn(stage, program):
+    stage.script()
+    stage.emulator.forget_requests()
+    assert "It is 5." == await program(stage, stage.session.client())
+    assert WHOLE == stage.stored
+    assert ["list_items", "create_response", "create_response"] == stage.operations
+
+
+@pytest.mark.parametrize("program", [plain, agents_run], ids=lambda program: program.__name__)
+async def test_with_the_bare_client_the_turn_is_stored_twice(stage, program):
+    stage.emulator.inject(Fault("cut_after_commit"), operation="create_response")
+    await program(stage, stage.client)
+    assert ["user", "assistant"] * 2 == stage.stored
