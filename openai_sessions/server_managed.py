@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -17,6 +16,7 @@ from openai_sessions._api.responses import guarded_client
 from openai_sessions._arguments import checked_choice
 from openai_sessions._conversation.lazy import HeldConversation, LazyConversation
 from openai_sessions._conversation.locked import LockedConversation, are_answered, are_newest
+from openai_sessions._conversation.repairing import close_calls
 from openai_sessions._conversation.responding import ResponseGuard, SentResponse
 from openai_sessions._conversation.shielding import GRACE
 from openai_sessions._conversation.state import CannotTellError, Receipt, SentItems
@@ -104,6 +104,15 @@ class ServerManagedTurn:
         """Return what sends the requests of this turn, and records them."""
         return ResponseGuard(self._clients, self._sent.append)
 
+    async def abandon(self) -> None:
+        """End a turn whose block never began, as the caller was interrupted while it was entered."""
+        await self._stack.aclose()
+
+    def mark_context(self) -> None:
+        """Record in the current context that this turn holds the conversation, if it is exclusive."""
+        if self._held is not None:
+            self._held.enter()
+
     async def __aenter__(self) -> Self:
         if self._conversation_id is not None:
             raise TurnStateError("a turn is used for one block, and this one was: call session.turn() again")
@@ -146,11 +155,12 @@ class ServerManagedTurn:
         try:
             added = await _added_by(locked, sent)
         except Exception as problem:
-            raise _unsettled(
-                Receipt(locked.conversation_id, sent[0].anchors, unknown=_inputs(sent))
-            ) from problem
+            raise _unsettled(locked.conversation_id, sent) from problem
+        locked.known.tail.learn(added.listed, is_whole=not sent[0].anchors)
         if self._on_error == "rewind":
             await _delete(locked, sent[0].anchors, added)
+        else:
+            await _close(locked, added)
 
 
 @dataclass(slots=True)
@@ -212,10 +222,10 @@ def _input_before(sent: SentResponse, listed: Sequence[Item], start: int) -> lis
 
 
 async def _delete(locked: LockedConversation, anchors: tuple[str, ...], added: _Added) -> None:
-    """Delete what a turn has added, newest first.
+    """Delete what a turn has added, newest first, unless others have answered it.
 
     Raises:
-        UnsettledWriteError: Some items could not be deleted.
+        UnfinishedDeletionError: Some items could not be deleted.
     """
     ids = added.seen | added.found
     if are_answered(ids, added.listed) or not are_newest(ids, added.listed, anchors):
@@ -228,28 +238,39 @@ async def _delete(locked: LockedConversation, anchors: tuple[str, ...], added: _
             locked.conversation_id,
             len(left),
         )
-    ordered = [str(item["id"]) for item in added.listed if item.get("id") in ids]
-    deleted: list[str] = []
-    try:
-        await locked.delete(ordered, on_deleted=deleted.append)
-    except BaseException as problem:
-        receipt = Receipt(
-            locked.conversation_id,
-            anchors,
-            stored=tuple(item_id for item_id in ordered if item_id in added.seen),
-            found=tuple(item_id for item_id in ordered if item_id not in added.seen),
-        ).without(deleted)
-        locked.known.leave_unsettled(receipt)
-        if isinstance(problem, asyncio.CancelledError):
-            raise
-        raise _unsettled(receipt) from problem
+    if ids:
+        ordered = [str(item["id"]) for item in added.listed if item.get("id") in ids]
+        await locked.delete_chosen(ordered, to_the_end=True)
 
 
-def _inputs(sent: Sequence[SentResponse]) -> tuple[SentItems, ...]:
-    """Return the inputs of requests as what may or may not be stored."""
-    return tuple(SentItems(each.items, each.anchors, max(1, each.sends)) for each in sent if each.items)
+async def _close(locked: LockedConversation, added: _Added) -> None:
+    """Close the calls of a turn that nobody has answered.
+
+    Raises:
+        Exception: As `close_calls`.
+    """
+    ids = added.seen | added.found
+    calls = {_answered(item) or item["id"] for item in added.listed if item.get("id") in ids}
+    concerned = [item for item in added.listed if item.get("id") in ids or _answered(item) in calls]
+    await close_calls(locked, concerned)
 
 
-def _unsettled(receipt: Receipt) -> UnsettledWriteError:
+def _answered(item: Item) -> object:
+    """Return the id of the call, or of the request for an approval, that an item is or answers."""
+    return item.get("call_id") or item.get("approval_request_id")
+
+
+def _unsettled(conversation_id: str, sent: Sequence[SentResponse]) -> UnsettledWriteError:
+    """Return the error for a turn that could not be listed: what is known to be stored, and what may be."""
+    receipt = Receipt(
+        conversation_id,
+        sent[0].anchors,
+        stored=tuple(item_id for each in sent for item_id in each.output_ids),
+        unknown=tuple(
+            SentItems(each.items, each.anchors, max(1, each.sends))
+            for each in sent
+            if each.items and each.was_sent
+        ),
+    )
     unknown = [item for each in receipt.unknown for item in each.items]
     return UnsettledWriteError(receipt.as_json(), stored_ids=receipt.ids, unknown=unknown, not_stored=())

@@ -64,6 +64,13 @@ _NOT_DELEGATED = frozenset(
 as items, or treat each token as a user message that starts a turn; or store an item unencrypted."""
 
 
+_NOT_FOR_MODELS = (
+    "An EncryptedSession has neither client() nor turn(server_managed=True): the model would read the "
+    "conversation itself, and cannot read its tokens. Give the session to the run instead: "
+    "Runner.run(agent, text, session=session)"
+)
+
+
 class EncryptedSession(AsyncCloseable):
     """Encrypt a history in any session, and let its items expire.
 
@@ -254,7 +261,8 @@ class EncryptedSession(AsyncCloseable):
     def turn(
         self,
         *,
-        on_error: Literal["discard", "keep"] = "discard",
+        server_managed: Literal[False] = False,
+        on_error: Literal["discard", "keep"] | None = None,
         on_conflict: Literal["append", "raise"] = "append",
         exclusive: bool = False,
     ) -> EncryptedTurn:
@@ -263,9 +271,12 @@ class EncryptedSession(AsyncCloseable):
         As `OpenAIConversationsSession.turn`, where the arguments are described.
 
         Raises:
-            TypeError: The underlying session has no turns.
+            TypeError: The underlying session has no turns, or `server_managed` is true: a model that reads
+                the conversation itself cannot read tokens.
             ValueError: An argument is none of these.
         """
+        if server_managed:
+            raise TypeError(_NOT_FOR_MODELS)
         make_turn = getattr(self.underlying_session, "turn", None)
         turn = (
             make_turn(on_error=on_error, on_conflict=on_conflict, exclusive=exclusive)
@@ -346,10 +357,7 @@ class EncryptedSession(AsyncCloseable):
 
     def client(self) -> NoReturn:
         """Refuse: a model that reads the conversation itself cannot read tokens."""
-        raise TypeError(
-            "An EncryptedSession has no client(): the model would read the conversation itself, and cannot "
-            "read its tokens. Give the session to the run instead: Runner.run(agent, text, session=session)"
-        )
+        raise TypeError(_NOT_FOR_MODELS)
 
     def __getattr__(self, name: str) -> Any:
         """Return a public attribute of the underlying session, such as `conversation_id` or `settle`."""

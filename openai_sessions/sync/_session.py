@@ -7,30 +7,24 @@ import inspect
 import os
 import warnings
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, cast, overload
 from weakref import WeakSet
 
 from openai import OpenAI
 
+from openai_sessions import server_managed as server_managed_turns
 from openai_sessions import session
-<<<<<<< HEAD
 from openai_sessions import turn as turns
-from openai_sessions._api.clients import RequestSettings
-=======
 from openai_sessions._api.clients import Clients, RequestSettings
 from openai_sessions._api.responses import guarded_sync_client
->>>>>>> 381d6be (Send a response in a conversation once, and undo a turn that the model stores)
 from openai_sessions._arguments import refuse_positional
 from openai_sessions._conversation.forking import ForkParent
 from openai_sessions._conversation.lazy import PossibleOrphan
 from openai_sessions._conversation.locked import Settlement
 from openai_sessions._conversation.locks import ConversationLock
 from openai_sessions._conversation.newest_turns import HistoryLimits
-<<<<<<< HEAD
 from openai_sessions._conversation.repairing import DeletedItems, ReplacedItems
-=======
 from openai_sessions._conversation.responding import ResponseGuard
->>>>>>> 381d6be (Send a response in a conversation once, and undo a turn that the model stores)
 from openai_sessions._conversation.usage import Usage
 from openai_sessions._conversation.writing import Progress
 from openai_sessions._items.repairs import RepairReport
@@ -41,7 +35,7 @@ from openai_sessions.sync._background import background_loop
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from agents import SessionSettings
+    from agents import RunConfig, SessionSettings
     from openai import AsyncOpenAI
     from openai.types.responses import ResponseInputItemParam
     from pydantic import BaseModel
@@ -233,15 +227,41 @@ class OpenAIConversationsSession:
         """Return the turns that contain a text, oldest first."""
         return self._run(lambda session: session.find_turns(text, case_sensitive=case_sensitive))
 
+    @overload
     def turn(
         self,
         *,
-        on_error: Literal["discard", "keep"] = "discard",
+        server_managed: Literal[False] = False,
+        on_error: Literal["discard", "keep"] | None = None,
         on_conflict: Literal["append", "raise"] = "append",
         exclusive: bool = False,
-    ) -> SessionTurn:
-        """Return a turn, for one `with` block, whose changes are made once and whole when the block ends."""
-        return SessionTurn(self._async.turn(on_error=on_error, on_conflict=on_conflict, exclusive=exclusive))
+    ) -> SessionTurn: ...
+
+    @overload
+    def turn(
+        self,
+        *,
+        server_managed: Literal[True],
+        on_error: Literal["rewind", "repair", "keep"] | None = None,
+        exclusive: bool = False,
+    ) -> ServerManagedTurn: ...
+
+    def turn(
+        self,
+        *,
+        server_managed: bool = False,
+        on_error: Literal["discard", "rewind", "repair", "keep"] | None = None,
+        on_conflict: Literal["append", "raise"] = "append",
+        exclusive: bool = False,
+    ) -> SessionTurn | ServerManagedTurn:
+        """Return a turn: one `with` block whose items are stored once and whole, or not at all."""
+        make_turn = cast("Callable[..., Any]", self._async.turn)
+        turn = make_turn(
+            server_managed=server_managed, on_error=on_error, on_conflict=on_conflict, exclusive=exclusive
+        )
+        if isinstance(turn, server_managed_turns.ServerManagedTurn):
+            return ServerManagedTurn(turn, self._async.clients)
+        return SessionTurn(turn)
 
     def fork(
         self,
@@ -448,6 +468,58 @@ class SessionTurn:
     def _run(self, call: Callable[[turns.SessionTurn], Coroutine[Any, Any, T]]) -> T:
         turn = self._turn
         return background_loop().run(lambda: call(turn))
+
+
+class ServerManagedTurn:
+    """A turn of a sync session that the model stores: `with session.turn(server_managed=True) as turn`.
+
+    Args:
+        turn: The turn of the async session that does the work.
+        clients: The clients of that session.
+    """
+
+    def __init__(self, turn: server_managed_turns.ServerManagedTurn, clients: Clients) -> None:
+        self._turn = turn
+        self._clients = clients
+        self._client: OpenAI | None = None
+
+    @property
+    def conversation_id(self) -> str:
+        """The id of the conversation, which exists when the block starts."""
+        return self._turn.conversation_id
+
+    @property
+    def client(self) -> OpenAI:
+        """A client for the requests of this turn: as `session.client()`, and what they add is recorded."""
+        if self._client is None:
+            self._client = guarded_sync_client(self._clients.given, self._turn.guard(), _run_in_background)
+        return self._client
+
+    @property
+    def run_config(self) -> RunConfig:
+        """An `agents.RunConfig` for `Runner.run_sync`, whose event loop is its own.
+
+        Its requests are of this turn. It needs a session without `openai_client`, which opens a client for
+        each event loop.
+        """
+        return self._turn.run_config
+
+    def __enter__(self) -> Self:
+        try:
+            background_loop().run(self._turn.__aenter__)
+            self._turn.mark_context()
+        except BaseException:
+            background_loop().run(self._turn.abandon)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        background_loop().run(lambda: self._turn.__aexit__(exc_type, exc_value, traceback))
 
 
 class _Async(session.OpenAIConversationsSession):
