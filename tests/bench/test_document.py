@@ -5,14 +5,26 @@ from pathlib import Path
 import pytest
 
 from tests.bench.samples import results
-from tools.bench.document import BEGIN, END, PICTURE, MarkerError, main, rewrite, section
+from tools.bench.document import (
+    BEGIN,
+    BEGIN_TURNS,
+    END,
+    END_TURNS,
+    PICTURE,
+    MarkerError,
+    main,
+    rewrite,
+    section,
+)
 from tools.bench.results import save
+from tools.bench.turns import load_turns, turn_section
 
 
 @pytest.fixture
 def paths(tmp_path):
     save(results(), tmp_path / "results.json")
-    (tmp_path / "performance.md").write_text(f"# Title\n{BEGIN}\nold\n{END}\nThe rest.\n")
+    document = f"# Title\n{BEGIN}\nold\n{END}\nMore.\n{BEGIN_TURNS}\n{END_TURNS}\nThe rest.\n"
+    (tmp_path / "performance.md").write_text(document)
     return ["--document", str(tmp_path / "performance.md"), "--results", str(tmp_path / "results.json")]
 
 
@@ -42,7 +54,8 @@ def test_rewriting_changes_what_stands_between_the_comments(paths):
     assert 0 == main(paths)
     assert 0 == main([*paths, "--check"])
     document = Path(paths[1]).read_text()
-    assert document == f"# Title\n{BEGIN}\n{section(results())}{END}\nThe rest.\n"
+    turns = f"{BEGIN_TURNS}\n{turn_section(load_turns())}{END_TURNS}"
+    assert document == f"# Title\n{BEGIN}\n{section(results())}{END}\nMore.\n{turns}\nThe rest.\n"
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ PROGRAMS = (
     "docs/sessions.md",
     "docs/turns.md",
     "docs/usage.md",
+    "docs/which-mode.md",
 )
 """The documents whose programs are run here; the others are run beside the tests of what they explain."""
 

@@ -76,7 +76,8 @@ def redis(monkeypatch):
 
 
 def test_every_example_has_an_expected_output():
-    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == sorted(OUTPUT)
+    served = set(EXAMPLES.glob("fastapi_*.py"))  # in test_fastapi.py
+    assert sorted(path.name for path in set(EXAMPLES.glob("*.py")) - served) == sorted(OUTPUT)
 
 
 @pytest.mark.parametrize("name", OUTPUT)

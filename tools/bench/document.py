@@ -1,7 +1,7 @@
-"""Write the results of a run into docs/performance.md; run it with `python -m tools.bench.document`.
+"""Write the results of both benchmarks into docs/performance.md: `python -m tools.bench.document`.
 
-It replaces the text between the comments `BEGIN` and `END`. With `--check` it changes nothing, and its exit
-code is 1 if the document differs from the results.
+It replaces the text between the comments `BEGIN` and `END`, and between those of the turns. With `--check` it
+changes nothing, and its exit code is 1 if the document differs from the results.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from pathlib import Path
 from tools.bench.report import DELAY_MS, milliseconds
 from tools.bench.results import RESULTS, Results, Row, load
 from tools.bench.stage import FLOOR, OURS, SDK
+from tools.bench.turns import TURNS, load_turns, turn_section
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+BEGIN_TURNS, END_TURNS = "<!-- turns: begin -->", "<!-- turns: end -->"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "performance.md"
 PICTURE = DOCUMENT.with_suffix(".svg")
 
@@ -30,10 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="change nothing; fail if the document differs")
     parser.add_argument("--document", type=Path, default=DOCUMENT)
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--turns", type=Path, default=TURNS)
     options = parser.parse_args(arguments)
     document = options.document.read_text()
     try:
         rewritten = rewrite(document, section(load(options.results)))
+        turns = turn_section(load_turns(options.turns))
+        rewritten = rewrite(rewritten, turns, begin=BEGIN_TURNS, end=END_TURNS)
     except MarkerError as error:
         print(f"{options.document}: {error}", file=sys.stderr)
         return 1
@@ -41,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.check:
         print(
-            f"{options.document} differs from {options.results}: run python -m tools.bench.document",
+            f"{options.document} differs from {options.results} or {options.turns}: "
+            "run python -m tools.bench.document",
             file=sys.stderr,
         )
         return 1
@@ -49,17 +55,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def rewrite(document: str, text: str) -> str:
-    """Return the document with the text between the two comments replaced.
+def rewrite(document: str, text: str, *, begin: str = BEGIN, end: str = END) -> str:
+    """Return the document with the text between two comments replaced.
 
     Raises:
         MarkerError: It does not contain both, once each and in order.
     """
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end) or BEGIN in rest or END in before + after:
-        raise MarkerError(f"{BEGIN} and {END} must appear once each, in this order")
-    return f"{before}{BEGIN}\n{text}{END}{after}"
+    before, begins, rest = document.partition(begin)
+    _, ends, after = rest.partition(end)
+    if not (begins and ends) or begin in rest or end in before + after:
+        raise MarkerError(f"{begin} and {end} must appear once each, in this order")
+    return f"{before}{begin}\n{text}{end}{after}"
 
 
 def section(results: Results) -> str:

@@ -135,7 +135,7 @@ class Delayed:
         await self._app(scope, receive, note_end)
 
     async def _administer(self, receive: Receive, send: Send) -> None:
-        self._delay = float(json.loads(await _body(receive))["delay"])
+        self._delay = float(json.loads(await body_of(receive))["delay"])
         exchanges, self._exchanges = self._exchanges, []
         answer = {"exchanges": [asdict(each) for each in exchanges], "cpu": time.process_time()}
         headers = [(b"content-type", b"application/json")]
@@ -143,7 +143,8 @@ class Delayed:
         await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
 
 
-async def _body(receive: Receive) -> bytes:
+async def body_of(receive: Receive) -> bytes:
+    """Return the whole body of a request."""
     parts = []
     while True:
         message = await receive()
@@ -153,10 +154,11 @@ async def _body(receive: Receive) -> bytes:
 
 
 class _DelayedEmulator(Emulator):
-    """An emulator that delays each request, and keeps no log of its own."""
+    """An emulator that delays each request, keeps no log of its own, and answers with what a model sees."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.reply(lambda request: str(len(request.items)), times=None)
         self._delayed = Delayed(super().__call__)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

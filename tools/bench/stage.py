@@ -102,8 +102,8 @@ async def staged(server: Server) -> AsyncIterator[Stage]:
     """Provide a stage on a server inside the block."""
     bare = BareClient(server.base_url)
     sides = {
-        OURS: Side(OURS, _client(server), openai_sessions.OpenAIConversationsSession),
-        SDK: Side(SDK, _client(server), agents.OpenAIConversationsSession),
+        OURS: Side(OURS, client_of(server), openai_sessions.OpenAIConversationsSession),
+        SDK: Side(SDK, client_of(server), agents.OpenAIConversationsSession),
     }
     try:
         yield Stage(server, bare, sides)
@@ -113,6 +113,7 @@ async def staged(server: Server) -> AsyncIterator[Stage]:
         await bare.aclose()
 
 
-def _client(server: Server) -> openai.AsyncOpenAI:
+def client_of(server: Server) -> openai.AsyncOpenAI:
+    """Return a client of the server, as openai makes it."""
     transport = openai.DefaultAsyncHttpxClient(trust_env=False)
     return openai.AsyncOpenAI(base_url=server.base_url, api_key=KEY, http_client=transport)
