@@ -85,6 +85,12 @@ OPERATIONS = {
     "add_items": (lambda session: session.add_items([USER]), [f"GET {ITEMS}", f"POST {ITEMS}"]),
     "pop_item": (lambda session: session.pop_item(), [f"GET {ITEMS}", f"DELETE {ITEMS}/m1"]),
     "clear_session": (lambda session: session.clear_session(), ["DELETE /conversations/conv_1"]),
+    "check": (lambda session: session.check(), [f"GET {ITEMS}"]),
+    "rewind": (lambda session: session.rewind(before_turn=1), [f"GET {ITEMS}", f"DELETE {ITEMS}/m1"]),
+    "replace_item": (
+        lambda session: session.replace_item("m1", USER),
+        [f"GET {ITEMS}", f"POST {ITEMS}", f"DELETE {ITEMS}/m1"],
+    ),
     "settle": (
         lambda session: session.settle(
             {

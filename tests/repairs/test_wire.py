@@ -8,6 +8,7 @@ import openai
 import pytest
 
 from openai_sessions import InvalidItemError, OpenAIConversationsSession
+from openai_sessions._conversation.repairing import close_calls
 from openai_sessions._items.repairs import NOT_COMPLETED
 from openai_sessions.errors import (
     ConversationNotCreatedError,
@@ -328,6 +329,18 @@ async def test_a_repair_that_could_not_delete_is_continued():
     assert (await server.session().repair()).is_sound
     assert len(server.written) == 2
     assert (await server.session().check()).findings == ()
+
+
+async def test_the_calls_of_the_newest_items_are_closed_without_a_listing():
+    """Outputs whose calls precede them are not touched."""
+    server = Server(user(), call("old"), *(newest := [output("older"), reasoning(), call("a"), reasoning()]))
+    session = server.session()
+    await session.get_items()
+    server.wire.calls.clear()
+    report = await session._conversation.run(close_calls, newest)
+    assert server.asked == [APPEND, delete(newest[3])]
+    assert [item["call_id"] for item in server.written] == ["a"]
+    assert [each.item_id for each in report.findings] == ids(newest[2:])
 
 
 @pytest.mark.parametrize("history", ["full", "incremental"])
