@@ -16,6 +16,7 @@
     ├── ConversationHeldError         an exclusive turn around the call holds it: use that turn
     ├── ConversationChangedError      others have written during a turn: run the turn again
     ├── TurnStateError                a turn is used outside its block: call session.turn() again
+    ├── LockLostError                 the lease of a shared lock was not renewed: read again, and repeat
     ├── MetadataFullError             the conversation has 16 pairs of metadata: remove one
     ├── InvalidUsageError             the usage totals are unreadable: set_session_usage(Usage())
     ├── VocabularyError               tiktoken is offline: download its vocabulary once, or give count_tokens=
@@ -310,6 +311,24 @@ class ConversationChangedError(SessionError):
 
 class TurnStateError(SessionError, RuntimeError):
     """A turn is used before or after its block, or for a second one."""
+
+
+class LockLostError(SessionError):
+    """The lock that sessions of several processes share was lost before a write, which was not sent.
+
+    Attributes:
+        conversation_id: The id of the conversation.
+        lease: The lease of the lock in seconds.
+    """
+
+    def __init__(self, conversation_id: str, lease: float) -> None:
+        super().__init__(
+            f"The lock of {conversation_id} was lost: its lease of {lease:g} s ended before it was renewed, "
+            "because Redis was restarted or could not be reached, or this process was paused. Another "
+            "process may have written since: read again, and repeat what failed."
+        )
+        self.conversation_id = conversation_id
+        self.lease = lease
 
 
 class MetadataFullError(SessionError, ValueError):

@@ -206,9 +206,10 @@ class OpenAIConversationsSession(AsyncCloseable):
         on_orphan: Called with a `PossibleOrphan` when the reply to a creation was lost, or has no id that can
             be used: an empty conversation may exist that nobody knows.
         lock: Given the conversation id, returns an async context manager that is held around each read and
-            write, so that processes exclude each other. Its lease must be longer than the timeout plus three
-            deadlines of the retry policy, plus two more for each further 20 items of a write. An error on
-            releasing it is logged. A request that the server applies after that may be stored twice.
+            write, and around an exclusive turn, so that processes exclude each other:
+            `openai_sessions.redis.redis_lock(client)`, or one of your own. If entering it returns an object
+            with a method `raise_if_lost()`, that is called before each write. An error on releasing it is
+            logged. A request that the server applies after that may be stored twice.
 
     Raises:
         InvalidConversationIdError: The conversation id is malformed, the id of another object, or a name.

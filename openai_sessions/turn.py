@@ -366,7 +366,7 @@ class SessionTurn:
             return
         if self._must_match and self._first is not None:
             self._check_same_conversation(self._first)
-        await self._write([addition.sent for addition in additions])
+        await self._store_turn([addition.sent for addition in additions])
         self._session._written.add(addition.given for addition in additions)
         written = set(map(id, additions))
         self._additions = [addition for addition in self._additions if id(addition) not in written]
@@ -377,7 +377,7 @@ class SessionTurn:
             raise ConversationChangedError(first.conversation_id, first.newest_id, current, None)
 
     @operation(takes="items")
-    async def _write(self, items: Sequence[Item]) -> None:
+    async def _store_turn(self, items: Sequence[Item]) -> None:
         if self._is_cleared and not items:
             await self._run(self._clear)
         elif self._is_cleared or self._removed:

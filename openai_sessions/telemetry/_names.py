@@ -82,6 +82,7 @@ _CONVENTIONAL: Mapping[str, str] = {
     "read_compaction_items": _SEARCH,
     "get_compaction_snapshot": _SEARCH,
     "add_items": _CREATE,
+    "store_turn": _CREATE,
     "atomic_replace_items": "update_memory",
     "pop_item": _DELETE,
     "settle": _DELETE,

@@ -26,7 +26,7 @@ class Setting:
         base_url: Of the server.
         conversation_id: The conversation.
         redis_url: Of the Redis server that they lock with, or None.
-        lock: Options of the example's `redis_lock`.
+        lock: Options of `redis_lock`.
         policy: Options of their `RetryPolicy`.
     """
 

@@ -66,21 +66,31 @@ async def get(session):
     return await session.get_items()
 
 
+async def take_turns(session, *, name, number):
+    """Ask and answer in exclusive turns; each answer says how many items the turn has seen."""
+    for each in range(number):
+        async with session.turn(exclusive=True) as turn:
+            seen = len(await turn.get_items())
+            await turn.add_items([{"role": "user", "content": f"{name} {each}"}])
+            await asyncio.sleep(0)
+            await turn.add_items([{"role": "assistant", "content": f"{name} {each} {seen}"}])
+
+
 ORDERS = {
     function.__name__: function
-    for function in (add, add_or_leave_a_receipt, settle, settle_or_tell, pop, pop_or_fail, get)
+    for function in (add, add_or_leave_a_receipt, settle, settle_or_tell, pop, pop_or_fail, get, take_turns)
 }
 
 
 @contextlib.asynccontextmanager
 async def locking(redis_url, options):
-    """Give the lock of the example, or None without the URL of a Redis server."""
+    """Give a lock in Redis, or None without the URL of a Redis server."""
     if redis_url is None:
         yield None
         return
     from redis.asyncio import Redis  # noqa: PLC0415 - only workers that lock need it
 
-    from examples.redis_lock import redis_lock  # noqa: PLC0415
+    from openai_sessions.redis import redis_lock  # noqa: PLC0415
 
     async with Redis.from_url(redis_url) as redis:
         yield redis_lock(redis, **options)

@@ -48,6 +48,25 @@ def common(operation, name, session, base_url):
     }
 
 
+async def test_a_turn_is_a_read_and_one_write_of_its_items(server, open_session):
+    base_url = server[1]
+    async with open_session() as session:
+        await session.add_items(messages(2))
+        with Recording() as recording:
+            async with session.turn() as turn:
+                await turn.get_items()
+                await turn.add_items(messages(1))
+                await turn.add_items(messages(2))
+    read, written = recording.spans
+    assert "get_items" == attributes_of(read)["openai_sessions.operation"]
+    assert {
+        **common("store_turn", "create_memory", session, base_url),
+        "gen_ai.memory.record.count": 3,
+        "openai_sessions.items.written": 3,
+        "openai_sessions.requests": 1,
+    }.items() <= attributes_of(written).items()
+
+
 async def test_cold_read_of_250_items(server, open_session):
     base_url = server[1]
     with Recording() as recording:

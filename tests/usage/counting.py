@@ -1,4 +1,4 @@
-"""A process that counts runs in a conversation, with the lock of the example, and without the Agents SDK.
+"""A process that counts runs in a conversation, with a lock in Redis, and without the Agents SDK.
 
 Reads as JSON on standard input: the conversation id, the URL of the Redis server, how many runs there are,
 and what each has used.
@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 from redis.asyncio import Redis
 
-from examples.redis_lock import redis_lock
 from openai_sessions import OpenAIConversationsSession, RequestSettings, RetryPolicy
+from openai_sessions.redis import redis_lock
 from tests.processes.staff import FAST
 
 
