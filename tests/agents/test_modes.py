@@ -96,6 +96,55 @@ async def test_run_that_ends_at_its_last_turn_makes_a_conversation_unusable(
         await Runner.run(agent, "Hello", conversation_id=conversation_id)
 
 
+async def test_lost_reply_in_a_managed_turn_is_a_turn_stored_once(emulator, client, conversation_id, tool):
+    """The tool is called once for the call that was stored once."""
+    tool.calls = 1
+    emulator.reply(CALL)
+    emulator.reply("Found.")
+    emulator.inject(Fault("cut_after_commit"), operation="create_response", times=2)
+    session = OpenAIConversationsSession(conversation_id=conversation_id, openai_client=client)
+    async with session.turn(server_managed=True) as turn:
+        await run_managed(turn, tools=[tool])
+    expected = ["user", "function_call", "function_call_output", "assistant"]
+    assert (2, expected) == (tool.calls, kinds(emulator.items(conversation_id)))
+
+
+async def test_run_cancelled_in_a_tool_leaves_nothing_with_a_managed_turn(
+    emulator, agent, client, conversation_id, tool
+):
+    emulator.reply(CALL)
+    session = OpenAIConversationsSession(conversation_id=conversation_id, openai_client=client)
+
+    async def run():
+        async with session.turn(server_managed=True) as turn:
+            await run_managed(turn, tools=[tool])
+
+    await cancelled_in_a_tool(run(), tool)
+    assert () == emulator.items(conversation_id)
+    emulator.clear_replies()
+    await Runner.run(agent, "Hello", conversation_id=conversation_id)
+
+
+async def run_managed(turn, **options):
+    """Run an agent in a turn that the model stores."""
+    agent = Agent(name="Guide", model="any name", **options)
+    options = {"conversation_id": turn.conversation_id, "run_config": turn.run_config}
+    return await Runner.run(agent, "Hello", **options)
+
+
+async def test_conversation_that_a_killed_worker_left_is_repaired(
+    emulator, agent, client, conversation_id, tool
+):
+    """What is left is what a run that was cancelled leaves: a call without its output."""
+    emulator.reply(CALL)
+    run = Runner.run(agent.clone(tools=[tool]), "Hello", conversation_id=conversation_id)
+    await cancelled_in_a_tool(run, tool)
+    emulator.clear_replies()
+    await OpenAIConversationsSession(conversation_id=conversation_id, openai_client=client).repair()
+    result = await Runner.run(agent, "Hello", conversation_id=conversation_id)
+    assert "assistant" == kinds(emulator.items(conversation_id))[-1], result
+
+
 async def test_lost_reply_in_a_chain_is_another_response_and_not_a_longer_chain(emulator, agent):
     first = await Runner.run(agent, "Hello", auto_previous_response_id=True)
     emulator.inject(Fault("cut_after_commit"), operation="create_response")

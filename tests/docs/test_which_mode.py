@@ -15,18 +15,22 @@ TURNS = load_turns()
 TURN = "`session.turn()`"
 INCREMENTAL = '`session.turn()`, `history="incremental"`'
 SDK_SESSION = "session of the Agents SDK"
-MODEL_STORES = ("`conversation_id=` of the Agents SDK", "`previous_response_id=` of the Agents SDK")
+MANAGED = "`session.turn(server_managed=True)`"
+SDK_CONVERSATION = "`conversation_id=` of the Agents SDK"
+CHAIN = "`previous_response_id=` of the Agents SDK"
 
 
 LABELS = {"turn": "`turn()`", "plain": "without it", "incremental": "incremental", "sdk": "SDK's session"}
 
 
 def counted(measure, number, *, is_resumed=False, **modes):
-    """Return the cells of a row: those of sessions with a label each, and of the two other modes."""
-    rows = {label: TURNS.find(mode, number, is_resumed=is_resumed) for label, mode in modes.items()}
-    sessions = ", ".join(f"{LABELS[label]}: {measure(row)}" for label, row in rows.items())
-    others = [measure(TURNS.find(mode, number, is_resumed=is_resumed)) for mode in MODEL_STORES]
-    return [sessions, *map(str, others)]
+    """Return the cells of a row, each with the measure of the modes that have labels there."""
+
+    def found(mode):
+        return measure(TURNS.find(mode, number, is_resumed=is_resumed))
+
+    sessions = ", ".join(f"{LABELS[label]}: {found(mode)}" for label, mode in modes.items())
+    return [sessions, f"managed: {found(MANAGED)}, SDK: {found(SDK_CONVERSATION)}", str(found(CHAIN))]
 
 
 def requests(row):

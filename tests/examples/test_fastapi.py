@@ -14,19 +14,23 @@ FIRST, SECOND = "What city is the Golden Gate Bridge in?", "What state is it in?
 
 SERVED = {
     "fastapi_session.py": ("create_items", ["list_items", "create_response", "create_items", "list_items"]),
+    "fastapi_conversation_id.py": ("create_response", ["list_items", "create_response", "list_items"]),
     "fastapi_previous_response_id.py": ("create_response", ["create_response", "create_response"]),
 }
 """The operation of each example that loses a reply, and the operations of a worker that this happens to."""
 
+REBUILT = "the response is rebuilt from its items, without its usage\n"
+"""What the log says of a response whose id was lost with the reply."""
+
 
 def ask(name, message, base_url):
-    """Start a worker, post a message to it, and return the answer."""
+    """Start a worker, post a message to it, and return the answer, and what the worker logs."""
     app = f"{name.removesuffix('.py')}:app"
     finished = run_python(
         "-m", "tests.examples.serving", app, "/chat", json.dumps(message), base_url=base_url
     )
-    assert (finished.returncode, finished.stderr) == (0, "")
-    return json.loads(finished.stdout)
+    assert finished.returncode == 0, finished.stderr
+    return json.loads(finished.stdout), finished.stderr
 
 
 def test_every_served_example_is_tested():
@@ -41,11 +45,13 @@ def test_served_example_fits_thirty_lines(name):
 @pytest.mark.parametrize("name", SERVED)
 def test_another_worker_remembers_although_a_reply_is_lost(name, server):
     base_url, emulator = server
-    first = ask(name, {"text": FIRST}, base_url)
+    first, logged = ask(name, {"text": FIRST}, base_url)
+    assert logged == ""
     operation, expected = SERVED[name]
     emulator.forget_requests()
     emulator.inject(Fault("cut_after_commit"), operation=operation)
-    second = ask(name, {**first, "text": SECOND}, base_url)
+    second, logged = ask(name, {**first, "text": SECOND}, base_url)
+    assert logged == "" or (logged.endswith(REBUILT) and "conversation_id" in name)
     assert ["San Francisco.", "California."] == [first["text"], second["text"]]
     assert expected == [request.operation for request in emulator.requests]
     if "conversation_id" in second:

@@ -148,6 +148,17 @@ def sdk_conversation(client: openai.AsyncOpenAI, conversation_id: str) -> Ask:
     return partial(_ask, client, conversation_id=conversation_id)
 
 
+def server_managed_turn(client: openai.AsyncOpenAI, conversation_id: str) -> Ask:
+    """Let the model read and write the conversation, through a turn of this library."""
+    used = _session(client, conversation_id)
+
+    async def ask() -> str:
+        async with used.turn(server_managed=True) as turn:
+            return await _ask(turn.client, conversation_id=turn.conversation_id)
+
+    return ask
+
+
 def sdk_chain(client: openai.AsyncOpenAI, response_id: str) -> Ask:
     """Let the model go on from the last response."""
     newest = response_id
@@ -167,6 +178,7 @@ MODES = (
     Mode("`session.turn()`", session_turn),
     Mode('`session.turn()`, `history="incremental"`', partial(session_turn, history="incremental")),
     Mode("`conversation_id=` of the Agents SDK", sdk_conversation),
+    Mode("`session.turn(server_managed=True)`", server_managed_turn),
     Mode("`previous_response_id=` of the Agents SDK", sdk_chain, is_chained=True),
 )
 
