@@ -199,7 +199,7 @@ async def _listed(locked: LockedConversation, sent: Sequence[SentResponse]) -> _
             added.seen.update(shown, inputs)
         elif each.was_sent and not each.is_known:
             try:
-                copies = each.copies_in(added.listed)
+                copies = each.copies_in(added.listed, locked.known.answered)
             except CannotTellError as error:
                 logger.warning("%s: %s: its items are left", locked.conversation_id, error)
                 continue

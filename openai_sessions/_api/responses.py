@@ -21,6 +21,7 @@ import openai
 from openai_sessions._api.bodies import json_object
 from openai_sessions._api.client import HTTP_LIBRARY
 from openai_sessions._api.redirects import MAX_REDIRECTS, endless, followed
+from openai_sessions._arguments import is_conversation_id
 from openai_sessions._items.types import Item
 from openai_sessions.errors import InvalidResponseError, SessionError
 
@@ -124,7 +125,7 @@ def guarded_body(request: Any) -> Item | None:
         body = json.loads(request.content)
     except (ValueError, _library(request).RequestNotRead):
         return None
-    return body if isinstance(body, dict) and conversation_of(body) is not None else None
+    return body if isinstance(body, dict) and is_conversation_id(conversation_of(body)) else None
 
 
 def conversation_of(fields: Mapping[str, Any]) -> str | None:
@@ -293,7 +294,7 @@ def _is_guarded(options: Any) -> bool:
     """Return whether a call of openai is a request that the guard repeats itself."""
     fields = {**_mapping(options.json_data), **_mapping(options.extra_json)}
     is_create = options.method.lower() == "post" and options.url.partition("?")[0].endswith("/responses")
-    return is_create and conversation_of(fields) is not None
+    return is_create and is_conversation_id(conversation_of(fields))
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -322,6 +323,7 @@ def _async_client_class(base: Any) -> Any:
                     raise
                 raise raised from raised.__cause__
 
+    GuardedClient.__name__ = base.__name__  # openai sends it as the user agent
     return GuardedClient
 
 
@@ -341,6 +343,7 @@ def _sync_client_class(base: Any) -> Any:
                     raise
                 raise raised from raised.__cause__
 
+    GuardedSyncClient.__name__ = base.__name__  # openai sends it as the user agent
     return GuardedSyncClient
 
 

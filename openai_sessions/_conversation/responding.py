@@ -15,7 +15,7 @@ No lock is held: a tool, or the reader of a stream, may use the session meanwhil
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,8 +38,9 @@ from openai_sessions._api.responses import (
 from openai_sessions._api.retries import Failure, Outcome, RequestKind
 from openai_sessions._conversation.locked import LockedConversation
 from openai_sessions._conversation.reading import read_newest
-from openai_sessions._conversation.state import CannotTellError, SentItems, shared_conversation
+from openai_sessions._conversation.state import CannotTellError, shared_conversation
 from openai_sessions._items.events import EventSplitter, StreamProgress, decoded_event, encoded_event
+from openai_sessions._items.forms import same_item
 from openai_sessions._items.responses import (
     answered_calls,
     calls_in,
@@ -92,26 +93,46 @@ class SentResponse:
     was_sent: bool = False
     is_known: bool = False
 
-    def copies_in(self, listed: Sequence[Item]) -> list[StoredCopy]:
+    def copies_in(self, listed: Sequence[Item], answered: Collection[str] = ()) -> list[StoredCopy]:
         """Return each copy of the response in a listing that goes back to an anchor.
+
+        Args:
+            listed: The newest items, oldest first.
+            answered: Ids of output items of other responses.
 
         Raises:
             CannotTellError: The listing does not tell.
         """
         if self.items is None:
             raise CannotTellError("the input of the request is not a string or a list of items")
-        if not self.items:
-            copy = StoredCopy([], output_at(listed, _start(listed, self.anchors)))
-            copies = [copy] if copy.output else []
-        else:
-            sent = SentItems(self.items, self.anchors, max(1, self.sends))
-            positions = {item.get("id"): place for place, item in enumerate(listed)}
-            copies = [
-                StoredCopy(ids, output_at(listed, positions[ids[-1]] + 1))
-                for ids in sent.copies_in(listed, self.anchors)
-            ]
-        seen = frozenset(self.output_ids)
-        return [copy for copy in copies if not seen or not seen.isdisjoint(copy.output_ids)]
+        start, seen = _start(listed, self.anchors), frozenset(self.output_ids)
+        copies = []
+        for end in self._ends_of_input(listed, start):
+            inputs = ids_of(listed[end - len(self.items) : end])
+            copy = StoredCopy(inputs, output_at(listed, end))
+            is_ours = not seen.isdisjoint(copy.output_ids) if seen else not copy.is_of(answered)
+            if is_ours and (copy.output or self.items):
+                copies.append(copy)
+        if len(copies) > max(1, self.sends):
+            raise CannotTellError(
+                f"{len(copies)} copies were found of a request that was sent {self.sends} times"
+            )
+        return copies
+
+    def _ends_of_input(self, listed: Sequence[Item], start: int) -> Iterator[int]:
+        """Yield the position behind each copy of the input from a position on."""
+        items = self.items or ()
+        if not items:
+            yield start
+            return
+        position = start
+        while position + len(items) <= len(listed):
+            window = listed[position : position + len(items)]
+            if all(map(same_item, items, window)) and len(ids_of(window)) == len(items):
+                position += len(items)
+                yield position
+            else:
+                position += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +151,10 @@ class StoredCopy:
     def output_ids(self) -> list[str]:
         """The ids of the output items."""
         return ids_of(self.output)
+
+    def is_of(self, answered: Collection[str]) -> bool:
+        """Return whether it is that of another response."""
+        return any(item_id in answered for item_id in self.output_ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +303,7 @@ class _Exchange:
         self._sent.response_id = answer.get("id") or self._sent.response_id
         self._sent.output_ids = ids_of(answer["output"])
         self._sent.is_known = True
+        self._known.answer(self._sent.output_ids)
         self._learn(self._sent, answer["output"])
 
     # Searching
@@ -334,7 +360,7 @@ class _Exchange:
         """Return the response rebuilt from its items, if the conversation has them."""
         sent = self._sent
         locked = LockedConversation(self._client, sent.conversation_id, self._known)
-        copies = sent.copies_in(await locked.back_to([sent.anchors]))
+        copies = sent.copies_in(await locked.back_to([sent.anchors]), self._known.answered)
         if not copies:
             return None
         first, *others = copies

@@ -31,6 +31,10 @@ _MISSING = 32
 """Maximum number of ids remembered although a listing did not have them: it may have been stale."""
 
 
+_MAX_ANSWERED = 64
+"""Maximum number of responses remembered."""
+
+
 class CannotTellError(Exception):
     """A listing does not show which items belong to a request: nothing may be concluded from it."""
 
@@ -301,6 +305,8 @@ class Conversation:
         unsettled: What failed writes have left: acknowledged ids only, which the next operation deletes.
         unconfirmed_pops: Items that a failed pop may have removed; the next pop returns one that is gone.
         revision: Replaced when items other than the newest are deleted: a newer page does not show that.
+        answered: The ids of the first output items of the latest responses: a search for another response
+            must not take them for its own.
     """
 
     lock: FairLock = field(default_factory=FairLock)
@@ -308,6 +314,11 @@ class Conversation:
     unsettled: list[Receipt] = field(default_factory=list)
     unconfirmed_pops: list[UnconfirmedPop] = field(default_factory=list)
     revision: object = field(default_factory=object)
+    answered: tuple[str, ...] = ()
+
+    def answer(self, output_ids: Sequence[str]) -> None:
+        """Record the output of a response."""
+        self.answered = (*self.answered, *output_ids[:1])[-_MAX_ANSWERED:]
 
     @property
     def anchors(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import pytest
 
 from openai_sessions.emulator import Fault
 
-from .stage import AGENTS, PLAIN, PROGRAMS, WHOLE, agents_run, plain
+from .stage import AGENTS, OTHERS, PLAIN, PROGRAMS, WHOLE, agents_run, plain
 
 FAULTS = [
     "cut_before",
@@ -51,7 +51,11 @@ async def test_every_program_at_every_fault(stage, program, kind):
 
 
 @pytest.mark.filterwarnings("ignore")  # the frameworks'
-@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
+@pytest.mark.parametrize(
+    "program",
+    [*PLAIN, *AGENTS, *(pytest.param(program, marks=pytest.mark.exhaustive) for program in OTHERS)],
+    ids=lambda program: program.__name__,
+)
 async def test_no_request_is_added_but_the_look_before_the_turn(stage, program):
     stage.script()
     stage.emulator.forget_requests()
@@ -60,7 +64,7 @@ async def test_no_request_is_added_but_the_look_before_the_turn(stage, program):
     assert ["list_items", "create_response", "create_response"] == stage.operations
 
 
-@pytest.mark.parametrize("program", [plain, agents_run], ids=lambda program: program.__name__)
+@pytest.mark.parametrize("program", [pytest.param(plain, marks=pytest.mark.exhaustive), agents_run])
 async def test_with_the_bare_client_the_turn_is_stored_twice(stage, program):
     stage.emulator.inject(Fault("cut_after_commit"), operation="create_response")
     await program(stage, stage.client)
