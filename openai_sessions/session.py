@@ -893,7 +893,6 @@ class OpenAIConversationsSession(AsyncCloseable):
         changed = await self._conversation.run(operation, *args)
         if changed is None:
             raise ConversationNotCreatedError
-        self._written.forget()
         return changed
 
     # What the compaction session of the Agents SDK calls

@@ -23,6 +23,9 @@ from openai_sessions.emulator._responses._operations import _check_calls
 from tests.selection import examples
 from tests.turns.histories import assistant, call, ids, interleaved, message, output, reasoning, user
 
+listed = interleaved.filter(lambda items: len({*ids(items)}) == len(items))
+"""Histories as a listing has them: no id is there twice."""
+
 
 def carried_out(items, plan):
     """Return a history after its repair."""
@@ -176,7 +179,7 @@ def test_a_call_without_a_call_id_is_removed():
 
 
 @settings(max_examples=examples(100))
-@given(interleaved)
+@given(listed)
 def test_a_repair_leaves_nothing_to_repair_and_removes_nothing_sound(items):
     plan = plan_repair(items)
     after = carried_out(items, plan)
@@ -194,8 +197,8 @@ def test_a_repair_leaves_nothing_to_repair_and_removes_nothing_sound(items):
     )
 
 
-@given(interleaved, interleaved)
-def test_closing_the_newest_items_leaves_what_precedes_them(older, newest):
+@given(listed)
+def test_closing_the_newest_items_leaves_what_precedes_them(newest):
     plan = plan_closing(newest)
     assert not {each.problem for each in plan.findings} & {"output without call", "second output"}
     assert set(plan.removed) <= set(ids(newest))
@@ -227,7 +230,7 @@ def test_reasoning_that_led_to_nothing_is_deleted_alone():
     assert missing_partners(items, {items[1]["id"]}) == []
 
 
-@given(interleaved, st.sets(st.integers(0, 13)))
+@given(listed, st.sets(st.integers(0, 13)))
 def test_what_is_deleted_with_its_partners_adds_no_finding(items, places):
     given_ids = {item["id"] for place, item in enumerate(items) if place in places}
     deleted = given_ids | set(missing_partners(items, given_ids))

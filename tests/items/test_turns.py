@@ -350,6 +350,13 @@ def test_calls_with_one_call_id_are_answered_once_each_the_newest_first():
     assert match_calls([call("a"), output("a"), call("a")]).open_calls == (2,)
 
 
+def test_an_output_belongs_to_a_call_that_waits_before_one_that_does_not():
+    hosted = {"type": "container_reference", "container_id": "cntr_1"}
+    items = [call("a", "shell_call"), {**call("a", "shell_call"), "environment": hosted}]
+    matches = match_calls([*items, output("a", "shell_call")])
+    assert (matches.call_of, matches.open_calls) == ({2: 0}, ())
+
+
 def test_the_output_of_a_search_by_the_api_is_no_orphan():
     found = {"id": "tso_1", "type": "tool_search_output", "call_id": None, "tools": []}
     assert match_calls([found, output("a", "hologram_call")]) == CallMatches({}, (), (), ())

@@ -253,9 +253,9 @@ class Repairs(RuleBasedStateMachine):
 
 
 TestRepairs = Repairs.TestCase
-TestRepairs.settings = of(4, **ALWAYS_THE_SAME)
+TestRepairs.settings = of(2, **ALWAYS_THE_SAME)
 
 
 @pytest.mark.exhaustive
 class TestRepairsForLonger(Repairs.TestCase):
-    settings = of(int(EXAMPLES)) if EXAMPLES else of(30, **ALWAYS_THE_SAME)
+    settings = of(int(EXAMPLES)) if EXAMPLES else of(20, **ALWAYS_THE_SAME)

@@ -318,6 +318,28 @@ async def test_settling_finishes_a_deletion_by_ids_alone():
     assert [item["content"][0]["text"] for item in server.items] == ["?", "meanwhile"]
 
 
+class LostLock:
+    """A lock of the caller that is lost once it is had."""
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        pass
+
+    def raise_if_lost(self):
+        raise LookupError("lost")
+
+
+async def test_nothing_is_deleted_once_the_lock_is_lost():
+    server = Server(user(), assistant())
+    with pytest.raises(UnfinishedDeletionError) as caught:
+        await server.session(lock=lambda _: LostLock()).rewind(before_turn=1)
+    assert isinstance(caught.value.__cause__, LookupError)
+    assert caught.value.deleted_ids == ()
+    assert server.asked == [LIST]
+
+
 async def test_a_repair_that_could_not_delete_is_continued():
     server = Server(*BROKEN)
     server.kept[BROKEN[2]["id"]] = REFUSED
