@@ -103,6 +103,7 @@ class SessionTurn:
         self._removed: dict[str, None] = {}
         """The ids of stored items that the turn has popped, newest first."""
         self._is_cleared = False
+        self._is_stored = False
         self._additions: list[_Addition] = []
         self._opened: Callable[[Item], Item] = _unchanged
         _agents.register_session(type(self))
@@ -366,10 +367,14 @@ class SessionTurn:
             return
         if self._must_match and self._first is not None:
             self._check_same_conversation(self._first)
-        await self._store_turn([addition.sent for addition in additions])
-        self._session._written.add(addition.given for addition in additions)
-        written = set(map(id, additions))
-        self._additions = [addition for addition in self._additions if id(addition) not in written]
+        try:
+            await self._store_turn([addition.sent for addition in additions])
+            self._is_stored = True
+        finally:
+            if self._is_stored:  # also if the caller was cancelled too late
+                self._session._written.add(addition.given for addition in additions)
+                stored = set(map(id, additions))
+                self._additions = [each for each in self._additions if id(each) not in stored]
 
     def _check_same_conversation(self, first: _Read) -> None:
         current = self._session.conversation_id
@@ -394,6 +399,7 @@ class SessionTurn:
         await settle_all(locked)
         await self._check_unchanged(locked)
         await append_and_delete(locked, items, await self._to_delete(locked))
+        self._is_stored = True
 
     async def _clear(self, locked: LockedConversation) -> None:
         await self._check_unchanged(locked)
@@ -433,8 +439,8 @@ class SessionTurn:
         self, operation: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **options: Any
     ) -> Coroutine[Any, Any, Any]:
         """Run an operation on the conversation, which an exclusive turn holds."""
-        conversation = self._held or self._session._conversation
-        return conversation.run(operation, *args, **options)
+        run: Callable[..., Coroutine[Any, Any, Any]] = (self._held or self._session._conversation).run
+        return run(operation, *args, **options)
 
     def _check_open(self) -> None:
         if self._state == "new":

@@ -203,6 +203,7 @@ async def test_redis_server_that_is_gone_fails_the_write(emulator):
     assert () == emulator.requests
 
 
+@pytest.mark.exhaustive
 def test_second_of_two_processes_sees_the_turn_of_the_first(staff, locked):
     with staff.workers(2, locked) as (one, other):
         one.order("take_turns", name="one", number=10)

@@ -34,6 +34,11 @@ async def use() -> None:
         items: list[ResponseInputItemParam] = await session.get_items(limit=5)
         await session.add_items(items)
         await session.add_items([{"role": "user", "content": "Hello"}])
+        async with session.turn(on_error="keep", on_conflict="raise") as turn:
+            takes_a_session(turn)
+            await Runner.run(Agent(name="Assistant"), "Hello", session=turn)
+            await turn.add_items(await turn.get_items(turns=2))
+            items = turn.pending
         popped: ResponseInputItemParam | None = await session.pop_item()
         settings: SessionSettings | None = session.session_settings
         session.session_settings = SessionSettings(limit=3)

@@ -19,6 +19,9 @@ async def use() -> None:
     ) as session:
         takes_a_session(session)
         await Runner.run(Agent(name="Assistant"), "Hello", session=session)
+        async with session.turn(exclusive=True) as turn:
+            takes_a_session(turn)
+            await turn.add_items(turn.pending)
         items: list[ResponseInputItemParam] = await session.get_items(limit=5)
         await session.add_items(items)
         popped: ResponseInputItemParam | None = await session.pop_item()
