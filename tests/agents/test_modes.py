@@ -132,6 +132,53 @@ async def run_managed(turn, **options):
     return await Runner.run(agent, "Hello", **options)
 
 
+async def test_run_is_refused_while_another_is_in_a_tool(emulator, agent, client, conversation_id):
+    tool, finish = waiting_tool()
+    emulator.reply(CALL)
+    first = asyncio.ensure_future(
+        Runner.run(agent.clone(tools=[tool]), "Hello", conversation_id=conversation_id)
+    )
+    await tool.is_called.wait()
+    emulator.clear_replies()
+    with pytest.raises(openai.BadRequestError, match="No tool output found"):
+        await Runner.run(agent, "Hello", conversation_id=conversation_id)
+    finish.set()
+    await first
+
+
+async def test_exclusive_managed_turn_waits_while_another_is_in_a_tool(emulator, client, conversation_id):
+    tool, finish = waiting_tool()
+    emulator.reply(CALL)
+    emulator.reply(lambda request: str(len(request.items)), times=None)
+
+    async def ask(**options):
+        session = OpenAIConversationsSession(conversation_id=conversation_id, openai_client=client)
+        async with session.turn(server_managed=True, exclusive=True) as turn:
+            return await run_managed(turn, **options)
+
+    first = asyncio.ensure_future(ask(tools=[tool]))
+    await tool.is_called.wait()
+    second = asyncio.ensure_future(ask())
+    await asyncio.wait({second}, timeout=0.2)  # without `exclusive`, it is refused in 20 ms
+    assert not second.done()
+    finish.set()
+    assert ["3", "5"] == [result.final_output for result in await asyncio.gather(first, second)]
+
+
+def waiting_tool():
+    """Return a tool, and the event that its call waits for."""
+    finish = asyncio.Event()
+
+    @agents.function_tool
+    async def look_up() -> str:
+        look_up.is_called.set()
+        await finish.wait()
+        return "found"
+
+    look_up.is_called = asyncio.Event()
+    return look_up, finish
+
+
 async def test_conversation_that_a_killed_worker_left_is_repaired(
     emulator, agent, client, conversation_id, tool
 ):
@@ -216,6 +263,20 @@ async def test_run_cancelled_in_a_tool_leaves_nothing_with_a_turn(emulator, agen
 
     await cancelled_in_a_tool(run(), tool)
     assert session.conversation_id is None
+
+
+async def test_ways_change_from_one_turn_to_the_next(emulator, agent, client):
+    emulator.reply(lambda request: str(len(request.items)), times=None)
+    session = OpenAIConversationsSession(openai_client=client)
+    async with session.turn() as turn:
+        first = await Runner.run(agent, "Hello", session=turn)
+    async with session.turn(server_managed=True) as turn:
+        second = await run_managed(turn)
+    async with session.turn() as turn:
+        third = await Runner.run(agent, "Hello", session=turn)
+    assert ["1", "3", "5"] == [each.final_output for each in (first, second, third)]
+    fork = await session.fork(before_turn=3)
+    assert TURN * 2 == kinds(emulator.items(fork.session_id))
 
 
 SERVER_MANAGED = ({"conversation_id": "conv_1"}, {"previous_response_id": "resp_1"})

@@ -1,6 +1,6 @@
 """Measure this library beside the Agents SDK's class: `python -m tools.bench`, or `make bench`.
 
-A complete run takes a quarter of an hour and updates docs/performance.md.
+A complete run takes half an hour, measures turns too (`tools.bench.turns`), and updates docs/performance.md.
 """
 
 from __future__ import annotations
@@ -24,8 +24,12 @@ from tools.bench.results import RESULTS, Results, Row, results_of, save
 from tools.bench.scenarios import QUICK, Scenario, Sizes, scenarios
 from tools.bench.server import Server
 from tools.bench.stage import staged
+from tools.bench.turns import measured, save_turns
 
 WIDTH = 120
+
+TURN_REPEATS = 3
+"""How often the time of each turn is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif options.is_complete:
         save(results, RESULTS)
         draw(results, PICTURE)
+        save_turns(asyncio.run(measured(repeats=TURN_REPEATS)))
         return write_document([])
     return 0
 
