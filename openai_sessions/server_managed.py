@@ -17,7 +17,7 @@ from openai_sessions._arguments import checked_choice
 from openai_sessions._conversation.lazy import HeldConversation, LazyConversation
 from openai_sessions._conversation.locked import LockedConversation, are_answered, are_newest
 from openai_sessions._conversation.repairing import close_calls
-from openai_sessions._conversation.responding import ResponseGuard, SentResponse
+from openai_sessions._conversation.responding import RUNNING, ResponseGuard, SentResponse, ids_of
 from openai_sessions._conversation.shielding import GRACE
 from openai_sessions._conversation.state import CannotTellError, Receipt, SentItems
 from openai_sessions._items.forms import same_item
@@ -182,11 +182,26 @@ class _Added:
 
 async def _added_by(locked: LockedConversation, sent: Sequence[SentResponse]) -> _Added:
     """Return what the requests of a turn have added; one whose outcome is unknown is searched for twice."""
+    for each in sent:
+        if each.is_running and each.response_id is not None:
+            await _stop(locked, each, each.response_id)
     added = await _listed(locked, sent)
     if added.is_open:
         await locked.client.retries.sleep(locked.client.retries.policy.settle_after)
         added = await _listed(locked, sent)
     return added
+
+
+async def _stop(locked: LockedConversation, sent: SentResponse, response_id: str) -> None:
+    """Cancel a response that runs in the background, and record its output if it has ended before."""
+    try:
+        await locked.client.cancel_response(response_id)
+    except Exception as error:  # noqa: BLE001 -- it may have ended: its status says
+        logger.debug("%s: not cancelled: %s", response_id, type(error).__name__)
+    answer = await locked.client.retrieve_response(response_id, ()) or {"output": []}
+    sent.output_ids = ids_of(answer["output"])
+    if answer.get("status") in RUNNING:
+        logger.warning("%s: %s still runs, and will add its items", locked.conversation_id, response_id)
 
 
 async def _listed(locked: LockedConversation, sent: Sequence[SentResponse]) -> _Added:

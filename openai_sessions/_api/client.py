@@ -356,13 +356,22 @@ class ConversationsClient:
 
     async def retrieve_response(self, response_id: str, include: Sequence[str]) -> Item | None:
         """Return a stored response, or None if the server does not have it."""
-        path = f"/responses/{quote(response_id, safe='')}"
+        path = _response_path(response_id)
         params = {"include": list(include)} if include else None
         request = Request("retrieve response", RequestKind.READ, "GET", path, params=params)
         try:
             return await self.send(request, exempt=True)
         except NotFoundError:
             return None
+
+    async def cancel_response(self, response_id: str) -> None:
+        """Cancel a response that runs in the background.
+
+        Raises:
+            openai.APIStatusError: It has ended, or is unknown.
+        """
+        path = f"{_response_path(response_id)}/cancel"
+        await self.send(Request("cancel response", RequestKind.CANCEL_RESPONSE, "POST", path), exempt=True)
 
     @asynccontextmanager
     async def confirming_not_found(self, conversation_id: str) -> AsyncIterator[None]:
@@ -582,6 +591,10 @@ def _conversation_path(conversation_id: str) -> str:
 
 def _items_path(conversation_id: str) -> str:
     return f"{_conversation_path(conversation_id)}/items"
+
+
+def _response_path(response_id: str) -> str:
+    return f"/responses/{quote(response_id, safe='')}"
 
 
 def _item_path(conversation_id: str, item_id: str) -> str:

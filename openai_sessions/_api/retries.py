@@ -42,6 +42,7 @@ class RequestKind(str, Enum):
     CREATE_CONVERSATION = "create conversation"
     REPLACE_METADATA = "replace metadata"
     RESPOND = "create response"
+    CANCEL_RESPONSE = "cancel response"
 
 
 class Outcome(str, Enum):
@@ -102,6 +103,7 @@ _TABLE: dict[tuple[RequestKind, Outcome], Decision] = {
     (RequestKind.DELETE_CONVERSATION, Outcome.UNKNOWN): Decision.RETRY,
     (RequestKind.CREATE_CONVERSATION, Outcome.UNKNOWN): Decision.RETRY,
     (RequestKind.REPLACE_METADATA, Outcome.UNKNOWN): Decision.RETRY,
+    (RequestKind.CANCEL_RESPONSE, Outcome.UNKNOWN): Decision.RETRY,
 }
 """Every other pair is raised."""
 

@@ -64,7 +64,8 @@ _MAX_TAILS = 1_000
 _DEFAULT_TIMEOUT = 600.0
 """Seconds that a response may take if the client has no timeout: that of openai's clients."""
 
-_RUNNING = ("queued", "in_progress")
+RUNNING = ("queued", "in_progress")
+"""The statuses of a response that has not ended."""
 
 
 @dataclass(eq=False, slots=True)
@@ -81,6 +82,7 @@ class SentResponse:
         output_ids: The ids of the output items that have been seen.
         was_sent: Whether it was sent.
         is_known: Whether it has been answered or found, or was refused.
+        is_running: Whether its response ran in the background when it was last seen.
     """
 
     conversation_id: str
@@ -92,6 +94,7 @@ class SentResponse:
     output_ids: list[str] = field(default_factory=list)
     was_sent: bool = False
     is_known: bool = False
+    is_running: bool = False
 
     def copies_in(self, listed: Sequence[Item], answered: Collection[str] = ()) -> list[StoredCopy]:
         """Return each copy of the response in a listing that goes back to an anchor.
@@ -303,6 +306,7 @@ class _Exchange:
         self._sent.response_id = answer.get("id") or self._sent.response_id
         self._sent.output_ids = ids_of(answer["output"])
         self._sent.is_known = True
+        self._sent.is_running = answer.get("status") in RUNNING
         self._known.answer(self._sent.output_ids)
         self._learn(self._sent, answer["output"])
 
@@ -332,7 +336,7 @@ class _Exchange:
         until = retries.clock() + policy.deadline + self._patience
         for number in range(1, 1_000_000):
             answer = await self._stored() or await self._listed()
-            if answer is not None and answer["status"] not in _RUNNING:
+            if answer is not None and self._is_returned(answer):
                 self._note(answer)
                 return answer
             if answer is None and number > 1:
@@ -344,6 +348,11 @@ class _Exchange:
                 break
             await retries.sleep(wait)
         raise self._incomplete("it is still running", is_stored=True)
+
+    def _is_returned(self, answer: Item) -> bool:
+        """Return whether a response is given to the caller: once it has ended, or runs in the background."""
+        in_background = bool(self._body.get("background") and answer["id"] and not self._body.get("stream"))
+        return answer["status"] not in RUNNING or in_background
 
     async def _stored(self) -> Item | None:
         """Return the response as the server stores it, if its id is known."""

@@ -194,4 +194,3 @@ async def framework_streamed(stage: Stage, client: openai.AsyncOpenAI) -> str:
 PLAIN = [plain, parsed, raw, with_streaming_response, events, stream_helper]
 AGENTS = [agents_run, agents_streamed]
 OTHERS = [pydantic_run, pydantic_streamed, framework_run, framework_streamed]
-PROGRAMS = [*PLAIN, *AGENTS, *OTHERS]
