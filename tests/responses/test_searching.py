@@ -123,6 +123,13 @@ async def test_a_conversation_that_others_hold_is_waited_for(stage):
     assert 21 == stage.sent()
 
 
+async def test_a_response_that_is_stored_after_both_searches_stays(stage):
+    stage.emulator.inject(Fault("late_commit", delay=0.1), operation="create_response")
+    assert "You said: 2 + 3?" == (await ask(stage)).output_text
+    await stage.emulator.late_commits()
+    assert ["user", "assistant"] * 2 == stage.stored
+
+
 async def test_a_refused_request_is_not_searched_for(stage):
     stage.emulator.reply(CALL)
     await ask(stage)
