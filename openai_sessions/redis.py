@@ -11,6 +11,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from openai_sessions._arguments import checked_seconds
 from openai_sessions.errors import LockLostError
 
@@ -110,7 +112,8 @@ class RedisLock:
             with suppress(asyncio.CancelledError):
                 await self._renewal
         if not self._is_lost:
-            await self._key.release()
+            with anyio.fail_after(self._lease):  # after that it is free in any case
+                await self._key.release()
 
     async def _acquire(self) -> bool:
         self._renewed_at = time.monotonic()  # before the request: the lease starts when Redis has it
@@ -125,7 +128,8 @@ class RedisLock:
             await asyncio.sleep(self._lease / (3 if reason is None else 12))
             started = time.monotonic()
             try:
-                await self._key.reacquire()
+                with anyio.fail_after(self._lease / 3):
+                    await self._key.reacquire()
             except LockError as error:
                 reason = error
                 break

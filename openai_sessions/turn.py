@@ -439,8 +439,8 @@ class SessionTurn:
         self, operation: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **options: Any
     ) -> Coroutine[Any, Any, Any]:
         """Run an operation on the conversation, which an exclusive turn holds."""
-        run: Callable[..., Coroutine[Any, Any, Any]] = (self._held or self._session._conversation).run
-        return run(operation, *args, **options)
+        conversation = cast("Any", self._held or self._session._conversation)
+        return cast("Coroutine[Any, Any, Any]", conversation.run(operation, *args, **options))
 
     def _check_open(self) -> None:
         if self._state == "new":

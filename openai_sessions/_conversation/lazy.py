@@ -197,7 +197,9 @@ class LazyConversation:
                 ):
                     if lock:
                         locked.known.tail.expire()
-                    held = HeldConversation(replace(locked, check_lock=check), confirms=bool(lock))
+                    held = HeldConversation(
+                        replace(locked, check_lock=check), self._clients, confirms=bool(lock)
+                    )
                     held.enter()
                     try:
                         yield held
@@ -333,11 +335,13 @@ class HeldConversation:
 
     Args:
         locked: The conversation.
+        clients: The source of the client for the event loop of each operation.
         confirms: Whether the caller's lock is held, so that no other process can interfere.
     """
 
-    def __init__(self, locked: LockedConversation, *, confirms: bool) -> None:
+    def __init__(self, locked: LockedConversation, clients: Clients, *, confirms: bool) -> None:
         self._locked = locked
+        self._clients = clients
         self._confirms = confirms
         self._one_at_a_time = FairLock()
         self._is_open = True
@@ -371,8 +375,9 @@ class HeldConversation:
 
         Operations of several tasks run one after another.
         """
+        locked = replace(self._locked, client=await self._clients.client(), cancellation=Cancellation())
         async with self._one_at_a_time.held():
-            return await _shielded(self._operate, self._locked, operation, args, undo)
+            return await _shielded(self._operate, locked, operation, args, undo)
 
     async def _operate(
         self,

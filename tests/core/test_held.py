@@ -208,3 +208,19 @@ def test_loops_in_several_threads_hold_one_after_another(emulator):
     for thread in threads:
         thread.join()
     assert ["in", "out"] * 4 == log
+
+
+def test_a_block_uses_the_client_of_the_loop_in_which_it_works(emulator, monkeypatch):
+    """As a tool does that runs in a thread with a loop of its own."""
+    with emulator.serve() as url:
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-emulator")
+
+        async def work():
+            async with OpenAIConversationsSession() as session, session._conversation.held() as held:
+                await held.run(append_items, [USER])
+                await asyncio.to_thread(asyncio.run, held.run(append_items, [USER]))
+                return len(await held.run(newest))
+
+        assert 1 == asyncio.run(work())
+        assert 2 == len(emulator.items(emulator.conversations()[0].id))

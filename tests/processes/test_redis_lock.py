@@ -177,6 +177,16 @@ async def refuse():
     raise ConnectionError
 
 
+async def test_server_that_does_not_answer_holds_nobody_up(redis, locked_session, locks, caplog):
+    session = await locked_session(redis, lease=0.1)
+    async with session.turn(exclusive=True):
+        locks[-1]._key.do_reacquire = locks[-1]._key.do_release = asyncio.Event().wait
+        await asyncio.wait({locks[-1]._renewal})
+        locks[-1]._key.do_release = lambda token: asyncio.Event().wait()
+        locks[-1]._is_lost = False
+    assert ["TimeoutError", "TimeoutError"] == [message.split(": ")[-1] for message in caplog.messages]
+
+
 async def test_lock_that_a_failed_write_held_is_free(redis, emulator, locked_session):
     session = await locked_session(redis)
     emulator.inject(Fault("quota"), operation="create_items")
