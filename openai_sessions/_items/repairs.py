@@ -7,7 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from openai_sessions._items.forms import sent_form
-from openai_sessions._items.turns import match_calls, turn_starts
+from openai_sessions._items.turns import (
+    calls_by_output,
+    is_of_search_by_the_api,
+    match_calls,
+    turn_starts,
+)
 from openai_sessions._items.types import Item, is_bare_reasoning
 
 NOT_COMPLETED = "The call was not completed: the run ended before its output was stored."
@@ -201,12 +206,20 @@ def _thoughts(items: Sequence[Item]) -> list[_Thought]:
     return thoughts
 
 
+_NO_RESULTS = frozenset(
+    {"additional_tools", "compaction_trigger", "configuration_update", "item_reference", "reasoning"}
+)
+"""Types of items that reasoning does not lead to, beside messages of others and outputs."""
+
+
 def _is_result(item: Item) -> bool:
     """Return whether an item is output of a model other than reasoning."""
     item_type = str(item.get("type") or "message")
     if item_type == "message":
         return item.get("role") == "assistant"
-    return item_type != "reasoning" and not item_type.endswith(("_output", "_response"))
+    if item_type == "tool_search_output":
+        return is_of_search_by_the_api(item)
+    return item_type not in _NO_RESULTS and not item_type.endswith(("_output", "_response"))
 
 
 def _without_result(items: Sequence[Item], removed: Collection[int]) -> list[int]:
@@ -230,9 +243,12 @@ def missing_partners(items: Sequence[Item], ids: Collection[str]) -> list[str]:
         ids: The ids to be deleted.
     """
     given = {index for index, item in enumerate(items) if item.get("id") in ids}
-    call_of = match_calls(items).call_of
+    matches = match_calls(items)
+    unmatched = {output: call for output, call in calls_by_output(items).items() if call is not None}
+    for orphan in matches.orphans:
+        unmatched.pop(orphan, None)
     outputs_of: dict[int, set[int]] = {}
-    for output, call in call_of.items():
+    for output, call in {**unmatched, **matches.call_of}.items():
         outputs_of.setdefault(call, set()).add(output)
     thoughts = _thoughts(items)
     deleted, before = set(given), -1

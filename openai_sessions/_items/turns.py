@@ -421,7 +421,7 @@ def match_calls(items: Sequence[Item]) -> CallMatches:
             for key in _named(item_type, item, _PAIRED[item_type][1]):
                 unanswered.setdefault(key, []).append(index)
             waiting.update([index] if _waits(item) else [])
-        elif item_type in _CALL_OF and not _is_of_hosted_search(item):
+        elif item_type in _CALL_OF and not is_of_search_by_the_api(item):
             call_type = _CALL_OF[item_type]
             keys = _named(call_type, item, _PAIRED[call_type][2])
             calls = [call for key in keys for call in unanswered.get(key, ())]
@@ -454,6 +454,6 @@ def _waits(call: Item) -> bool:
     return bool(call["type"] != "program")
 
 
-def _is_of_hosted_search(output: Item) -> bool:
-    """Return whether an output is that of a tool search by the API, which may have no `call_id`."""
-    return output["type"] == "tool_search_output" and output.get("call_id") is None
+def is_of_search_by_the_api(output: Item) -> bool:
+    """Return whether an output is that of a tool search which no client has executed."""
+    return output["type"] == "tool_search_output" and output.get("execution") != "client"

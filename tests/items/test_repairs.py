@@ -11,6 +11,7 @@ from openai_sessions._items.repairs import (
     NOT_ANSWERED,
     NOT_COMPLETED,
     RepairReport,
+    _unsound,
     missing_partners,
     plan_closing,
     plan_repair,
@@ -19,7 +20,7 @@ from openai_sessions._items.repairs import (
 )
 from openai_sessions._items.turns import match_calls, open_calls
 from openai_sessions.emulator._items import prepare_items
-from openai_sessions.emulator._responses._operations import _check_calls
+from openai_sessions.emulator._responses._operations import _check_approvals, _check_calls, _check_reasoning
 from tests.selection import examples
 from tests.turns.histories import assistant, call, ids, interleaved, message, output, reasoning, user
 
@@ -86,7 +87,16 @@ def test_reasoning_before_other_reasoning_goes_with_its_own_call():
     assert plan_repair(items).removed == tuple(ids(items[1:3]))
 
 
-@pytest.mark.parametrize("follower", [[], [user()], [output("a")], [message("developer", "d")]])
+@pytest.mark.parametrize(
+    "follower",
+    [
+        [],
+        [user()],
+        [output("a")],
+        [message("developer", "d")],
+        [{"id": "at_1", "type": "additional_tools", "role": "developer", "tools": []}],
+    ],
+)
 @pytest.mark.parametrize("encrypted", [None, "secret"])
 def test_reasoning_that_led_to_nothing_is_removed(follower, encrypted):
     items = [
@@ -101,6 +111,11 @@ def test_reasoning_that_led_to_nothing_is_removed(follower, encrypted):
     if not follower:
         items = items[:4]
     assert [place for problem, place, _ in problems(items) if problem == "reasoning without result"] == [2, 3]
+
+
+def test_reasoning_may_lead_to_what_a_search_by_the_api_has_found():
+    found = {"id": "tso_1", "type": "tool_search_output", "call_id": None, "tools": []}
+    assert problems([user(), reasoning(), found, assistant()]) == []
 
 
 def test_an_output_without_its_call_is_removed():
@@ -186,6 +201,9 @@ def test_a_repair_leaves_nothing_to_repair_and_removes_nothing_sound(items):
     assert open_calls(after) == []
     assert plan_repair(after) == plan_repair([])
     _check_calls(after)
+    _check_approvals(after)
+    if not any(item["type"] == "hologram_call" for item in items):  # the emulator takes it for no output
+        _check_reasoning(after)
     assert {each.item_id for each in plan.findings if each.remedy == "remove"} == set(plan.removed)
     assert list(plan.removed) == [item_id for item_id in ids(items) if item_id in plan.removed]
     assert not any(item["id"] in plan.removed for item in items if item["type"] == "message")
@@ -214,6 +232,13 @@ def test_a_call_and_its_outputs_are_deleted_together():
     assert missing_partners(items, {items[0]["id"], items[4]["id"]}) == []
 
 
+def test_a_search_by_the_api_and_what_it_found_are_deleted_together():
+    search = {"id": "tsc_1", "type": "tool_search_call", "call_id": None, "execution": "server"}
+    found = {"id": "tso_1", "type": "tool_search_output", "call_id": None, "tools": []}
+    assert missing_partners([user(), search, found], {"tsc_1"}) == ["tso_1"]
+    assert missing_partners([user(), search, found], {"tso_1"}) == ["tsc_1"]
+
+
 def test_reasoning_and_what_it_led_to_are_deleted_together():
     items = [user(), reasoning(), call("a"), call("b"), output("a"), output("b"), assistant()]
     assert missing_partners(items, {items[1]["id"]}) == ids(items[2:6])
@@ -236,8 +261,8 @@ def test_what_is_deleted_with_its_partners_adds_no_finding(items, places):
     deleted = given_ids | set(missing_partners(items, given_ids))
     assert missing_partners(items, deleted) == []
     left = [item for item in items if item["id"] not in deleted]
-    before = {(each.item_id, each.problem) for each in plan_repair(items).findings}
-    after = {(each.item_id, each.problem) for each in plan_repair(left).findings}
+    before = {items[place]["id"] for place in _unsound(items)}
+    after = {left[place]["id"] for place in _unsound(left)}
     assert after <= before
 
 

@@ -360,7 +360,15 @@ def test_an_output_belongs_to_a_call_that_waits_before_one_that_does_not():
 def test_the_output_of_a_search_by_the_api_is_no_orphan():
     found = {"id": "tso_1", "type": "tool_search_output", "call_id": None, "tools": []}
     assert match_calls([found, output("a", "hologram_call")]) == CallMatches({}, (), (), ())
-    assert match_calls([{**found, "call_id": "a"}]).orphans == (0,)
+    assert match_calls([{**found, "call_id": "a"}]).orphans == ()
+    assert match_calls([{**found, "call_id": "a", "execution": "client"}]).orphans == (0,)
+
+
+def test_what_the_api_has_found_does_not_close_a_search_by_the_client():
+    search = {"id": "tsc_1", "type": "tool_search_call", "call_id": "a", "execution": "client"}
+    found = {"id": "tso_1", "type": "tool_search_output", "call_id": "a", "tools": []}
+    assert open_calls([search, found]) == [0]
+    assert open_calls([search, {**found, "execution": "client"}]) == []
 
 
 @given(interleaved)
