@@ -77,6 +77,14 @@ async def test_a_mode_that_loses_a_part_of_the_history_is_not_measured():
         await ask()
 
 
+@pytest.mark.exhaustive
+async def test_time_of_a_turn_is_that_of_its_round_trips():
+    """On a socket, where each request takes 100 ms."""
+    chosen = [row for row in ROWS if row.items == 10 and not row.is_resumed]
+    timed = await turns.take_times(chosen, repeats=1)
+    assert [] == [row for row in timed if row.seconds < turns.DELAY * row.requests]
+
+
 def test_cell_has_requests_round_trips_bytes_and_the_time():
     row = TurnRow(
         mode="any", items=10, is_resumed=False, requests=3, before_model=1, sent=2100, received=20100
