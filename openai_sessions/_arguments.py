@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeGuard
 
@@ -244,7 +245,7 @@ def checked_item_ids(value: object) -> tuple[str, ...]:
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
         raise TypeError(f"ids must be a list of item ids, not {value!r}: put a single id into a list")
     ids = [checked_item_id(f"ids[{index}]", item_id) for index, item_id in enumerate(value)]
-    if twice := next((item_id for item_id in ids if ids.count(item_id) > 1), None):
+    if twice := next((item_id for item_id, count in Counter(ids).items() if count > 1), None):
         raise ValueError(f"ids contains {twice!r} more than once: give each id once")
     return tuple(ids)
 

@@ -75,13 +75,15 @@ async def close_calls(locked: LockedConversation, items: Sequence[Item]) -> Repa
     """Close the open calls among the newest items, and remove those that cannot be closed.
 
     Args:
-        locked: The conversation, whose newest ids are known.
+        locked: The conversation.
         items: The newest items as listed, oldest first; the outputs are appended to the conversation.
 
     Raises:
         UnfinishedDeletionError: The calls were closed, and some items could not be deleted.
         Exception: The calls could not be closed; nothing was changed.
     """
+    await settle_all(locked)
+    await locked.know_the_tail()
     return await _carry_out(locked, plan_closing(items))
 
 

@@ -105,6 +105,14 @@ async def test_a_repair_reads_appends_and_then_deletes():
     assert server.asked == [LIST]
 
 
+async def test_many_calls_are_closed_in_requests_of_20_all_or_none():
+    server = Server(user(), *(call(f"c{n}") for n in range(45)))
+    report = await server.session().repair()
+    assert server.asked == [LIST, APPEND, APPEND, APPEND]
+    assert [item["call_id"] for item in server.written] == [f"c{n}" for n in range(45)]
+    assert len(report.appended_ids) == 45
+
+
 async def test_a_sound_history_takes_one_request():
     server = Server(user(), call("a"), output("a"), assistant())
     assert (await server.session().repair()).findings == ()
