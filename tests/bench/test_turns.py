@@ -39,7 +39,8 @@ def identity(row):
 async def test_turn_makes_the_requests_of_the_documents(row):
     mode = next(mode for mode in MODES if mode.name == known(row).mode)
     counted = await count(mode, row.items, is_resumed=row.is_resumed)
-    assert (row.requests, row.before_model) == (counted.requests, counted.before_model)
+    expected = (row.requests, row.round_trips, row.before_model)
+    assert expected == (counted.requests, counted.round_trips, counted.before_model)
     assert counted.sent == pytest.approx(row.sent, rel=0.1)
     assert counted.received == pytest.approx(row.received, rel=0.1)
 
@@ -87,7 +88,14 @@ async def test_time_of_a_turn_is_that_of_its_round_trips():
 
 def test_cell_has_requests_round_trips_bytes_and_the_time():
     row = TurnRow(
-        mode="any", items=10, is_resumed=False, requests=3, before_model=1, sent=2100, received=20100
+        mode="any",
+        items=10,
+        is_resumed=False,
+        requests=3,
+        round_trips=2,
+        before_model=1,
+        sent=2100,
+        received=20100,
     )
     rows = [
         replace(row, items=number, is_resumed=is_resumed, seconds=seconds)
@@ -95,4 +103,4 @@ def test_cell_has_requests_round_trips_bytes_and_the_time():
         for is_resumed, seconds in ((False, None), (True, 0.444))
     ]
     section = turn_section(turns.TurnResults({"openai": "3.57.0"}, tuple(rows)))
-    assert "| any | 3, 1, 2.1 ↑, 20 ↓ | 3, 1, 2.1 ↑, 20 ↓, 0.44 s |" in section
+    assert "| any | 3, 2 (1), 2.1 ↑, 20 ↓ | 3, 2 (1), 2.1 ↑, 20 ↓, 0.44 s |" in section

@@ -75,7 +75,8 @@ class TurnRow:
         items: The number of items before the turn.
         is_resumed: Whether the session is new, and only has the id.
         requests: The number of requests, the one to the model included.
-        before_model: The number of round trips before the request to the model is sent.
+        round_trips: The number of round trips one after the other: the time, if the server is far.
+        before_model: The number of those before the request to the model is sent.
         sent: Bytes in the bodies of the requests.
         received: Bytes in the bodies of the responses.
         seconds: The time of the turn, None if it was not taken.
@@ -85,6 +86,7 @@ class TurnRow:
     items: int
     is_resumed: bool
     requests: int
+    round_trips: int
     before_model: int
     sent: int
     received: int
@@ -333,6 +335,7 @@ async def count(mode: Mode, number: int, *, is_resumed: bool) -> TurnRow:
         items=number,
         is_resumed=is_resumed,
         requests=len(counted),
+        round_trips=counted[-1].round - first + 1,
         before_model=next(each.round for each in counted if each.path.endswith("/responses")) - first,
         sent=sum(each.sent for each in counted),
         received=sum(each.received for each in counted),
@@ -405,7 +408,8 @@ def _table(results: TurnResults) -> Iterator[str]:
 
 
 def _cell(row: TurnRow) -> str:
-    counts = f"{row.requests}, {row.before_model}, {kilobytes(row.sent)} ↑, {kilobytes(row.received)} ↓"
+    trips = f"{row.round_trips} ({row.before_model})"
+    counts = f"{row.requests}, {trips}, {kilobytes(row.sent)} ↑, {kilobytes(row.received)} ↓"
     return counts if row.seconds is None else f"{counts}, {row.seconds:.2f} s"
 
 
@@ -418,9 +422,12 @@ def _conditions(results: TurnResults) -> Iterator[str]:
     packages = " and ".join(f"{name} {number}" for name, number in results.versions.items())
     times = ", and the time of the turn" if any(row.seconds for row in results.rows) else ""
     yield (
-        "In each cell: requests, round trips before the model is asked, kB of the bodies of requests and of "
-        f"responses{times}.\n*Resumed* is a new session object that has the id only, as in a new worker; "
-        "otherwise the session has made the turn before."
+        "In each cell: requests; round trips, and how many of them come before the model is asked; kB of the "
+        f"bodies of requests (↑) and of responses (↓){times}."
+    )
+    yield (
+        "*Resumed* is a new session object that has the id only, as in a new worker; otherwise the session "
+        "has made the turn before."
     )
     if times:
         yield f"The server waits {DELAY * 1000:g} ms before each request."
