@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
 import agents
 import openai
+from agents import Agent, OpenAIProvider, RunConfig, Runner, function_tool
 
 import openai_sessions
-from openai_sessions.emulator import Emulator
+from openai_sessions.emulator import Emulator, Fault
 
 SESSIONS = (openai_sessions.OpenAIConversationsSession, agents.OpenAIConversationsSession)
 SEED = ({"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi there!"})
@@ -115,6 +117,63 @@ def two_loops(kind: Any) -> str:
         return f"{stored} items stored, no error"
 
 
+def lost_response(kind: Any) -> str:
+    """Run an agent on a conversation that the model stores; the first response of the model is lost."""
+
+    async def run(emulator: Emulator, _: Any) -> str:
+        conversation_id = await _created(emulator)
+        emulator.inject(Fault("cut_after_commit"), operation="create_response")
+        await _run_on(emulator, kind, conversation_id, Agent(name="Guide"))
+        return f"{await _count(emulator, conversation_id)} items stored"
+
+    return _measured(kind, run)
+
+
+def cancelled_in_a_tool(kind: Any) -> str:
+    """Cancel such a run in a tool, and run again."""
+    called = asyncio.Event()
+
+    @function_tool
+    async def look_up() -> str:
+        called.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    async def run(emulator: Emulator, _: Any) -> str:
+        conversation_id = await _created(emulator)
+        emulator.reply({"type": "function_call", "name": "look_up", "arguments": "{}"})
+        agent = Agent[Any](name="Guide", tools=[look_up])
+        task = asyncio.create_task(_run_on(emulator, kind, conversation_id, agent))
+        await called.wait()
+        task.cancel()
+        await asyncio.wait({task})
+        emulator.clear_replies()
+        try:
+            await _run_on(emulator, kind, conversation_id, agent)
+        except openai.BadRequestError as error:
+            return f"every later run fails (`{type(error).__name__}`)"
+        return "the next run succeeds"
+
+    return _measured(kind, run)
+
+
+async def _created(emulator: Emulator) -> str:
+    return (await emulator.client().conversations.create()).id
+
+
+async def _run_on(emulator: Emulator, kind: Any, conversation_id: str, agent: Agent[Any]) -> None:
+    """Run an agent with `conversation_id`: in a turn of this library, or as the Agents SDK has it."""
+    if kind is openai_sessions.OpenAIConversationsSession:
+        session = kind(conversation_id=conversation_id, openai_client=emulator.client())
+        async with session.turn(server_managed=True) as turn:
+            config = replace(turn.run_config, tracing_disabled=True)
+            await Runner.run(agent, "Hello", conversation_id=conversation_id, run_config=config)
+    else:
+        provider = OpenAIProvider(openai_client=emulator.client())
+        config = RunConfig(model_provider=provider, tracing_disabled=True)
+        await Runner.run(agent, "Hello", conversation_id=conversation_id, run_config=config)
+
+
 class _Emulator(Emulator):
     """An emulator that can lose one response: it stores the items, and closes the connection."""
 
@@ -153,6 +212,8 @@ MEASURES = {
     "a picture in a message, read back": picture,
     "`add_items()` of two items, and the reply is lost": lost_reply,
     "`add_items()` of two items in each of two `asyncio.run()`, one session object": two_loops,
+    "a run with `conversation_id=`, and the model's reply is lost": lost_response,
+    "a run with `conversation_id=` is cancelled in a tool": cancelled_in_a_tool,
 }
 
 if __name__ == "__main__":
