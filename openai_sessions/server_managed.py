@@ -70,6 +70,7 @@ class ServerManagedTurn:
         self._conversation_id: str | None = None
         self._client: AsyncOpenAI | None = None
         self._sent: list[SentResponse] = []
+        self._has_ended = False
 
     @property
     def conversation_id(self) -> str:
@@ -102,7 +103,20 @@ class ServerManagedTurn:
 
     def guard(self) -> ResponseGuard:
         """Return what sends the requests of this turn, and records them."""
-        return ResponseGuard(self._clients, self._sent.append)
+        return ResponseGuard(self._clients, self._record)
+
+    def _record(self, sent: SentResponse) -> None:
+        """Record a request before it is sent.
+
+        Raises:
+            TurnStateError: The block has ended: what a run adds that goes on would not be undone.
+        """
+        if self._has_ended:
+            raise TurnStateError(
+                "the block of this turn has ended, and a run that uses its client goes on: end it inside the "
+                "block, for example with `result.cancel()` if it is streamed"
+            )
+        self._sent.append(sent)
 
     async def abandon(self) -> None:
         """End a turn whose block never began, as the caller was interrupted while it was entered."""
@@ -129,6 +143,7 @@ class ServerManagedTurn:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._has_ended = True
         async with self._stack:
             sent = [each for each in self._sent if each.conversation_id == self._conversation_id]
             if error is not None and sent and self._on_error != "keep":

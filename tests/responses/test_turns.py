@@ -59,6 +59,39 @@ async def next_run(stage):
         return await run(turn, text="Next.")
 
 
+async def test_a_run_that_goes_on_after_its_block_is_stopped(stage):
+    """A cancellation between two events of a stream does not reach the run that the SDK has started."""
+    runs = []
+
+    async def leave_early(turn):
+        agent = agents.Agent(name="Adder", model=MODEL, tools=[adder(stage)])
+        options = {"conversation_id": turn.conversation_id, "run_config": turn.run_config}
+        runs.append(agents.Runner.run_streamed(agent, QUESTION, **options))
+        async for event in runs[0].stream_events():
+            if event.type == "run_item_stream_event":
+                return
+
+    stage.script()
+    with pytest.raises(ToolError):
+        await failed_turn(stage, leave_early)
+    with pytest.raises(TurnStateError, match="the block of this turn has ended"):
+        await runs[0].run_loop_task
+    assert [] == stage.stored
+    assert 1 == stage.sent()
+
+
+async def test_the_client_of_a_turn_sends_nothing_after_its_block(stage):
+    async with stage.session.turn(server_managed=True) as turn:
+        pass
+    stage.emulator.forget_requests()
+    with pytest.raises(TurnStateError, match="the block of this turn has ended"):
+        await turn.client.responses.create(model=MODEL, conversation=stage.conversation_id, input="Hello")
+    assert 0 == stage.sent()
+    assert [] == stage.stored
+    await turn.client.responses.create(model=MODEL, input="Hello")
+    assert 1 == stage.sent()
+
+
 async def test_a_turn_that_ends_well_sends_nothing_at_its_end(stage):
     stage.script()
     stage.emulator.forget_requests()
