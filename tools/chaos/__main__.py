@@ -1,7 +1,7 @@
 """Run random operations under random faults: `python -m tools.chaos`, or `make chaos`.
 
 First in one process, then from four processes without a lock whose users try again on another one after an
-error. The exit code is 1 if this library breaks a promise.
+error; then turns of agents with tools, in five ways. The exit code is 1 if this library breaks a promise.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from contextlib import closing
 from importlib.metadata import version
 
-from tools.chaos.report import errors, first_violations, table, workers_table
+from tools.chaos.report import errors, first_violations, table, turns_table, workers_table
 from tools.chaos.running import Plan, Result, Run
+from tools.chaos.turns import TurnsResult, try_turns
 from tools.chaos.workers import USERS, try_workers
 from tools.chaos.worlds import WORLDS, Server
 
@@ -27,10 +28,30 @@ NAMES = {
 }
 
 
+TURNS = {
+    "turns": "session.turn()",
+    "session": "this library's session",
+    "sdk": "the SDK's session class",
+    "managed": "session.turn(server_managed=True)",
+    "bare": "Runner.run(conversation_id=…)",
+}
+"""The ways to play turns, of `players.KINDS`."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run as the command line says, and return the exit code."""
     options = _options(arguments)
     logging.getLogger("openai_sessions").addHandler(logging.NullHandler())  # the run counts failures itself
+    is_right = True
+    if options.operations:
+        is_right = _operations(options)
+    if options.turns:
+        is_right = _turns(options) and is_right
+    return int(not is_right)
+
+
+def _operations(options: argparse.Namespace) -> bool:
+    """Run operations of sessions, in one process and in several, and return whether this library is right."""
     plan = Plan(
         operations=options.operations, seed=options.seed, rooms=options.conversations, tasks=options.sessions
     )
@@ -53,7 +74,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 *first_violations(results[kind]),
                 sep="\n",
             )
-    return int(any(results[kind].violations or not workers[kind].is_right for kind in ours))
+    return not any(results[kind].violations or not workers[kind].is_right for kind in ours)
+
+
+def _turns(options: argparse.Namespace) -> bool:
+    """Play turns of agents with tools, and return whether none was wrong in the turns of this library."""
+    kinds = options.ways.split(",") if options.ways else list(TURNS)
+    results = {kind: _try_turns(kind, options) for kind in kinds}
+    print("\nTurns of agents with tools, in two processes of which one is killed now and then:\n")
+    print(*turns_table({TURNS[kind]: result for kind, result in results.items()}), sep="\n")
+    for kind, result in results.items():
+        print(f"\nErrors raised in {TURNS[kind]}: {errors(result.errors)}.")
+    ours = [kind for kind in kinds if kind in {"turns", "managed"}]
+    for kind in ours:
+        if not results[kind].is_right:
+            print(f"\nWith seed {options.seed}, {TURNS[kind]} failed:", *results[kind].told, sep="\n")
+    return all(results[kind].is_right for kind in ours)
+
+
+def _try_turns(kind: str, options: argparse.Namespace) -> TurnsResult:
+    def say(result: TurnsResult) -> None:
+        print(f"{TURNS[kind]}: {result.turns} turns, {len(result.told)} violations", file=sys.stderr)
+
+    return try_turns(kind, turns=options.turns, seed=options.seed, rate=options.rate, on_quiet=say)
 
 
 def try_kind(kind: str, plan: Plan, rate: float) -> Result:
@@ -83,11 +126,13 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     plan = Plan()
     parser = argparse.ArgumentParser(prog="python -m tools.chaos", description=__doc__)
     add = parser.add_argument
-    add("--operations", type=int, default=plan.operations, help="at least this many (%(default)s)")
+    add("--operations", type=int, default=plan.operations, help="at least this many, or 0 (%(default)s)")
     add("--seed", type=int, default=plan.seed, help="the seed of all choices (%(default)s)")
     add("--rate", type=float, default=0.2, help="the share of requests that meet a fault (%(default)s)")
     add("--conversations", type=int, default=plan.rooms, help="in use at the same time (%(default)s)")
     add("--sessions", type=int, default=plan.tasks, help="on each conversation, a task each (%(default)s)")
+    add("--turns", type=int, default=plan.operations, help="at least this many each way, or 0 (%(default)s)")
+    add("--ways", help=f"play turns only in these ways, of {', '.join(TURNS)}")
     add("--only", choices=tuple(WORLDS), help="run only one of the two classes")
     return parser.parse_args(arguments)
 

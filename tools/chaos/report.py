@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from tools.chaos.judging import Wrong
+from tools.chaos.judging_turns import TurnWrong
 from tools.chaos.running import Result
+from tools.chaos.turns import TurnsResult
 from tools.chaos.workers import WorkersResult
 
 TOLD = 5
@@ -21,6 +23,11 @@ def table(results: Mapping[str, Result]) -> Iterator[str]:
 def workers_table(results: Mapping[str, WorkersResult]) -> Iterator[str]:
     """Yield the lines of a table with a column for each run of several processes."""
     yield from _lines({name: _figures_of_workers(result) for name, result in results.items()})
+
+
+def turns_table(results: Mapping[str, TurnsResult]) -> Iterator[str]:
+    """Yield the lines of a table with a column for each way to play turns."""
+    yield from _lines({name: _figures_of_turns(result) for name, result in results.items()})
 
 
 def errors(counted: Counter[str]) -> str:
@@ -52,6 +59,26 @@ def _figures_of_workers(result: WorkersResult) -> dict[str, str]:
         "items out of order": f"{result.out_of_order}",
         "late copies": f"{result.late}",
         "calls that raised": f"{sum(result.errors.values())}",
+    }
+
+
+def _figures_of_turns(result: TurnsResult) -> dict[str, str]:
+    wrongs = result.wrongs
+    return {
+        "turns": f"{result.turns}",
+        TurnWrong.DOUBLED.value: f"{wrongs[TurnWrong.DOUBLED]}",
+        TurnWrong.TOOL_TWICE.value: f"{wrongs[TurnWrong.TOOL_TWICE]}",
+        "conversations dead": f"{result.dead}",
+        TurnWrong.UNANSWERED.value: f"{wrongs[TurnWrong.UNANSWERED]}",
+        TurnWrong.KEPT.value: f"{wrongs[TurnWrong.KEPT]}",
+        TurnWrong.LOST.value: f"{wrongs[TurnWrong.LOST]}",
+        TurnWrong.TORN.value: f"{wrongs[TurnWrong.TORN]}",
+        "items of another process gone": f"{result.foreign}",
+        "late copies": f"{result.late}",
+        "turns of killed processes, left in part": f"{result.killed}, {result.left}",
+        "cancelled": f"{result.cancelled}",
+        "runs that raised": f"{sum(result.errors.values())}",
+        "requests per turn": f"{result.requests / max(1, result.turns):.2f}",
     }
 
 

@@ -14,7 +14,9 @@ import anyio
 import openai
 
 from openai_sessions import OpenAIConversationsSession, RequestSettings, RetryBudget, RetryPolicy
-from openai_sessions.emulator import FAULT_KINDS, Emulator, Fault
+from openai_sessions.emulator import FAULT_KINDS, EmulatedRequest, Emulator, Fault
+from openai_sessions.emulator._faults import LATE_KINDS
+from tools.chaos.model import reply
 
 TIMEOUT = 0.5
 """The timeout of a request, in seconds; all other times are scaled down with it."""
@@ -29,10 +31,10 @@ POLICY = RetryPolicy(initial_wait=0.01, max_wait=0.16, settle_after=0.05)
 """Its `settle_after` exceeds `LATE`, as the default exceeds the emulator's default delay."""
 
 FAULTS = (
-    *(Fault(kind) for kind in FAULT_KINDS if kind not in {"late_commit", "quota"}),
+    *(Fault(kind) for kind in FAULT_KINDS if kind not in {*LATE_KINDS, "quota"}),
     Fault("throttled", retry_after=0.01),
 )
-"""All faults except an exhausted quota, which must raise, and a late commit, whose delay is given."""
+"""All faults except an exhausted quota, which must raise, and late commits, whose delay is given."""
 
 operation_number: ContextVar[int] = ContextVar("operation_number")
 """The operation that sends a request; tasks that a session starts inherit it."""
@@ -266,7 +268,8 @@ def _serve(pipe: Any) -> None:
 
 def _commands(emulator: Emulator) -> dict[str, Callable[..., Any]]:
     def storm(rate: float, seed: int, late: float) -> None:
-        emulator.inject_at_random(rate, seed=seed, faults=(*FAULTS, Fault("late_commit", delay=late)))
+        late_faults = [Fault(kind, delay=late) for kind in sorted(LATE_KINDS)]
+        emulator.inject_at_random(rate, seed=seed, faults=(*FAULTS, *late_faults))
 
     def calm() -> None:
         emulator.clear_faults()
@@ -276,11 +279,7 @@ def _commands(emulator: Emulator) -> dict[str, Callable[..., Any]]:
         seen = emulator.requests
         emulator.forget_requests()
         return [
-            Request(
-                int(number),
-                request.operation or request.path,
-                request.fault or (str(request.status) if request.status != 200 else ""),
-            )
+            Request(int(number), request.operation or request.path, request.fault or _refusal(request))
             for request in seen
             for number in request.query.get("operation", ())
         ]
@@ -294,4 +293,28 @@ def _commands(emulator: Emulator) -> dict[str, Callable[..., Any]]:
             for item in request.body["items"]
         ]
 
-    return {"storm": storm, "calm": calm, "requests": requests, "late": late}
+    def script() -> None:
+        emulator.reply(reply, times=None)
+
+    def turn_requests() -> list[tuple[str, str, str]]:
+        """Return the turns that sent requests, with the operation and the fault or error status, or ""."""
+        seen = emulator.requests
+        emulator.forget_requests()
+        return [
+            (name, request.operation or request.path, request.fault or _refusal(request))
+            for request in seen
+            for name in request.query.get("turn", ())
+        ]
+
+    return {
+        "storm": storm,
+        "calm": calm,
+        "requests": requests,
+        "late": late,
+        "script": script,
+        "turn_requests": turn_requests,
+    }
+
+
+def _refusal(request: EmulatedRequest) -> str:
+    return str(request.status) if request.status != 200 else ""
