@@ -186,7 +186,7 @@ class _Added:
         listed: The newest items of the conversation as listed, oldest first, back to before the turn.
         seen: The ids of items that responses of the turn have shown, and of the input right before them.
         found: The ids of items that only their content shows to be of the turn.
-        is_open: Whether the outcome of a request of the turn is not known.
+        is_open: Whether items of the turn may be missing from the listing.
     """
 
     listed: list[Item] = field(default_factory=list)
@@ -215,6 +215,7 @@ async def _stop(locked: LockedConversation, sent: SentResponse, response_id: str
         logger.debug("%s: not cancelled: %s", response_id, type(error).__name__)
     answer = await locked.client.retrieve_response(response_id, ()) or {"output": []}
     sent.output_ids = ids_of(answer["output"])
+    sent.is_stored = answer.get("status") == "completed"
     if answer.get("status") in RUNNING:
         logger.warning("%s: %s still runs, and will add its items", locked.conversation_id, response_id)
 
@@ -227,6 +228,8 @@ async def _listed(locked: LockedConversation, sent: Sequence[SentResponse]) -> _
         if shown:
             inputs = _input_before(each, added.listed, min(positions[item_id] for item_id in shown))
             added.seen.update(shown, inputs)
+        elif each.is_stored:
+            added.is_open = True  # the listing may be stale
         elif each.was_sent and not each.is_known:
             try:
                 copies = each.copies_in(added.listed, locked.known.answered)

@@ -83,6 +83,7 @@ class SentResponse:
         was_sent: Whether it was sent.
         is_known: Whether it has been answered or found, or was refused.
         is_running: Whether its response ran in the background when it was last seen.
+        is_stored: Whether its response has completed, so that the conversation has its items.
     """
 
     conversation_id: str
@@ -95,6 +96,7 @@ class SentResponse:
     was_sent: bool = False
     is_known: bool = False
     is_running: bool = False
+    is_stored: bool = False
 
     def copies_in(self, listed: Sequence[Item], answered: Collection[str] = ()) -> list[StoredCopy]:
         """Return each copy of the response in a listing that goes back to an anchor.
@@ -307,6 +309,7 @@ class _Exchange:
         self._sent.output_ids = ids_of(answer["output"])
         self._sent.is_known = True
         self._sent.is_running = answer.get("status") in RUNNING
+        self._sent.is_stored = answer.get("status") == "completed"
         self._known.answer(self._sent.output_ids)
         self._learn(self._sent, answer["output"])
 

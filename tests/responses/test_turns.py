@@ -190,6 +190,16 @@ async def test_a_stream_that_is_abandoned_is_deleted(stage):
     assert [] == stage.stored
 
 
+async def test_a_listing_that_does_not_show_it_yet_is_requested_again(stage):
+    stage.emulator.reply("Five.")
+    stage.emulator.inject(Fault("stale_page"), operation="list_items", after=1)
+    stage.emulator.forget_requests()
+    with pytest.raises(ToolError):
+        await failed_turn(stage, run)
+    assert [] == stage.stored
+    assert ["list_items", "create_response", "list_items", "list_items"] == stage.operations[:4]
+
+
 async def test_what_others_have_added_stays(stage):
     async def add_equal(turn):
         await stage.session.add_items([{"role": "user", "content": QUESTION}])
