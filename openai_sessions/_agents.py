@@ -70,13 +70,16 @@ def default_client() -> Any:
 
 
 def run_config(client: object) -> Any:
-    """Return a new `agents.RunConfig` whose models use a client of openai and the Responses API.
+    """Return a new `agents.RunConfig` whose OpenAI models use a client and the Responses API over HTTP.
 
     Raises:
         ImportError: openai-agents is not installed.
     """
     agents = importlib.import_module("agents")
-    return agents.RunConfig(model_provider=agents.OpenAIProvider(openai_client=client, use_responses=True))
+    provider = agents.MultiProvider(
+        openai_client=client, openai_use_responses=True, openai_use_responses_websocket=False
+    )
+    return agents.RunConfig(model_provider=provider)
 
 
 def register_session(session_class: type) -> None:

@@ -212,3 +212,14 @@ async def test_repr_shows_name_and_branch(directory):
     session = await directory.session("user_1")
     assert "<NamedSession name='user_1' branch='main' conversation_id=None>" == repr(session)
     assert "<SessionDirectory tenant=''>" == repr(directory)
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+async def test_turn_that_the_model_stores_creates_and_registers_the_conversation(
+    directory, other, emulator, exclusive
+):
+    session = await directory.session("user_1")
+    async with session.turn(server_managed=True, exclusive=exclusive) as turn:
+        await turn.client.responses.create(model="m", input="Hello", conversation=turn.conversation_id)
+    assert turn.conversation_id == (await other.get("user_1")).conversation_id
+    assert 2 == len(emulator.items(turn.conversation_id))

@@ -102,6 +102,20 @@ async def test_a_turn_that_ends_well_sends_nothing_at_its_end(stage):
     assert ["list_items", "create_response", "create_response"] == stage.operations
 
 
+@pytest.mark.parametrize("name", ["gpt-5", "openai/gpt-5"])
+async def test_the_run_config_is_that_of_the_sdk_with_another_client(stage, name):
+    agents.set_default_openai_api("chat_completions")
+    try:
+        async with stage.session.turn(server_managed=True) as turn:
+            agent = agents.Agent(name="Guide", model=name)
+            options = {"conversation_id": turn.conversation_id, "run_config": turn.run_config}
+            result = await agents.Runner.run(agent, "Hi", **options)
+    finally:
+        agents.set_default_openai_api("responses")
+    assert "You said: Hi" == result.final_output
+    assert "gpt-5" == stage.emulator.requests[-1].body["model"]
+
+
 async def test_a_turn_creates_the_conversation(emulator, stage):
     await stage.session.clear_session()
     async with stage.session.turn(server_managed=True) as turn:
