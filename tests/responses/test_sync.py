@@ -6,6 +6,7 @@ import pytest
 
 from openai_sessions.emulator import Fault
 from openai_sessions.sync import OpenAIConversationsSession
+from tests.agents.staging import in_a_loop_of_its_own
 from tests.wire import FAST, arguments
 
 from .stage import CALL, MODEL, QUESTION, WHOLE, Stage, text_of
@@ -94,13 +95,12 @@ def test_a_turn_that_fails_is_repaired(stage):
 
 # httpx, whichever family, reads every body through asynchronous generators; the loop counts that as late.
 @pytest.mark.filterwarnings("ignore:asynchronous generator .* was scheduled after:ResourceWarning")
-@pytest.mark.filterwarnings("ignore:There is no current event loop:DeprecationWarning")
 def test_run_sync(stage):
     stage.script()
     stage.emulator.inject(Fault("cut_after_commit"), operation="create_response", times=2)
     with stage.session.turn(server_managed=True) as turn:
         agent = agents.Agent(name="Adder", model=MODEL, tools=[agents.function_tool(stage.add)])
-        result = agents.Runner.run_sync(
+        result = in_a_loop_of_its_own(
             agent, QUESTION, conversation_id=turn.conversation_id, run_config=turn.run_config
         )
     assert "It is 5." == result.final_output
