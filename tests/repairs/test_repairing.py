@@ -9,7 +9,7 @@ import pytest
 from agents import Agent, RunConfig, Runner, function_tool
 
 from openai_sessions import sync
-from openai_sessions._items.repairs import NOT_COMPLETED
+from openai_sessions._items.repairs import NOT_COMPLETED, plan_repair
 from openai_sessions.errors import SplitItemsError
 from tests.faults.stage import Gate, after
 from tests.faults.world import texts
@@ -151,6 +151,25 @@ async def test_two_workers_repair_at_once(world):
     reports = await asyncio.gather(*(each.repair() for each in (session, *others)))
     assert sorted(len(report.findings) for report in reports)[:2] == [0, 0]
     assert (await session.check()).findings == ()
+
+
+@pytest.mark.parametrize("name", ["open call", "everything"])
+async def test_what_two_processes_close_at_once_is_closed_once_after_another_repair(world, stage, name):
+    session = await broken(world, BROKEN[name], openai_client=stage.client)
+
+    async def repair_too(forward):
+        """The other process has read the history before, and appends the same outputs first."""
+        stage.forget()
+        closing = plan_repair(world.emulator.items(session.session_id)).outputs
+        await world.foreign_add(session.session_id, *closing)
+        return await forward()
+
+    stage.at("create_items", 0, repair_too)
+    await session.repair()
+    again = await session.repair()
+    assert {each.problem for each in again.findings} == {"second output"}
+    assert (await session.check()).findings == ()
+    assert await next_response(world.foreign, session.session_id) == 200
 
 
 async def test_an_item_that_a_second_worker_deletes_first_counts_as_deleted(world, stage):
