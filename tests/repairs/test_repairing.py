@@ -13,6 +13,7 @@ from openai_sessions._items.repairs import NOT_COMPLETED, plan_repair
 from openai_sessions.errors import SplitItemsError
 from tests.faults.stage import Gate, after
 from tests.faults.world import texts
+from tests.selection import one_in
 
 from .broken import BROKEN, COMPUTER, CUSTOM, SOUND, assistant, call, next_response, thought, user
 
@@ -228,7 +229,7 @@ PHASES = {
 }
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("moment", one_in(2, ["after", "before"]))
 @pytest.mark.parametrize("phase", PHASES)
 async def test_a_cancelled_repair_is_undone_or_leaves_what_another_repairs(
     world, stage, phase, moment, caplog
@@ -259,7 +260,7 @@ async def test_a_cancelled_repair_is_undone_or_leaves_what_another_repairs(
     assert await next_response(world.foreign, session.session_id) == 200
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("moment", one_in(2, ["after", "before"]))
 @pytest.mark.parametrize("number", [0, 9, 19])
 async def test_a_cancelled_rewind_leaves_the_beginning_of_the_history(world, stage, number, moment):
     """The deletions in flight end, and no other is started."""
