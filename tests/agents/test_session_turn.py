@@ -167,6 +167,19 @@ async def test_a_turn_can_be_compacted(client, emulator, runner):
     assert 1 == operations(emulator).count(CREATE)
 
 
+async def test_a_compaction_after_a_turn_sees_what_the_model_has_seen(session):
+    """What was read in replay form, and what the turn has added as it was given."""
+    call = {**calls("add", call_id="call_7", status="completed").model_dump(exclude_unset=True)}
+    output = {"type": "function_call_output", "call_id": "call_7", "output": "3"}
+    await session.add_items([call, output])
+    async with session.turn() as turn:
+        await turn.get_items()
+        await turn.add_items([{**call, "call_id": "call_8"}])
+    items, is_whole = await OpenAIConversationsSession._read_compaction_items(session, 99)
+    assert is_whole
+    assert [None, "completed"] == [item.get("status") for item in items if "arguments" in item]
+
+
 # Runs that fail
 
 

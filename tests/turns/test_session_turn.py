@@ -529,6 +529,28 @@ async def test_a_conflict_is_found_before_anything_is_deleted(world, remove):
     assert world.stored(session.session_id) == texts([*OLD, ANSWER])
 
 
+async def test_the_first_read_of_the_turn_decides_on_a_conflict(world):
+    session = await world.session_with(*OLD)
+    with pytest.raises(ConversationChangedError):
+        async with session.turn(on_conflict="raise") as turn:
+            await turn.get_items(1)
+            await world.foreign_add(session.session_id, ANSWER)
+            assert await turn.get_items() == [*OLD, ANSWER]
+            await turn.add_items([QUESTION])
+    assert world.stored(session.session_id) == texts([*OLD, ANSWER])
+
+
+@pytest.mark.parametrize("remove", ["pop_item", "clear_session"])
+async def test_nothing_is_deleted_in_another_conversation_than_the_one_read(world, remove):
+    session, other = await world.session_with(*OLD), await world.session_with(*OLD)
+    async with session.turn() as turn:
+        await turn.get_items()
+        await getattr(turn, remove)()
+        await turn.add_items([QUESTION])
+        session.session_id = other.session_id
+    assert await other.get_items() == [*OLD, QUESTION]
+
+
 async def test_without_a_write_of_others_one_read_more_tells(world):
     session = await world.session_with(*OLD)
     for _ in range(2):
