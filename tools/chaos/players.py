@@ -23,7 +23,7 @@ PATIENCE = 120.0
 """Seconds after which a turn counts as hanging."""
 
 turn_name: ContextVar[str] = ContextVar("turn_name", default="")
-"""The turn that sends a request; tasks that it starts inherit it."""
+"""The turn that sends a request, or the conversation that is repaired; tasks that it starts inherit it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +117,7 @@ class Room:
     """
 
     def __init__(self, kind: str, conversation_id: str, client: openai.AsyncOpenAI) -> None:
+        self._conversation_id = conversation_id
         self.session: OpenAIConversationsSession | None = None
         self.receipts: list[Any] = []
         model: Any = OpenAIResponsesModel("emulated", client)
@@ -176,6 +177,7 @@ class Room:
 
     async def repair(self) -> None:
         """Repair the conversation, as a process does that starts after another one was killed."""
+        turn_name.set(self._conversation_id)
         if self.session is not None:
             await self.session.repair()
 

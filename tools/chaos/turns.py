@@ -41,6 +41,9 @@ ROOMS = 6
 BURST = 8
 """The number of turns in a conversation between two quiet points."""
 
+REPAIRS = 10
+"""How often a repair is tried after a process was killed."""
+
 LONGEST = 60
 """The number of items above which a conversation is left at a quiet point."""
 
@@ -207,9 +210,11 @@ class _TurnsRun:
         """Repair a conversation once the requests of the process that was killed are over."""
         room.needs_repair = False
         await asyncio.sleep(TIMEOUT)
-        for _ in range(10):
-            if await self._choices.choice(self._processes).do("repair", room.conversation_id) == "returned":
+        for _ in range(REPAIRS):
+            outcome = await self._choices.choice(self._processes).do("repair", room.conversation_id)
+            if outcome == "returned":
                 return
+            self.result.errors[f"{outcome} in a repair"] += 1
         room.needs_repair = True
 
     async def _quiet(self, room: _Room) -> _Room:
@@ -228,7 +233,7 @@ class _TurnsRun:
             self._note_dead(room, items)
         found = judge_turns(room.turns, items)
         for wrong, name in sorted(found):
-            if wrong in _HIDDEN and name in self._misled:
+            if wrong in _HIDDEN and self._misled & {name, room.conversation_id}:
                 self.result.late += 1
                 continue
             self.result.wrongs[wrong] += 1
@@ -243,7 +248,7 @@ class _TurnsRun:
     def _note_dead(self, room: _Room, items: Sequence[TurnItem]) -> None:
         """Count a conversation in which a turn is refused, and tell the turns that are why."""
         causes = sorted(unpaired(items))
-        if causes and self._misled.issuperset(causes):
+        if room.conversation_id in self._misled or (causes and self._misled.issuperset(causes)):
             self.result.late += 1
             return
         self.result.dead += 1
