@@ -275,6 +275,7 @@ class _Exchange:
         """Send the request once; return its response, or its stream from the first output on."""
         self._sent.response_id = None
         self._sent.was_sent = True
+        self._sent.is_known = False  # an earlier refusal says nothing of this one
         try:
             response = await send_once(
                 self._client.http_client, self._request, self._options, self._client.base_url

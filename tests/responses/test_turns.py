@@ -143,6 +143,21 @@ async def test_a_turn_whose_tool_raises_is_kept(stage):
         await next_run(stage)
 
 
+@pytest.mark.parametrize("kind", ["throttled", "locked"])
+async def test_a_turn_cancelled_in_a_request_that_was_refused_before_is_deleted_whole(stage, kind):
+    stage.script()
+    stage.emulator.inject(Fault(kind), operation="create_response", after=1)
+    stage.emulator.inject(Fault("stall_after_commit"), operation="create_response", after=1)
+    task = asyncio.create_task(failed_turn(stage, lambda turn: run(turn, adder(stage))))
+    while stage.sent() < 3:  # noqa: ASYNC110 -- the emulator has no event to wait for
+        await asyncio.sleep(0)
+    assert WHOLE == stage.stored
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [] == stage.stored
+
+
 async def test_a_turn_with_too_many_model_calls_is_deleted_whole(stage):
     for number in range(3):
         stage.emulator.reply({**CALL, "call_id": f"call_{number}"})
