@@ -12,7 +12,7 @@ from openai_sessions.emulator import Fault
 from openai_sessions.encryption import EncryptedSession
 from openai_sessions.errors import ClientLoopError, ClosedClientError
 
-from .stage import MODEL
+from .stage import CALL, MODEL
 
 
 def ask(stage, client, **options):
@@ -103,6 +103,16 @@ async def test_the_given_client_closed(stage):
     await stage.client.close()
     with pytest.raises(ClosedClientError):
         await ask(stage, client)
+
+
+async def test_the_given_client_closed_before_the_output_of_a_call(stage):
+    stage.emulator.reply(CALL)
+    client = stage.session.client()
+    await ask(stage, client)
+    await stage.client.close()
+    output = {"type": "function_call_output", "call_id": "call_1", "output": "5"}
+    with pytest.raises(ClosedClientError):
+        await client.responses.create(model=MODEL, input=[output], conversation=stage.conversation_id)
 
 
 async def test_the_given_client_in_another_loop(stage):

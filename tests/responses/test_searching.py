@@ -29,6 +29,25 @@ async def test_an_equal_question_before_is_not_taken_for_it(stage):
     assert ["user", "assistant"] * 2 == stage.stored
 
 
+async def test_an_equal_question_of_another_worker_since_the_last_reply_is_not_taken_for_it(stage):
+    client = stage.session.client()
+    await ask(stage, client, given="Hello")
+    stage.emulator.reply("Theirs.")
+    stage.emulator.reply("Ours.")
+    await ask(stage, stage.client)
+    stage.emulator.inject(Fault("cut_before"), operation="create_response")
+    assert "Ours." == (await ask(stage, client)).output_text
+
+
+async def test_a_write_of_the_session_looks_for_what_responses_have_added(stage):
+    await stage.session.add_items([SAID])
+    await ask(stage)
+    stage.emulator.forget_requests()
+    await stage.session.add_items([SAID])
+    await stage.session.add_items([SAID])
+    assert ["list_items", "create_items", "create_items"] == stage.operations
+
+
 async def test_a_response_of_this_process_is_not_taken_for_another_one(stage):
     """Both ask the same, and the one whose reply is lost was not stored."""
     stage.emulator.reply("First.")
@@ -186,6 +205,19 @@ async def test_a_2xx_that_is_not_the_response_is_no_answer(wrong):
     assert "resp_1" == found.id
     listed = [call.method for call in wire.calls if "/responses/" not in call.path]
     assert ["GET", "POST", "GET", "GET", "POST"] == listed
+
+
+async def test_a_response_with_the_id_that_arrived_must_be_of_the_conversation():
+    theirs = response(conversation={"id": "conv_2"})
+    wire, session = responding(theirs, response(id="resp_2"))
+    wire._answer = _retrieving(wire._answer, theirs)
+    found = await session.client().responses.create(model=MODEL, input="Hi", conversation="conv_1")
+    assert "resp_2" == found.id
+
+
+def _retrieving(answer, stored):
+    """Return an answer to requests that gives a stored response to those that retrieve it."""
+    return lambda call: stored if call.path.startswith("/responses/") else answer(call)
 
 
 async def test_a_response_that_names_no_conversation_is_an_answer():

@@ -3,11 +3,17 @@
 import asyncio
 
 import agents
+import anyio
 import openai
 import pytest
 
 from openai_sessions.emulator import Fault
-from openai_sessions.errors import TurnStateError, UnfinishedDeletionError, UnsettledWriteError
+from openai_sessions.errors import (
+    IncompleteResponseError,
+    TurnStateError,
+    UnfinishedDeletionError,
+    UnsettledWriteError,
+)
 
 from .stage import CALL, MODEL, QUESTION, WHOLE
 
@@ -201,6 +207,42 @@ async def test_a_run_that_is_cancelled_in_a_tool(stage, on_error):
         await task
     assert ([] if on_error == "rewind" else WHOLE[:3]) == stage.stored
     assert "Fine." == await next_run(stage)
+
+
+async def test_a_run_that_is_cancelled_in_a_tool_by_anyio(stage):
+    """Whose scope cancels each await that follows, too."""
+
+    @agents.function_tool(name_override="add")
+    async def slow(a: int, b: int) -> int:
+        scope.cancel()
+        await asyncio.Event().wait()
+
+    stage.emulator.reply(CALL)
+    with anyio.CancelScope() as scope:
+        async with stage.session.turn(server_managed=True) as turn:
+            await run(turn, slow)
+    assert scope.cancelled_caught
+    assert [] == stage.stored
+
+
+async def test_what_only_looks_like_the_turn_stays_once_others_have_added_items(stage):
+    """The reply was lost, and so was the search."""
+
+    async def lose(turn):
+        stage.emulator.inject(Fault("cut_after_commit"), operation="create_response")
+        stage.emulator.inject(Fault("quota"), operation="list_items", after=1)
+        with pytest.raises(IncompleteResponseError):
+            await ask(turn)
+
+    async def add(turn):
+        await stage.session.add_items([{"role": "user", "content": "And?"}])
+
+    with pytest.raises(ToolError):
+        await failed_turn(stage, lose)
+    assert [] == stage.stored
+    with pytest.raises(ToolError):
+        await failed_turn(stage, lose, add)
+    assert ["user", "assistant", "user"] == stage.stored
 
 
 async def test_a_stream_that_is_abandoned_is_deleted(stage):
