@@ -210,19 +210,30 @@ async def test_a_run_that_is_cancelled_in_a_tool(stage, on_error):
 
 
 async def test_a_run_that_is_cancelled_in_a_tool_by_anyio(stage):
-    """Whose scope cancels each await that follows, too."""
+    """Whose scope cancels each await that follows, too, as that of the lock that another task holds."""
+    is_held = asyncio.Event()
+
+    async def hold_for_a_while():
+        async with stage.session.turn(exclusive=True):
+            is_held.set()
+            for _ in range(50):
+                await asyncio.sleep(0)
 
     @agents.function_tool(name_override="add")
     async def slow(a: int, b: int) -> int:
+        holding.append(asyncio.create_task(hold_for_a_while()))
+        await is_held.wait()
         scope.cancel()
         await asyncio.Event().wait()
 
+    holding = []
     stage.emulator.reply(CALL)
     with anyio.CancelScope() as scope:
         async with stage.session.turn(server_managed=True) as turn:
             await run(turn, slow)
     assert scope.cancelled_caught
     assert [] == stage.stored
+    await holding[0]
 
 
 async def test_what_only_looks_like_the_turn_stays_once_others_have_added_items(stage):
