@@ -58,7 +58,7 @@ fact. No message contains the content of an item, a header or a key.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 _SHOWN_CHARACTERS = 100
 """How much of a metadata value a message shows."""
@@ -152,18 +152,18 @@ class IncompleteResponseError(SessionError):
     Attributes:
         conversation_id: The conversation.
         response_id: The id of the response, or None if it did not arrive.
-        is_stored: Whether the conversation has items of the response: False if two searches did not find any;
-            None if it could not be found out.
+        is_stored: False if two searches of the conversation did not find the response; None if it could not
+            be found out, or may come yet.
     """
 
     def __init__(
-        self, conversation_id: str, response_id: str | None, *, is_stored: bool | None, reason: str
+        self, conversation_id: str, response_id: str | None, *, is_stored: Literal[False] | None, reason: str
     ) -> None:
-        what = {
-            True: "the conversation has items of it: `await session.check()` shows whether it can go on",
-            False: "two searches did not find it in the conversation: run the turn again",
-            None: "it may or may not be in the conversation: read the newest items before you run it again",
-        }[is_stored]
+        what = (
+            "it may or may not be in the conversation: read the newest items before you run the turn again"
+            if is_stored is None
+            else "two searches did not find it in the conversation: run the turn again"
+        )
         named = f"Response {response_id}" if response_id else "A response"
         super().__init__(f"{named} in {conversation_id} was not received whole ({reason}), and {what}.")
         self.conversation_id = conversation_id

@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from openai_sessions._api.client import ConversationsClient
 from openai_sessions._api.clients import Clients
@@ -351,7 +351,7 @@ class _Exchange:
             if retries.clock() + wait > until:
                 break
             await retries.sleep(wait)
-        raise self._incomplete("it is still running", is_stored=True)
+        raise self._incomplete("it is still running", is_stored=None)
 
     def _is_returned(self, answer: Item) -> bool:
         """Return whether a response is given to the caller: once it has ended, or runs in the background."""
@@ -378,7 +378,7 @@ class _Exchange:
             return None
         first, *others = copies
         rebuilt = rebuilt_response(self._body, sent.conversation_id, sent.response_id or "", first.output)
-        if not first.output:
+        if not first.output:  # perhaps not yet
             return {**rebuilt, "status": "in_progress"}
         await locked.delete([item_id for copy in others for item_id in (*copy.input_ids, *copy.output_ids)])
         sent.input_ids = first.input_ids
@@ -389,7 +389,7 @@ class _Exchange:
         )
         return rebuilt
 
-    def _incomplete(self, reason: str, *, is_stored: bool | None) -> IncompleteResponseError:
+    def _incomplete(self, reason: str, *, is_stored: Literal[False] | None) -> IncompleteResponseError:
         return IncompleteResponseError(
             self._sent.conversation_id, self._sent.response_id, is_stored=is_stored, reason=reason
         )

@@ -163,19 +163,21 @@ def _content_events(item: Item) -> Iterator[Item]:
                 yield {**event, "content_index": index}
     if kind in _STREAMED_FIELDS:
         name, prefix = _STREAMED_FIELDS[kind]
-        yield {"type": f"{prefix}.delta", "delta": item[name]}
-        called = {"name": item["name"]} if kind == "function_call" else {}
-        yield {"type": f"{prefix}.done", name: item[name], **called}
+        text = item.get(name) or ""
+        yield {"type": f"{prefix}.delta", "delta": text}
+        called = {"name": item.get("name")} if kind == "function_call" else {}
+        yield {"type": f"{prefix}.done", name: text, **called}
 
 
 def _part_events(part: Item) -> Iterator[Item]:
-    kind, name = f"response.{part['type']}", _PART_TEXT.get(part["type"])
+    kind, name = f"response.{part.get('type')}", _PART_TEXT.get(part.get("type", ""))
     empty: Item = {"annotations": []} if "annotations" in part else {}
     yield {"type": "response.content_part.added", "part": {**part, **empty, **({name: ""} if name else {})}}
     if name:
-        logprobs: Item = {"logprobs": []} if part["type"] == "output_text" else {}
-        yield {"type": f"{kind}.delta", "delta": part[name], **logprobs}
-        yield {"type": f"{kind}.done", name: part[name], **logprobs}
+        text = part.get(name) or ""
+        logprobs: Item = {"logprobs": []} if kind == "response.output_text" else {}
+        yield {"type": f"{kind}.delta", "delta": text, **logprobs}
+        yield {"type": f"{kind}.done", name: text, **logprobs}
     yield {"type": "response.content_part.done", "part": part}
 
 
@@ -184,6 +186,7 @@ def _summary_events(item: Item) -> Iterator[Item]:
     for index, part in enumerate(item.get("summary") or ()):
         at = {"summary_index": index}
         yield {"type": f"{kind}_part.added", "part": {**part, "text": ""}, **at}
-        yield {"type": f"{kind}_text.delta", "delta": part["text"], **at}
-        yield {"type": f"{kind}_text.done", "text": part["text"], **at}
+        text = part.get("text") or ""
+        yield {"type": f"{kind}_text.delta", "delta": text, **at}
+        yield {"type": f"{kind}_text.done", "text": text, **at}
         yield {"type": f"{kind}_part.done", "part": part, **at}

@@ -68,6 +68,14 @@ def test_a_text_that_is_another_one_is_only_corrected_at_its_end():
     assert "response.output_text.done" in types
 
 
+def test_fields_that_are_missing_are_empty():
+    output = [{"type": "function_call"}, {"type": "message", "content": [{}, {"type": "refusal"}]}]
+    types = [event["type"] for event in StreamProgress().remaining({**RESPONSE, "output": output})]
+    assert "response.function_call_arguments.done" in types
+    assert "response.refusal.done" in types
+    assert "response.completed" == types[-1]
+
+
 @pytest.mark.parametrize(
     ("status", "last"),
     [

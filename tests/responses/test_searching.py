@@ -172,13 +172,13 @@ async def test_a_server_that_is_gone_gives_a_connection_error(stage):
     assert [] == stage.stored
 
 
-def responding(*answers):
+def responding(*answers, deadline=120.0):
     """Return a session on a server that lists nothing, and answers requests for responses in turn."""
     from openai_sessions import OpenAIConversationsSession, RequestSettings  # noqa: PLC0415
 
     left = list(answers)
     wire = Wire(lambda call: page() if call.method == "GET" else left.pop(0))
-    policy = RetryPolicy(initial_wait=0.001, max_wait=0.002, settle_after=0.001)
+    policy = RetryPolicy(initial_wait=0.001, max_wait=0.002, settle_after=0.001, deadline=deadline)
     requests = RequestSettings(retry_policy=policy)
     return wire, OpenAIConversationsSession(openai_client=wire.client, requests=requests)
 
@@ -224,6 +224,30 @@ async def test_a_response_that_names_no_conversation_is_an_answer():
     _, session = responding(response())
     found = await session.client().responses.create(model=MODEL, input="Hi", conversation="conv_1")
     assert "resp_1" == found.id
+
+
+@pytest.mark.parametrize("by_id", [True, False], ids=["by id", "by items"])
+async def test_a_response_that_does_not_end_is_unknown(by_id):
+    """It is waited for as long as the timeout of the client and the deadline of the policy."""
+    running = response(status="in_progress")
+    wire, session = responding(response(output=None) if by_id else error(500), deadline=0.02)
+    lists = iter([page()])
+    asked = {"type": "message", "role": "user", "content": "Hi", "id": "msg_1"}
+    answer = _retrieving(wire._answer, running)
+
+    def answer_lists(call):
+        return (
+            next(lists, (200, {"data": [asked], "has_more": False}))
+            if "/items" in call.path
+            else answer(call)
+        )
+
+    wire._answer = answer_lists
+    client = session.client().with_options(timeout=0.03)
+    with pytest.raises(IncompleteResponseError, match="still running") as caught:
+        await client.responses.create(model=MODEL, input="Hi", conversation="conv_1")
+    assert caught.value.is_stored is None
+    assert ["POST"] == [call.method for call in wire.calls if call.method != "GET"]
 
 
 async def test_a_redirect_is_followed_with_its_body():
