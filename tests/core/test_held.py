@@ -169,6 +169,31 @@ async def test_a_lock_that_is_not_acquired_fails_the_block_before_any_request():
     assert not asyncio.all_tasks() - {asyncio.current_task()}
 
 
+async def test_the_tail_is_read_again_under_a_lock():
+    """Another process may have written since this one did."""
+    log, session = locked_session(well)
+    await session.add_items([USER])
+    log.clear()
+    async with session._conversation.held() as held:
+        await held.run(append_items, [USER])
+        await held.run(append_items, [USER])
+    assert [f"GET {ITEMS}", f"POST {ITEMS}", f"POST {ITEMS}"] == [line for line in log if ITEMS in line]
+
+
+async def test_contexts_keep_no_blocks_that_have_ended():
+    """As those of a thread do that enters the blocks of a sync session."""
+    _, session = locked_session(well)
+
+    async def block():
+        async with session._conversation.held() as held:
+            return held
+
+    for _ in range(3):
+        (await asyncio.ensure_future(block())).enter()
+    assert 1 == len(_held_here.get())
+    assert 1 == len(await session.get_items())
+
+
 class LostLock(Lock):
     """A lock whose lease has run out."""
 

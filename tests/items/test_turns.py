@@ -12,6 +12,7 @@ from openai_sessions._items.turns import (
     CallMatches,
     TurnLimits,
     calls_by_output,
+    complete_items,
     match_calls,
     open_calls,
     partners,
@@ -380,3 +381,52 @@ def test_an_output_for_each_open_call_leaves_none_open(items):
     ]
     assert open_calls([*items, *missing]) == []
     assert match_calls([*items, *missing]).extras == match_calls(items).extras
+
+
+def _typed(kinds):
+    return [
+        {
+            "u": {"role": "user", "content": "?"},
+            "a": {"role": "assistant", "content": "!"},
+            "r": {"type": "reasoning", "summary": [], "encrypted_content": "x"},
+            "c": {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"},
+            "o": {"type": "function_call_output", "call_id": "1", "output": "x"},
+            "C": {"type": "function_call", "call_id": "2", "name": "f", "arguments": "{}"},
+            "O": {"type": "function_call_output", "call_id": "2", "output": "x"},
+        }[kind]
+        for kind in kinds
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "items", "kept"),
+    [
+        ("", "urcoa", "urcoa"),
+        ("", "ura", "ura"),
+        ("", "urc", "u"),
+        ("", "ur", "u"),
+        ("", "urr", "u"),
+        ("", "urrco", "urrco"),
+        ("", "uru", "uu"),
+        ("", "uro", "u"),
+        ("", "urCcoa", "urcoa"),
+        ("", "urcCoa", "urcoa"),
+        ("", "urCrcoa", "urcoa"),
+        ("", "uroa", "ua"),
+        ("", "urCoca", "ua"),
+        ("", "urcua", "uua"),
+        ("", "urOcoa", "ucoa"),
+        ("c", "oa", "oa"),
+        ("c", "Oa", "a"),
+        ("co", "ua", "ua"),
+        ("", "", ""),
+    ],
+)
+def test_complete_items_leave_nothing_open(before, items, kept):
+    places = complete_items(_typed(before), _typed(items), is_whole=True)
+    assert kept == "".join(items[place] for place in places)
+
+
+def test_an_output_is_complete_if_its_call_may_precede_the_items():
+    assert [0] == complete_items([], _typed("o"), is_whole=False)
+    assert [] == complete_items([], _typed("o"), is_whole=True)

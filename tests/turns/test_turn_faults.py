@@ -7,6 +7,9 @@ import asyncio
 import anyio
 import pytest
 
+from openai_sessions._conversation.locked import LockedConversation
+from openai_sessions._conversation.shielding import run_shielded
+from openai_sessions._conversation.writing import append_and_delete
 from tests.faults.cancelling import WAYS, anyio_scope, asyncio_wait_for, task_cancel
 from tests.faults.conftest import quiet_loop  # noqa: F401 -- a fixture
 from tests.faults.stage import Gate, Stage
@@ -183,3 +186,28 @@ async def test_a_server_that_stalls_after_a_cancellation_is_waited_for_within_th
     await cancelling
     assert await session.get_items() in (OLD, [*OLD, *NEW])
     assert session.unsettled == ()
+
+
+@pytest.mark.usefixtures("quiet_loop")
+async def test_deletions_that_are_cut_are_left_to_the_next_operation(world):
+    """One of them may have happened: the turn goes on, and is not undone."""
+    stage, gate = Stage(world.emulator), Gate()
+    known = await world.session_with(*OLD)
+    session = world.session(known.session_id, openai_client=stage.client)
+    await session.get_items()
+    old = world.stored_ids(session.session_id)
+    client = await session._clients.client()
+    stage.at("delete_item", None, gate.before)
+
+    async def replaced(cancellation):
+        locked = LockedConversation(client, session.session_id, session._conversation.known, cancellation)
+        await append_and_delete(locked, NEW, old)
+
+    task = asyncio.ensure_future(run_shielded(replaced, grace=0.01))
+    await gate.reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert world.stored(session.session_id) == texts([*OLD, *NEW])
+    stage.forget()
+    assert await session.get_items() == NEW
