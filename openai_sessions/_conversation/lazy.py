@@ -228,10 +228,12 @@ class LazyConversation:
         """Run an operation under the caller's lock, if there is one."""
         lock = self._hooks.lock
         if lock is None:
-            return await _performed(locked, operation, args, confirms=False)
+            async with _operating(locked, confirms=False):
+                return await operation(locked, *args)
         async with holding(lock, locked.conversation_id, locked.cancellation) as check:
             locked.known.tail.expire()
-            return await _performed(replace(locked, check_lock=check), operation, args, confirms=True)
+            async with _operating(locked, confirms=True):
+                return await operation(replace(locked, check_lock=check), *args)
 
     async def delete(self) -> None:
         """Delete the conversation if there is one. The next operation that needs one creates another."""
@@ -385,7 +387,8 @@ class HeldConversation:
         operation: Callable[[LockedConversation, Unpack[Arguments]], Coroutine[Any, Any, T]],
         *args: Unpack[Arguments],
     ) -> T:
-        return await _performed(locked, operation, args, confirms=self._confirms)
+        async with _operating(locked, confirms=self._confirms):
+            return await operation(locked, *args)
 
 
 def _locked_in_process(locked: LockedConversation) -> AbstractAsyncContextManager[None]:
@@ -414,17 +417,12 @@ def _shielded(
     return run_shielded(work, undo=undo_result)
 
 
-async def _performed(
-    locked: LockedConversation,
-    operation: Callable[[LockedConversation, Unpack[Arguments]], Coroutine[Any, Any, T]],
-    args: tuple[Unpack[Arguments]],
-    *,
-    confirms: bool,
-) -> T:
-    """Run an operation whose locks are held; `confirms`: no other process can interfere."""
+@asynccontextmanager
+async def _operating(locked: LockedConversation, *, confirms: bool) -> AsyncIterator[None]:
+    """Surround an operation whose locks are held; `confirms`: no other process can interfere."""
     try:
         async with locked.client.confirming_not_found(locked.conversation_id):
-            return await operation(locked, *args)
+            yield
     finally:
         if confirms:
             await confirm_pops(locked)

@@ -36,7 +36,7 @@ FAULTS = (
 )
 """All faults except an exhausted quota, which must raise, and late commits, whose delay is given."""
 
-operation_number: ContextVar[int] = ContextVar("operation_number")
+operation_number: ContextVar[int] = ContextVar("operation_number", default=-1)
 """The operation that sends a request; tasks that a session starts inherit it."""
 
 
