@@ -70,6 +70,8 @@ class ServerManagedTurn:
         self._conversation_id: str | None = None
         self._client: AsyncOpenAI | None = None
         self._sent: list[SentResponse] = []
+        self._added: list[str] = []
+        """The ids of what the turn has added, oldest first, once it is being undone."""
         self._has_ended = False
 
     @property
@@ -146,8 +148,16 @@ class ServerManagedTurn:
         self._has_ended = True
         async with self._stack:
             sent = [each for each in self._sent if each.conversation_id == self._conversation_id]
-            if error is not None and sent and self._on_error != "keep":
+            if error is None or self._on_error == "keep":
+                return
+            if sent:
                 await self._end(sent, error)
+            else:
+                logger.info(
+                    "%s: the turn that failed sent no request with turn.client or turn.run_config, and is "
+                    "not undone",
+                    self._conversation_id,
+                )
 
     async def _end(self, sent: Sequence[SentResponse], error: BaseException) -> None:
         """Delete or repair what the turn has added; `error` is raised afterwards."""
@@ -155,13 +165,25 @@ class ServerManagedTurn:
         is_cut = not isinstance(error, Exception)
         try:
             with anyio.fail_after(GRACE if is_cut else None, shield=is_cut):
-                await runner.run(self._undo, sent)
+                await runner.run(self._undo_cancelled if is_cut else self._undo, sent)
         except Exception as problem:
             if not is_cut:
                 raise
             logger.warning(
                 "%s: a cancelled turn was not undone: %s", self._conversation_id, type(problem).__name__
             )
+
+    async def _undo_cancelled(self, locked: LockedConversation, sent: Sequence[SentResponse]) -> None:
+        """Undo a turn whose caller gets no receipt: what fails is left to the next operation."""
+        try:
+            await self._undo(locked, sent)
+        except BaseException:
+            if self._on_error == "rewind" and locked.conversation_id == self._conversation_id:
+                ids = self._added or [item_id for each in sent for item_id in each.output_ids]
+                locked.known.leave_unsettled(
+                    Receipt(locked.conversation_id, sent[0].anchors, stored=tuple(ids))
+                )
+            raise
 
     async def _undo(self, locked: LockedConversation, sent: Sequence[SentResponse]) -> None:
         if locked.conversation_id != self._conversation_id:
@@ -172,6 +194,7 @@ class ServerManagedTurn:
         except Exception as problem:
             raise _unsettled(locked.conversation_id, sent) from problem
         locked.known.tail.learn(added.listed, is_whole=not sent[0].anchors)
+        self._added = [item["id"] for item in added.listed if item.get("id") in added.seen]
         if self._on_error == "rewind":
             await _delete(locked, sent[0].anchors, added)
         else:

@@ -314,6 +314,29 @@ async def test_what_cannot_be_deleted_is_in_a_receipt(stage):
     assert [] == stage.stored
 
 
+@pytest.mark.parametrize("operation", ["delete_item", "list_items"])
+async def test_what_a_cancelled_turn_cannot_delete_is_left_to_the_next_operation(stage, operation):
+    async def cancel(turn):
+        stage.emulator.inject(Fault("quota"), operation=operation, times=2)
+        raise asyncio.CancelledError
+
+    stage.emulator.reply("Five.")
+    with pytest.raises(asyncio.CancelledError):
+        await failed_turn(stage, run, cancel)
+    assert ["user", "assistant"] == stage.stored
+    stage.emulator.clear_faults()
+    stored = ["user"] if operation == "list_items" else []  # the question was not seen
+    assert stored == [item["role"] for item in await stage.session.get_items()]
+    assert stored == stage.stored
+
+
+async def test_a_failed_turn_without_requests_says_that_it_undoes_nothing(stage, caplog):
+    caplog.set_level("INFO", logger="openai_sessions")
+    with pytest.raises(ToolError):
+        await failed_turn(stage)
+    assert "sent no request with turn.client or turn.run_config" in caplog.text
+
+
 async def test_what_cannot_be_listed_is_in_a_receipt(stage):
     async def refuse_lists(turn):
         stage.emulator.inject(Fault("quota"), operation="list_items")
