@@ -17,7 +17,7 @@ from openai_sessions._arguments import checked_choice
 from openai_sessions._conversation.lazy import HeldConversation, LazyConversation
 from openai_sessions._conversation.locked import LockedConversation, are_answered, are_newest
 from openai_sessions._conversation.repairing import close_calls
-from openai_sessions._conversation.responding import RUNNING, ResponseGuard, SentResponse, ids_of
+from openai_sessions._conversation.responding import GOES_ON, RUNNING, ResponseGuard, SentResponse, ids_of
 from openai_sessions._conversation.shielding import GRACE
 from openai_sessions._conversation.state import CannotTellError, Receipt, SentItems
 from openai_sessions._items.forms import same_item
@@ -72,6 +72,7 @@ class ServerManagedTurn:
         self._sent: list[SentResponse] = []
         self._added: list[str] = []
         """The ids of what the turn has added, oldest first, once it is being undone."""
+        self._guard = ResponseGuard(clients, self._record)
         self._has_ended = False
 
     @property
@@ -91,7 +92,7 @@ class ServerManagedTurn:
     def client(self) -> AsyncOpenAI:
         """A client for the requests of this turn: as `session.client()`, and what they add is recorded."""
         if self._client is None:
-            self._client = guarded_client(self._clients.given, self.guard())
+            self._client = guarded_client(self._clients.given, self.guard)
         return self._client
 
     @property
@@ -103,9 +104,10 @@ class ServerManagedTurn:
         """
         return cast("RunConfig", _agents.run_config(self.client))
 
+    @property
     def guard(self) -> ResponseGuard:
-        """Return what sends the requests of this turn, and records them."""
-        return ResponseGuard(self._clients, self._record)
+        """What sends the requests of this turn, and records them."""
+        return self._guard
 
     def _record(self, sent: SentResponse) -> None:
         """Record a request before it is sent.
@@ -114,10 +116,7 @@ class ServerManagedTurn:
             TurnStateError: The block has ended: what a run adds that goes on would not be undone.
         """
         if self._has_ended:
-            raise TurnStateError(
-                "the block of this turn has ended, and a run that uses its client goes on: end it inside the "
-                "block, for example with `result.cancel()` if it is streamed"
-            )
+            raise TurnStateError(GOES_ON)
         self._sent.append(sent)
 
     async def abandon(self) -> None:
@@ -165,6 +164,7 @@ class ServerManagedTurn:
         is_cut = not isinstance(error, Exception)
         try:
             with anyio.fail_after(GRACE if is_cut else None, shield=is_cut):
+                await self._guard.stop()  # a run may go on in another task
                 await runner.run(self._undo_cancelled if is_cut else self._undo, sent)
         except Exception as problem:
             if not is_cut:

@@ -14,10 +14,14 @@ No lock is held: a tool, or the reader of a stream, may use the session meanwhil
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import anyio
 
 from openai_sessions._api.client import ConversationsClient
 from openai_sessions._api.clients import Clients
@@ -49,7 +53,12 @@ from openai_sessions._items.responses import (
     rebuilt_response,
 )
 from openai_sessions._items.types import Item
-from openai_sessions.errors import ClosedClientError, IncompleteResponseError, InvalidResponseError
+from openai_sessions.errors import (
+    ClosedClientError,
+    IncompleteResponseError,
+    InvalidResponseError,
+    TurnStateError,
+)
 
 logger = logging.getLogger("openai_sessions")
 
@@ -63,6 +72,12 @@ _MAX_TAILS = 1_000
 
 _DEFAULT_TIMEOUT = 600.0
 """Seconds that a response may take if the client has no timeout: that of openai's clients."""
+
+GOES_ON = (
+    "the block of this turn has ended, and a run that uses its client goes on: end it inside the block, for "
+    "example with `result.cancel()` if it is streamed"
+)
+"""The message of the error for a request after the end of a turn."""
 
 RUNNING = ("queued", "in_progress")
 """The statuses of a response that has not ended."""
@@ -170,6 +185,57 @@ class _Tail:
     calls: frozenset[str]
 
 
+class _Activity:
+    """What a guard has in progress, so that another task can stop it."""
+
+    def __init__(self) -> None:
+        self._is_stopped = False
+        self._steps: set[tuple[asyncio.AbstractEventLoop, anyio.CancelScope]] = set()
+        self._open: set[tuple[asyncio.AbstractEventLoop, Any]] = set()
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Wait inside for the server, unless the guard is stopped.
+
+        Raises:
+            TurnStateError: It is.
+        """
+        if not self._is_stopped:
+            with anyio.CancelScope() as scope:
+                step = asyncio.get_running_loop(), scope
+                self._steps.add(step)
+                try:
+                    yield
+                finally:
+                    self._steps.discard(step)
+            if not scope.cancelled_caught:
+                return
+        raise TurnStateError(GOES_ON)
+
+    @contextmanager
+    def reading(self, response: Any) -> Iterator[None]:
+        """Read a stream inside."""
+        stream = asyncio.get_running_loop(), response
+        self._open.add(stream)
+        try:
+            yield
+        finally:
+            self._open.discard(stream)
+
+    async def stop(self) -> None:
+        """Cut what is in progress, in this event loop and in others."""
+        self._is_stopped = True
+        here = asyncio.get_running_loop()
+        for loop, scope in list(self._steps):
+            with suppress(RuntimeError):  # that loop is closed
+                loop.call_soon_threadsafe(scope.cancel)
+        await asyncio.sleep(0)
+        for loop, response in list(self._open):
+            if loop is here:
+                with suppress(Exception):
+                    await response.aclose()
+
+
 class ResponseGuard:
     """Sends each request for a response in a conversation once, and every other request as it is.
 
@@ -182,6 +248,11 @@ class ResponseGuard:
         self._clients = clients
         self._on_sent = on_sent
         self._tails: dict[str, _Tail] = {}
+        self._activity = _Activity()
+
+    async def stop(self) -> None:
+        """Cut the requests for responses that are in progress, and refuse others."""
+        await self._activity.stop()
 
     async def send(self, request: Any, options: Mapping[str, Any], *, stream: bool) -> Any:
         """Send a request of an HTTP library and return its response.
@@ -198,9 +269,10 @@ class ResponseGuard:
             return await http.send(request, stream=stream, **options)
         if client.openai_client.is_closed():
             raise ClosedClientError
-        sent = await self._remembered(client, body)
-        self._on_sent(sent)
-        return await _Exchange(client, request, options, body, sent, self._learn).run()
+        with self._activity.step():
+            sent = await self._remembered(client, body)
+            self._on_sent(sent)
+            return await _Exchange(client, request, options, body, sent, self._learn, self._activity).run()
 
     async def _remembered(self, client: ConversationsClient, body: Item) -> SentResponse:
         """Return the request with the newest ids of its conversation.
@@ -233,6 +305,7 @@ class _Exchange:
         body: Item,
         sent: SentResponse,
         learn: Callable[[SentResponse, Sequence[Item]], None],
+        activity: _Activity,
     ) -> None:
         self._client = client
         self._request = request
@@ -240,6 +313,7 @@ class _Exchange:
         self._body = body
         self._sent = sent
         self._learn = learn
+        self._activity = activity
         self._known = shared_conversation(client.base_url, sent.conversation_id)
         timeout = request.extensions.get("timeout", {}).get("read")
         self._patience = _DEFAULT_TIMEOUT if timeout is None else timeout
@@ -404,7 +478,7 @@ class _Exchange:
                 self._take(progress, raw)
                 held.append(raw)
                 if progress.has_content or self._body.get("background"):
-                    following = self._following(progress, held, events)
+                    following = self._following(response, progress, held, events)
                     return event_response(self._request, following, response, events)
         except BaseException as error:
             await response.aclose()
@@ -414,26 +488,38 @@ class _Exchange:
         raise InvalidResponseError("create response", "is a stream without output", None)
 
     async def _following(
-        self, progress: StreamProgress, held: Sequence[bytes], events: AsyncIterator[bytes]
+        self,
+        response: Any,
+        progress: StreamProgress,
+        held: Sequence[bytes],
+        events: AsyncIterator[bytes],
     ) -> AsyncIterator[bytes]:
         """Yield the events of a stream; if it is cut, complete it."""
-        for raw in held:
-            yield raw
         failure: Exception | None = None
-        try:
-            async for raw in events:
-                self._take(progress, raw)
+        with self._activity.reading(response):
+            for raw in held:
                 yield raw
-        except Exception as error:  # noqa: BLE001 -- raised below, unless the response can be completed
-            failure = request_error(error, self._request)
+            try:
+                while (following := await self._next(events)) is not None:
+                    self._take(progress, following)
+                    yield following
+            except TurnStateError:
+                raise
+            except Exception as error:  # noqa: BLE001 -- raised below, unless the response can be completed
+                failure = request_error(error, self._request)
         if progress.is_over:
             return
         self._sent.sends += 1
-        answer = await self._found(failure)
+        with self._activity.step():
+            answer = await self._found(failure)
         if answer is None:
             raise self._incomplete("its stream was cut", is_stored=False) from failure
         async for raw in _encoded(progress, answer):
             yield raw
+
+    async def _next(self, events: AsyncIterator[bytes]) -> bytes | None:
+        with self._activity.step():
+            return await anext(events, None)
 
     def _take(self, progress: StreamProgress, raw: bytes) -> None:
         event = decoded_event(raw)

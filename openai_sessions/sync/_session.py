@@ -492,7 +492,7 @@ class ServerManagedTurn:
     def client(self) -> OpenAI:
         """A client for the requests of this turn: as `session.client()`, and what they add is recorded."""
         if self._client is None:
-            self._client = guarded_sync_client(self._clients.given, self._turn.guard(), _run_in_background)
+            self._client = guarded_sync_client(self._clients.given, self._turn.guard, _run_in_background)
         return self._client
 
     @property

@@ -256,6 +256,26 @@ async def test_what_only_looks_like_the_turn_stays_once_others_have_added_items(
     assert ["user", "assistant", "user"] == stage.stored
 
 
+async def test_a_stream_that_a_run_reads_on_is_cut(stage):
+    """The task of a streamed run goes on when its events are no longer read."""
+
+    async def read_a_part(turn):
+        agent = agents.Agent(name="Guide", model=MODEL)
+        options = {"conversation_id": turn.conversation_id, "run_config": turn.run_config}
+        async for event in agents.Runner.run_streamed(agent, "Hi", **options).stream_events():
+            if event.type == "raw_response_event" and event.data.type == "response.output_text.delta":
+                raise ToolError
+
+    stage.emulator.reply("one two three four five six", delay=0.02)
+    with pytest.raises(ToolError):
+        await failed_turn(stage, read_a_part)
+    stage.emulator.reply("Fine.")
+    await stage.session.client().responses.create(  # waits until the conversation is unlocked
+        model=MODEL, input="Next", conversation=stage.conversation_id
+    )
+    assert ["user", "assistant"] == stage.stored
+
+
 async def test_a_stream_that_is_abandoned_is_deleted(stage):
     async def read_a_part(turn):
         stream = await turn.client.responses.create(
