@@ -10,9 +10,8 @@ PLAN = Plan(operations=120, rooms=20, tasks=2, burst=3)
 
 @pytest.mark.exhaustive
 def test_nothing_is_lost_doubled_or_left_behind(capfd):
-    assert 0 == main(["--operations", "100", "--only", "ours", "--seed", "5", "--conversations", "12"]), (
-        capfd.readouterr().out
-    )
+    arguments = ["--operations", "100", "--only", "ours", "--seed", "5", "--conversations", "12"]
+    assert 0 == main([*arguments, "--turns", "0"]), capfd.readouterr().out
 
 
 @pytest.mark.exhaustive

@@ -74,6 +74,15 @@ async def test_at_random(conversations, conversation_session, conversation_fault
     assert faults(conversations) == [None, None]
 
 
+@pytest.mark.conversation_faults("cut_mid_stream", operation="create_response", after_events=2)
+async def test_of_a_stream(conversations, conversation_session):
+    await conversation_session.ensure_conversation()
+    client = conversations.client().with_options(max_retries=0)
+    with pytest.raises(Exception, match="Connection error"):
+        await client.responses.create(model="any", input="Hello", stream=True)
+    assert faults(conversations) == ["throttled", None, "cut_mid_stream"]
+
+
 throttled = pytest.mark.conversation_faults("throttled", operation="retrieve_item", retry_after=0)
 
 
@@ -88,7 +97,7 @@ async def test_of_a_parameter(count, openai_client, conversation_session, conver
 
 
 def test_faults_met(project):
-    project.run_tests(MET).assert_outcomes(passed=8)
+    project.run_tests(MET).assert_outcomes(passed=9)
 
 
 UNMET = """

@@ -37,6 +37,9 @@ TURNS = {
 }
 """The ways to play turns, of `players.KINDS`."""
 
+TURNS_EACH = 4_000
+"""20,000 in all."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run as the command line says, and return the exit code."""
@@ -131,7 +134,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--rate", type=float, default=0.2, help="the share of requests that meet a fault (%(default)s)")
     add("--conversations", type=int, default=plan.rooms, help="in use at the same time (%(default)s)")
     add("--sessions", type=int, default=plan.tasks, help="on each conversation, a task each (%(default)s)")
-    add("--turns", type=int, default=plan.operations, help="at least this many each way, or 0 (%(default)s)")
+    add("--turns", type=int, default=TURNS_EACH, help="at least this many each way, or 0 (%(default)s)")
     add("--ways", help=f"play turns only in these ways, of {', '.join(TURNS)}")
     add("--only", choices=tuple(WORLDS), help="run only one of the two classes")
     return parser.parse_args(arguments)

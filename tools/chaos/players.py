@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import warnings
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
 from contextvars import ContextVar
@@ -231,7 +232,9 @@ class CancelledAt:
 def serve(pipe: Any, base_url: str, kind: str) -> None:
     """Play the turns that come over a pipe, until it is closed."""
     agents.set_tracing_disabled(True)
-    logging.getLogger("openai_sessions").addHandler(logging.NullHandler())
+    for name in ("openai_sessions", "openai.agents"):  # the run counts failures itself
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited")  # of a run that was cancelled
     asyncio.run(_serve(pipe, base_url, kind))
 
 
