@@ -709,6 +709,10 @@ class OpenAIConversationsSession(AsyncCloseable):
                 the start. Other use of it inside the block, by the task of the block or tasks that it starts,
                 raises `ConversationHeldError`.
 
+        The end of a server-managed turn that fails raises `UnfinishedDeletionError` if it cannot be deleted,
+        and `UnsettledWriteError` if it cannot be listed; `settle()` takes the receipt of both. If it was
+        cancelled, it has 10 seconds, and what fails is logged.
+
         Raises:
             ValueError, TypeError: An argument is none of these; or a subclass overrides `get_items` or
                 `add_items`, which a turn does not call: override `turn` there too.
