@@ -19,6 +19,10 @@ FAULTS = [
 ]
 
 
+REST = [*PLAIN[1:4], *PLAIN[5:], *OTHERS]
+"""The programs that `make test-all` runs on a server without faults."""
+
+
 def fault_of(kind):
     return Fault(kind, delay=0) if kind == "late_commit" else Fault(kind)
 
@@ -57,7 +61,7 @@ async def test_every_way_to_call_openai(stage, program, kind):
 @pytest.mark.filterwarnings("ignore")  # the frameworks'
 @pytest.mark.parametrize(
     "program",
-    [*PLAIN, *AGENTS, *(pytest.param(program, marks=pytest.mark.exhaustive) for program in OTHERS)],
+    [plain, events, *AGENTS, *(pytest.param(program, marks=pytest.mark.exhaustive) for program in REST)],
     ids=lambda program: program.__name__,
 )
 async def test_no_request_is_added_but_the_look_before_the_turn(stage, program):
