@@ -119,6 +119,7 @@ __all__ = [
     "RetryBudget",
     "RetryEvent",
     "RetryPolicy",
+    "ServerManagedTurn",
     "SessionTurn",
     "Settlement",
     "Turn",

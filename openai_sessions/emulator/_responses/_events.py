@@ -227,18 +227,23 @@ class EventSource(Protocol):
     @property
     def complete(self) -> tuple[JsonObject, ...]:
         """All events that the client gets."""
+        ...
 
     def paced(self) -> AsyncGenerator[JsonObject, None]:
         """Yield the events, and save nothing."""
+        ...
 
     def events(self) -> AsyncGenerator[JsonObject, None]:
         """Yield the events, and save the response before the last one."""
+        ...
 
     def finish(self) -> None:
         """Save the response."""
+        ...
 
     def close(self) -> None:
         """End without saving the response, unless it is saved."""
+        ...
 
 
 class EventStream(StreamingResponse):
