@@ -96,8 +96,13 @@ def _turns(options: argparse.Namespace) -> bool:
 
 
 def _try_turns(kind: str, options: argparse.Namespace) -> TurnsResult:
+    said: list[str] = []
+
     def say(result: TurnsResult) -> None:
         print(f"{TURNS[kind]}: {result.turns} turns, {len(result.told)} violations", file=sys.stderr)
+        for told in result.told[len(said) :]:
+            print(f"  {told}", file=sys.stderr)
+            said.append(told)
 
     return try_turns(kind, turns=options.turns, seed=options.seed, rate=options.rate, on_quiet=say)
 
