@@ -72,8 +72,9 @@ async def test_lock_that_another_process_holds_is_waited_for_with_patience(redis
     await session.add_items([user("1")])
 
 
+@pytest.mark.exhaustive
 async def test_lease_is_renewed_as_long_as_the_lock_is_held(redis, locked_session, locks):
-    session = await locked_session(redis, lease=0.15, prefix="mine:")
+    session = await locked_session(redis, lease=1.5, prefix="mine:")
     async with session.turn(exclusive=True) as turn:
         lock = locks[0]._key
         renew, renewed = lock.do_reacquire, asyncio.Semaphore(0)
@@ -97,7 +98,7 @@ async def test_nothing_is_written_under_a_lock_that_was_lost(  # noqa: PLR0917 -
     redis, emulator, locked_session, locks, caplog, exclusive
 ):
     """Redis was restarted, and another process has the lock by now."""
-    session = await locked_session(redis, lease=0.06)
+    session = await locked_session(redis, lease=0.6)
 
     async def lose():
         await redis.set(f"openai-sessions:{session.session_id}", "of another process")
@@ -124,7 +125,7 @@ async def test_nothing_is_written_under_a_lock_that_was_lost(  # noqa: PLR0917 -
     ):
         await (turn() if exclusive else write())
     assert [
-        f"{session.session_id}: the lock was lost, as its lease of 0.06 s was not renewed: LockNotOwnedError"
+        f"{session.session_id}: the lock was lost, as its lease of 0.6 s was not renewed: LockNotOwnedError"
     ] == caplog.messages
     assert 0 == operations(emulator).count("create_items") - (not exclusive)
     assert b"of another process" == await redis.get(f"openai-sessions:{session.session_id}")
@@ -147,10 +148,11 @@ async def test_process_that_was_paused_for_longer_than_the_lease_has_lost_the_lo
     assert "create_items" not in operations(emulator)
 
 
+@pytest.mark.exhaustive
 async def test_server_that_cannot_be_reached_is_tried_again_until_the_lease_is_over(
     redis, locked_session, locks
 ):
-    session = await locked_session(redis, lease=0.3)
+    session = await locked_session(redis, lease=1.5)
     async with session.turn(exclusive=True) as turn:
         renew, failures = locks[0]._key.do_reacquire, 2
 
@@ -163,6 +165,7 @@ async def test_server_that_cannot_be_reached_is_tried_again_until_the_lease_is_o
 
         locks[0]._key.do_reacquire = failing
         while failures >= 0:  # noqa: ASYNC110 - until it was renewed
+            assert not locks[0]._renewal.done()
             await asyncio.sleep(0)
         await turn.add_items([user("1")])
     async with session.turn(exclusive=True):
@@ -177,8 +180,9 @@ async def refuse():
     raise ConnectionError
 
 
+@pytest.mark.exhaustive
 async def test_server_that_does_not_answer_holds_nobody_up(redis, locked_session, locks, caplog):
-    session = await locked_session(redis, lease=0.1)
+    session = await locked_session(redis, lease=0.5)
     async with session.turn(exclusive=True):
         locks[-1]._key.do_reacquire = locks[-1]._key.do_release = asyncio.Event().wait
         await asyncio.wait({locks[-1]._renewal})
