@@ -90,6 +90,7 @@ def test_exit_code_of_a_program(program, code, tmp_path, monkeypatch):
     assert code == run_blocks.exit_code_of(program)
 
 
+@pytest.mark.exhaustive
 def test_documents_that_fail_are_named(tmp_path):
     """Each program has a process and a folder of its own."""
     documents = [tmp_path / name for name in ("good.md", "bad.md")]

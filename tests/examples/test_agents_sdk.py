@@ -141,6 +141,7 @@ def test_example_runs(name, base_url, request):
     ] == []
 
 
+@pytest.mark.exhaustive
 def test_named_session_goes_on_in_another_process(base_url):
     run_example("named_session.py", base_url=base_url)
     assert ["user_123: California."] == run_example(

@@ -120,6 +120,7 @@ def test_resume_goes_on_in_another_process(server):
     assert second.stdout.splitlines() == ["California.", f"resume with: {conversation_id}"]
 
 
+@pytest.mark.exhaustive
 def test_redis_lock_goes_on_in_another_process(server, redis):
     base_url, _ = server
     first = run_python("examples/redis_lock.py", base_url=base_url)

@@ -164,7 +164,7 @@ async def test_server_that_cannot_be_reached_is_tried_again_until_the_lease_is_o
             await renew()
 
         locks[0]._key.do_reacquire = failing
-        while failures >= 0:  # noqa: ASYNC110 - until it was renewed
+        while failures >= 0:
             assert not locks[0]._renewal.done()
             await asyncio.sleep(0)
         await turn.add_items([user("1")])
