@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
@@ -18,7 +18,7 @@ from openai_sessions._conversation.lazy import HeldConversation, LazyConversatio
 from openai_sessions._conversation.locked import LockedConversation, are_answered, are_newest
 from openai_sessions._conversation.repairing import close_calls
 from openai_sessions._conversation.responding import GOES_ON, RUNNING, ResponseGuard, SentResponse, ids_of
-from openai_sessions._conversation.shielding import GRACE
+from openai_sessions._conversation.shielding import GRACE, Cancellation, run_shielded
 from openai_sessions._conversation.state import CannotTellError, Receipt, SentItems
 from openai_sessions._items.forms import same_item
 from openai_sessions._items.types import Item
@@ -159,13 +159,25 @@ class ServerManagedTurn:
                 )
 
     async def _end(self, sent: Sequence[SentResponse], error: BaseException) -> None:
-        """Delete or repair what the turn has added; `error` is raised afterwards."""
+        """Delete or repair what the turn has added; `error` is raised afterwards.
+
+        A cancellation that arrives meanwhile does not stop it, for the grace period.
+        """
         runner = self._held or self._conversation
         is_cut = not isinstance(error, Exception)
-        try:
-            with anyio.fail_after(GRACE if is_cut else None, shield=is_cut):
+
+        def ending(cancellation: Cancellation) -> Coroutine[Any, Any, None]:
+            cancellation.has_begun = True  # before its task runs: it is not to be dropped
+            return end(cancellation)
+
+        async def end(cancellation: Cancellation) -> None:
+            with anyio.fail_after(GRACE if is_cut else None):
                 await self._guard.stop()  # a run may go on in another task
-                await runner.run(self._undo_cancelled if is_cut else self._undo, sent)
+                await runner.run(self._undo_or_leave, sent, lambda: is_cut or cancellation.is_set())
+
+        try:
+            with anyio.CancelScope(shield=is_cut):
+                await run_shielded(ending)
         except Exception as problem:
             if not is_cut:
                 raise
@@ -173,12 +185,15 @@ class ServerManagedTurn:
                 "%s: a cancelled turn was not undone: %s", self._conversation_id, type(problem).__name__
             )
 
-    async def _undo_cancelled(self, locked: LockedConversation, sent: Sequence[SentResponse]) -> None:
-        """Undo a turn whose caller gets no receipt: what fails is left to the next operation."""
+    async def _undo_or_leave(
+        self, locked: LockedConversation, sent: Sequence[SentResponse], is_cancelled: Callable[[], bool]
+    ) -> None:
+        """Undo a turn; leave what fails to the next operation if a cancelled caller gets no receipt."""
         try:
             await self._undo(locked, sent)
         except BaseException:
-            if self._on_error == "rewind" and locked.conversation_id == self._conversation_id:
+            is_to_go = self._on_error == "rewind" and locked.conversation_id == self._conversation_id
+            if is_to_go and is_cancelled():
                 ids = self._added or [item_id for each in sent for item_id in each.output_ids]
                 locked.known.leave_unsettled(
                     Receipt(locked.conversation_id, sent[0].anchors, stored=tuple(ids))

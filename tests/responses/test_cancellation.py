@@ -9,6 +9,7 @@ import pytest
 from openai_sessions import OpenAIConversationsSession
 from openai_sessions.emulator import Fault
 from tests.wire import FAST, arguments
+from tools.chaos.players import CancelledAt
 
 from .stage import MODEL, QUESTION, WHOLE, Stage
 
@@ -40,6 +41,28 @@ async def run_streamed(turn, stage):
         pass
 
 
+async def cancelled_at(number, stage, runner, on_error):
+    """Run a turn, cancel it when its task waits for the so manieth time, and return whether it did."""
+    stage.emulator.clear_replies()
+    stage.script()
+
+    async def turn_of():
+        async with stage.session.turn(server_managed=True, on_error=on_error) as turn:
+            await runner(turn, stage)
+        return ""
+
+    async def play():
+        return await CancelledAt(turn_of(), number)
+
+    try:
+        await asyncio.create_task(play())
+    except asyncio.CancelledError:
+        return True
+    except agents.MaxTurnsExceeded:
+        pass
+    return False
+
+
 async def cancelled_after(steps, stage, runner, on_error):
     """Run a turn, cancel it after some steps of the event loop, and return whether that was in time."""
     stage.emulator.clear_replies()
@@ -58,6 +81,14 @@ async def cancelled_after(steps, stage, runner, on_error):
     except asyncio.CancelledError:
         return True
     return False
+
+
+async def run_of_one_turn(turn, stage):
+    """A run whose first response is a call, and that must not make another one."""
+    agent = agents.Agent(name="Adder", model=MODEL, tools=[agents.function_tool(stage.add)])
+    await agents.Runner.run(
+        agent, QUESTION, max_turns=1, conversation_id=turn.conversation_id, run_config=turn.run_config
+    )
 
 
 async def next_response(stage):
@@ -86,5 +117,20 @@ async def test_a_turn_that_is_cancelled_at_any_await(stage, runner, on_error, ki
         await next_response(stage)
         if not was_in_time:
             assert [*EARLIER, *WHOLE] == stored
+            return
+        await stage.session.rewind(before_turn=2)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")  # of the Runner
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("on_error", ["rewind", "repair"])
+async def test_a_failed_turn_that_is_cancelled_while_it_is_undone(stage, on_error):
+    for number in itertools.count(1):
+        was_in_time = await cancelled_at(number, stage, run_of_one_turn, on_error)
+        if on_error == "rewind":
+            assert EARLIER == stage.stored, number
+        await next_response(stage)
+        if not was_in_time:
             return
         await stage.session.rewind(before_turn=2)
