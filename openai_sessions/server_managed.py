@@ -241,7 +241,7 @@ async def _added_by(locked: LockedConversation, sent: Sequence[SentResponse]) ->
     added = await _listed(locked, sent)
     if added.is_open:
         await locked.client.retries.sleep(locked.client.retries.policy.settle_after)
-        added = await _listed(locked, sent)
+        added = await _listed(locked, sent, before=added.listed)
     return added
 
 
@@ -258,8 +258,13 @@ async def _stop(locked: LockedConversation, sent: SentResponse, response_id: str
         logger.warning("%s: %s still runs, and will add its items", locked.conversation_id, response_id)
 
 
-async def _listed(locked: LockedConversation, sent: Sequence[SentResponse]) -> _Added:
-    added = _Added(await locked.back_to([sent[0].anchors]))
+async def _listed(
+    locked: LockedConversation, sent: Sequence[SentResponse], before: Sequence[Item] = ()
+) -> _Added:
+    """Return what a listing shows, with what an earlier one has shown: the later one may be stale."""
+    shown_before = {item.get("id") for item in before}
+    listed = await locked.back_to([sent[0].anchors])
+    added = _Added([*before, *(item for item in listed if item.get("id") not in shown_before)])
     positions = {item.get("id"): place for place, item in enumerate(added.listed)}
     for each in sent:
         shown = [item_id for item_id in each.output_ids if item_id in positions]

@@ -23,6 +23,9 @@ IN_PROCESS_URL = "http://emulator/v1"
 STOP_SECONDS = 1
 """How long requests in flight may take when the server stops."""
 
+_STOPPED_AFTER = 15.0
+"""Seconds to wait for the end of a server's thread: one that does not end must not hold up its caller."""
+
 KEEP_ALIVE_SECONDS = 60
 """How long a connection may be idle. Clients close idle connections earlier, so no request meets a close."""
 
@@ -57,7 +60,7 @@ def serving(app: Any, *, host: str, port: int) -> Iterator[str]:
             yield url
         finally:
             server.should_exit = True
-            thread.join()
+            thread.join(_STOPPED_AFTER)
 
 
 def listening(host: str, port: int) -> socket.socket:

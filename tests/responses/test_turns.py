@@ -418,3 +418,22 @@ async def test_a_turn_is_used_for_one_block(stage):
 def test_arguments_are_checked(stage, options):
     with pytest.raises((ValueError, TypeError)):
         stage.session.turn(server_managed=True, **options)
+
+
+async def test_what_the_first_listing_has_shown_is_deleted_although_the_second_is_stale(stage):
+    """A request is cut and not stored, so that the end of the turn lists twice."""
+
+    async def lose_one(turn):
+        stage.emulator.inject(Fault("stall"), operation="create_response")
+        task = asyncio.create_task(run(turn, text="And?"))
+        while stage.sent() < 3:  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0.001)
+        task.cancel()
+        await asyncio.wait({task})
+        stage.emulator.inject(Fault("stale_page"), operation="list_items", after=1)
+
+    stage.script()
+    stage.emulator.forget_requests()
+    with pytest.raises(ToolError):
+        await failed_turn(stage, lambda turn: run(turn, adder(stage)), lose_one)
+    assert [] == stage.stored

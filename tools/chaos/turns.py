@@ -247,12 +247,12 @@ class _TurnsRun:
 
     def _note_dead(self, room: _Room, items: Sequence[TurnItem]) -> None:
         """Count a conversation in which a turn is refused, and tell the turns that are why."""
-        causes = sorted(unpaired(items))
+        causes = sorted(unpaired(items) & self._turns.keys())  # an output without its call names none
         if room.conversation_id in self._misled or (causes and self._misled.issuperset(causes)):
             self.result.late += 1
             return
         self.result.dead += 1
-        lines = [self._line(self._turns[name], items) for name in causes if name in self._turns]
+        lines = [self._line(self._turns[name], items) for name in causes]
         self.result.told.append("\n    ".join([f"{room.conversation_id} is dead after", *lines]))
 
     def _line(self, turn: PlayedTurn, items: Sequence[TurnItem]) -> str:
