@@ -1,5 +1,7 @@
 """docs/cassettes.md: its programs run, and its tables are complete."""
 
+import pytest
+
 from openai_sessions.testing import cassettes
 from tests import programs
 from tests.docs.markdown import table_after
@@ -8,6 +10,7 @@ from tests.examples.stand_in import ROOT, environment, stand_in
 DOCUMENT = ROOT / "docs" / "cassettes.md"
 
 
+@pytest.mark.exhaustive
 def test_python_blocks_run_and_print_what_they_say(tmp_path):
     with stand_in() as (base_url, emulator):
         finished = programs.run(

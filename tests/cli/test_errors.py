@@ -45,6 +45,7 @@ def test_missing_key_is_told_before_any_request(service, key):
     assert service.emulator.requests == ()
 
 
+@pytest.mark.exhaustive
 def test_service_that_cannot_be_reached_is_named(service):
     exit_code, error = service.failure("show", "conv_1", "--base-url", DEAD)
     assert exit_code == 1

@@ -87,6 +87,7 @@ def read(url):
     return answer.status, text
 
 
+@pytest.mark.exhaustive
 async def test_serve_keeps_conversations_in_a_file_and_loads_seeds_once(tmp_path):
     """Each key given sees the seeds and its own conversations, and none is printed."""
     database, seeds = tmp_path / "conversations.db", tmp_path / "seeds.jsonl"

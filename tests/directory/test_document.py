@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from openai_sessions.directory import NamedSession, SessionDirectory
 from tests.docs.markdown import code_blocks, promised_output
 from tests.examples.stand_in import ROOT, run_python, stand_in
@@ -10,6 +12,7 @@ NAME = "docs/directory.md"
 TEXT = (ROOT / NAME).read_text()
 
 
+@pytest.mark.exhaustive
 def test_python_blocks_run_and_print_what_they_say():
     assert all(promised_output(block) for block in code_blocks(TEXT, "python"))
     with stand_in() as (base_url, _):

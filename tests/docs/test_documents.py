@@ -10,6 +10,7 @@ from openai_sessions import errors
 from openai_sessions.cli._app import app
 from tests.docs.markdown import code_blocks, table_after
 from tests.examples.stand_in import ROOT, run_python
+from tests.selection import one_in
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])
 
@@ -39,7 +40,7 @@ PASTED = ("program.py", "test_guide.py")
 """Files that a reader of the README makes from its programs."""
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", one_in(2, PROGRAMS))
 def test_programs_run_and_print_what_they_say(name, server):
     if name == "docs/turns.md":
         pytest.importorskip("bpe_openai", reason="bpe-openai is not installed")

@@ -6,6 +6,7 @@ import pytest
 
 from tests.examples.stand_in import ROOT, run_python
 from tests.processes.redis_server import redis_server
+from tests.selection import one_in
 
 EXAMPLES = ROOT / "examples"
 
@@ -92,7 +93,7 @@ UNCLOSED_DATABASE = (
 )
 
 
-@pytest.mark.parametrize("name", OUTPUT)
+@pytest.mark.parametrize("name", one_in(2, OUTPUT))
 def test_example_runs(name, server, request):
     base_url, _ = server
     if name == "redis_lock.py":

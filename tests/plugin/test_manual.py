@@ -26,6 +26,7 @@ def test_tests_of_the_manual_pass(project):
     result.assert_outcomes(passed=7)
 
 
+@pytest.mark.exhaustive
 def test_cassette_of_the_manual_is_recorded_and_replayed(project, emulator, monkeypatch):
     tests = written(project, MANUAL)
     first, second = [

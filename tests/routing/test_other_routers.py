@@ -47,6 +47,7 @@ def test_nothing_is_left_of_it():
     assert [dict(vars(pool)) for pool in (core.ConnectionPool, core.AsyncConnectionPool)] == before
 
 
+@pytest.mark.exhaustive
 def test_missing_respx_is_reported_with_the_extra():
     program = (
         "import sys; sys.modules['respx'] = None\n"

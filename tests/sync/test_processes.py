@@ -119,6 +119,7 @@ def test_session_continues_in_a_forked_process(emulator, conversation_id):
         assert ["child: 2", "status: 0", "parent: 3"] == ended(process, "fork\n")
 
 
+@pytest.mark.exhaustive
 def test_given_client_is_refused_in_a_forked_process(conversation_id):
     """Its connections belong to the parent."""
     with running("forks_with_a_client_of_its_own", conversation_id) as process:

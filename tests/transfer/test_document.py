@@ -1,5 +1,7 @@
 """docs/moving.md: its programs run, and it names every session class and function."""
 
+import pytest
+
 from openai_sessions.transfer import __all__ as public
 from tests.conformance.agents_sessions import NOT_STARTED, SESSIONS
 from tests.examples.stand_in import ROOT, run_python, stand_in
@@ -7,6 +9,7 @@ from tests.examples.stand_in import ROOT, run_python, stand_in
 PATH = ROOT / "docs" / "moving.md"
 
 
+@pytest.mark.exhaustive
 def test_python_blocks_run_and_print_what_they_say():
     with stand_in() as (base_url, _):
         finished = run_python("-m", "tests.docs.run_blocks", str(PATH), base_url=base_url)
