@@ -242,9 +242,11 @@ def test_skip_link_leads_to_the_transcript_and_keeps_it(server, opened):
     server.create(user("Hello"))
     page = opened()
     entries(page, 1)
+    address = page.url
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.locator("#main")).to_be_focused()
+    assert page.url == address
     server.create(user("another"))
     expect(page.locator(".conversations li")).to_have_count(2)
     assert said(page, 1) == [["user", "Hello"]]

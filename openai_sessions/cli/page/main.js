@@ -138,6 +138,10 @@ byId("older").addEventListener("click", () => {
   listed.asked = 0;
   poke();
 });
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the fragment names the conversation that is shown
+  byId("main").focus();
+});
 addEventListener("hashchange", poke);
 document.addEventListener("visibilitychange", poke);
 
