@@ -88,6 +88,7 @@ class RedisLock:
         self._timeout = timeout
         self._renewed_at = 0.0
         self._is_lost = False
+        self._is_over = False
         self._renewal: asyncio.Task[None] | None = None
 
     def raise_if_lost(self) -> None:
@@ -107,6 +108,7 @@ class RedisLock:
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        self._is_over = True
         if self._renewal is not None:
             self._renewal.cancel()
             with suppress(asyncio.CancelledError):
@@ -137,6 +139,8 @@ class RedisLock:
                 reason = error
             else:
                 self._renewed_at, reason = started, None
+            if self._is_over:
+                return  # a request to Redis may end without passing the cancellation on
         self._is_lost = True
         logger.warning(
             "%s: the lock was lost, as its lease of %g s was not renewed: %s",

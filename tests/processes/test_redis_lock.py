@@ -1,6 +1,7 @@
 """The lock in Redis, on a real server, seen from one process and from two."""
 
 import asyncio
+import contextlib
 import logging
 
 import openai
@@ -178,6 +179,25 @@ async def test_server_that_cannot_be_reached_is_tried_again_until_the_lease_is_o
 
 async def refuse():
     raise ConnectionError
+
+
+async def test_renewal_that_swallows_its_cancellation_ends_with_the_block(redis, locked_session, locks):
+    """As a request to Redis may that is answered at the moment of the cancellation."""
+    session = await locked_session(redis, lease=0.6)
+    async with session.turn(exclusive=True) as turn:
+        renewing = asyncio.Event()
+
+        async def swallowing():
+            renewing.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+        locks[0]._key.do_reacquire = swallowing
+        await renewing.wait()
+        await turn.add_items([user("1")])
+    assert locks[0]._renewal.done()
+    assert not locks[0]._is_lost
+    assert [*OLD, user("1")] == await session.get_items()
 
 
 @pytest.mark.exhaustive
