@@ -11,7 +11,7 @@ import json
 import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
@@ -301,10 +301,18 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _unwrapped(error: openai.APIConnectionError) -> Exception:
-    """Return an error of the guard, which openai 2 wraps."""
-    cause = error.__cause__
-    return cause if isinstance(cause, (SessionError, openai.OpenAIError)) else error
+@contextmanager
+def _guarded(options: Any) -> Iterator[None]:
+    """Surround a call of openai: the guard repeats its request itself, and raises its own errors."""
+    if _is_guarded(options):
+        options.max_retries = 0
+    try:
+        yield
+    except openai.APIConnectionError as error:
+        cause = error.__cause__  # openai 2 wraps the errors of the guard
+        if isinstance(cause, (SessionError, openai.OpenAIError)):
+            raise cause from cause.__cause__
+        raise
 
 
 @cache
@@ -313,15 +321,8 @@ def _async_client_class(base: Any) -> Any:
         """A client whose requests for responses in conversations are sent once."""
 
         async def request(self, cast_to: Any, options: Any, **others: Any) -> Any:
-            if _is_guarded(options):
-                options.max_retries = 0
-            try:
+            with _guarded(options):
                 return await super().request(cast_to, options, **others)
-            except openai.APIConnectionError as error:
-                raised = _unwrapped(error)
-                if raised is error:
-                    raise
-                raise raised from raised.__cause__
 
     GuardedClient.__name__ = base.__name__  # openai sends it as the user agent
     return GuardedClient
@@ -333,15 +334,8 @@ def _sync_client_class(base: Any) -> Any:
         """A synchronous client whose requests for responses in conversations are sent once."""
 
         def request(self, cast_to: Any, options: Any, **others: Any) -> Any:
-            if _is_guarded(options):
-                options.max_retries = 0
-            try:
+            with _guarded(options):
                 return super().request(cast_to, options, **others)
-            except openai.APIConnectionError as error:
-                raised = _unwrapped(error)
-                if raised is error:
-                    raise
-                raise raised from raised.__cause__
 
     GuardedSyncClient.__name__ = base.__name__  # openai sends it as the user agent
     return GuardedSyncClient
