@@ -1,5 +1,5 @@
 # Every target creates the virtual environment $(VENV) and installs the packages it needs.
-#   make demo | test | test-all | chaos | mutants | bench | profile | record | screenshot | layout | lint | format | typecheck | check | wheel | clean
+#   make demo | test | test-all | chaos | mutants | bench | profile | record | pictures | layout | lint | format | typecheck | check | wheel | clean
 # Variables: PYTHON (any Python >= 3.10), VENV, PINS ("openai==2.45.0 ..."), DEMO_ARGS ("--live"), PYTEST_ARGS, WORKERS (3),
 #   CHAOS_ARGS ("--operations 2000 --seed 7"), BENCH_ARGS ("--quick"), PROFILE_ARGS ("--items 990"), LAYOUT_ARGS (other checkouts),
 #   TARGET (of `make record`: offline, or live with a key), MUTANTS (patterns of names, as mutmut prints them).
@@ -23,7 +23,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 VERSIONS := from importlib.metadata import version as v; import platform as p; \
   print("Python", p.python_version(), *(f"{n} {v(n)}" for n in ("openai", "openai-agents")), sep=" | ")
 
-.PHONY: help demo test test-all chaos mutants bench profile record screenshot layout lint format typecheck check wheel clean FORCE
+.PHONY: help demo test test-all chaos mutants bench profile record pictures layout lint format typecheck check wheel clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -59,7 +59,8 @@ profile: $(VENV)/.installed-bench
 record: $(VENV)/.installed-dev
 	@$(BIN)/python -m tools.recording --target $(TARGET)
 
-screenshot: $(VENV)/.installed-dev
+pictures: $(VENV)/.installed-dev
+	@$(BIN)/python -m tools.demo_picture
 	@$(BIN)/python -m tools.screenshot
 
 layout: $(VENV)/.created

@@ -1,4 +1,4 @@
-"""Take the screenshot `docs/serve.png`: `python -m tools.screenshot`, or `make screenshot`.
+"""Take the screenshot `docs/serve.png`: `python -m tools.screenshot`, or `make pictures`.
 
 The program runs `openai-sessions serve` with the conversations of `fixtures/golden_gate.jsonl` and two
 faults, makes requests with a session, and takes a screenshot of the page in a headless browser. It needs

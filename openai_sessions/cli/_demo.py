@@ -45,9 +45,13 @@ WRITTEN = (
 """The items whose reply is lost."""
 
 
-def run_offline() -> None:
-    """Run both parts on an emulator of its own, with scripted replies."""
-    printer = Printer(Console(highlight=False))
+def run_offline(console: Console | None = None) -> None:
+    """Run both parts on an emulator of its own, with scripted replies.
+
+    Args:
+        console: Where it is printed; by default standard output.
+    """
+    printer = Printer(console or Console(highlight=False))
     printer.title("scripted replies, local emulator: nothing leaves this machine")
     with Emulator() as emulator, emulator.serve() as base_url:
         emulator.reply(lambda request: answer(request.texts), times=None)
