@@ -21,6 +21,7 @@ from openai import APIConnectionError, APIStatusError, AsyncOpenAI, DefaultAsync
 from rich.console import Console
 from rich.text import Text
 
+from openai_sessions import __version__
 from openai_sessions._items.text import message_text
 from openai_sessions._secrets import spellings, without
 from openai_sessions.cli._errors import CommandError, ExitCode
@@ -113,7 +114,7 @@ async def _demonstrate_offline(printer: Printer, emulator: Emulator, base_url: s
                 agents.OpenAIConversationsSession(openai_client=client),
             ),
             (
-                f"openai-sessions {version('openai-sessions')}",
+                f"openai-sessions {__version__}",
                 OpenAIConversationsSession(openai_client=client),
             ),
         ):

@@ -9,13 +9,13 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
-from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import urlsplit
 
 from opentelemetry import metrics, trace
 from opentelemetry.metrics import Meter
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
+from openai_sessions import __version__
 from openai_sessions._instrumentation import (
     Counted,
     Event,
@@ -52,9 +52,8 @@ class Telemetry:
         tracer_provider: trace.TracerProvider | None = None,
         meter_provider: metrics.MeterProvider | None = None,
     ) -> None:
-        release = _version()
-        self._tracer = trace.get_tracer(_names.INSTRUMENTATION, release, tracer_provider)
-        meter = metrics.get_meter(_names.INSTRUMENTATION, release or "", meter_provider)
+        self._tracer = trace.get_tracer(_names.INSTRUMENTATION, __version__, tracer_provider)
+        meter = metrics.get_meter(_names.INSTRUMENTATION, __version__, meter_provider)
         self._instruments = Instruments(meter)
 
     def start(self, operation: SessionOperation) -> ObservedSpan:
@@ -266,14 +265,6 @@ def _request(event: Requested, response: object) -> Attributes:
     if event.error is not None:
         attributes[_names.ERROR_TYPE] = error_type(event.error) if status is None else str(status)
     return attributes
-
-
-def _version(distribution: str = "openai-sessions") -> str | None:
-    """Return this library's version for the instrumentation scope; None if it is not installed."""
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
 
 
 def _plain(value: object) -> str | int | float | bool:

@@ -38,8 +38,13 @@ def test_every_export_shows_in_dir():
     assert set(openai_sessions.__all__) <= set(dir(openai_sessions))
 
 
-def test_version_is_that_of_the_distribution():
-    assert re.search(r'^version = "(.+)"$', PYPROJECT, re.MULTILINE).group(1) == openai_sessions.__version__
+def test_version_is_written_once():
+    """The build reads it from the root; `make release-check` compares the built files with it."""
+    assert '\ndynamic = ["version"]\n' in PYPROJECT
+    assert '[tool.hatch.version]\npath = "openai_sessions/__init__.py"\n' in PYPROJECT
+    sources = [ROOT / "pyproject.toml", *ROOT.glob("openai_sessions/**/*.py")]
+    written = [path.name for path in sources if f'"{openai_sessions.__version__}"' in path.read_text()]
+    assert written == ["__init__.py"]
 
 
 def test_package_is_marked_as_typed():

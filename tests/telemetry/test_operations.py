@@ -16,7 +16,7 @@ from openai_sessions._instrumentation import (
     one_or_none,
     operation,
 )
-from openai_sessions.telemetry._observer import Telemetry, _version
+from openai_sessions.telemetry._observer import Telemetry
 
 
 class Notes:
@@ -122,8 +122,3 @@ def test_telemetry_that_cannot_be_imported_is_logged(monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "openai_sessions.telemetry", None)
     assert _opentelemetry.__wrapped__() is None
     assert caplog.messages == ["no telemetry: install opentelemetry-api 1.30 or newer"]
-
-
-def test_a_bare_copy_has_no_version():
-    assert _version("no-such-distribution") is None
-    assert _version() is not None

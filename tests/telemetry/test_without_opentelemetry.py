@@ -7,6 +7,7 @@ import textwrap
 
 import pytest
 
+import openai_sessions
 from tests import programs
 
 USE = """
@@ -96,7 +97,7 @@ def test_telemetry_is_loaded_and_used_once_a_provider_is_set():
         "[]",
         "False False",
         f"openai_sessions {metrics}",
-        f"openai_sessions 0.1.0 {spans}",
+        f"openai_sessions {openai_sessions.__version__} {spans}",
     ]
 
 
