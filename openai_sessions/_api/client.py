@@ -418,7 +418,7 @@ class ConversationsClient:
     async def send_once(self, request: Request) -> Item:
         """Send a request once, when the limiter admits it, and return the JSON object of the response.
 
-        A deletion is done with any success status: the object is empty, whatever the body is.
+        An empty body answers a deletion: the object is empty then.
         """
         if self._client.is_closed():
             raise ClosedClientError
@@ -448,7 +448,9 @@ class ConversationsClient:
         if late is not None:
             raise late
         self._has_warned = False
-        return {} if request.method == "DELETE" else json_object(request.name, response)
+        if request.method == "DELETE" and not response.content:
+            return {}
+        return json_object(request.name, response)
 
     def _warn_once(self, name: str, error: BaseException) -> None:
         """Log the first of several requests in a row that found no connection."""

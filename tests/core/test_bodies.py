@@ -215,26 +215,24 @@ async def test_json_that_is_only_unusual_is_read(server, text):
 
 
 @every_transport
-@pytest.mark.parametrize(
-    ("status", "body"),
-    [(204, b""), (200, b""), (202, b"<html>"), (200, b"[]"), (200, b"{"), (299, b'{"deleted": NaN}')],
-)
+@pytest.mark.parametrize(("status", "body"), [(204, b""), (200, b""), (299, b'{"deleted": true}')])
 async def test_a_deletion_is_done_with_any_success_status(server, transport, status, body):
     server.status, server.body = {"DELETE": status}, {"DELETE": body}
-    if status != 204:
-        server.headers = {"content-encoding": "br"}
     async with session_on(server, transport) as session:
         assert (await session.pop_item())["content"] == "m1"
         await session.clear_session()
     assert [head.partition(" ")[0] for head in server.requests] == ["GET", "DELETE", "DELETE"]
 
 
-async def test_a_deletion_is_done_however_much_is_said_about_it(server):
-    server.body = {"DELETE": bomb(32 + (MAX_BODY >> 20))}
-    server.headers = {"content-encoding": "gzip"}
-    async with session_on(server, over_httpx) as session:
-        await session.clear_session()
-    assert len(server.requests) == 1
+@every_transport
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"{", b'{"deleted": NaN}'])
+async def test_a_deletion_that_something_else_answers_is_sent_again(server, transport, body):
+    """The page of a gateway says nothing of the item, whatever its status is."""
+    server.body = {"DELETE": body}
+    async with session_on(server, transport) as session:
+        with pytest.raises(InvalidResponseError):
+            await session.pop_item()
+    assert [head.partition(" ")[0] for head in server.requests] == ["GET", *["DELETE"] * 6]
 
 
 @every_transport

@@ -47,8 +47,8 @@ def of_requests(wire: str, *faults: Spot) -> set[str]:
 
 
 def is_final(kind: str, operation: str) -> bool:
-    """Return whether a request is not sent again: it is refused, or done whatever its answer says."""
-    return kind == "quota" or (kind == "not_json" and operation.startswith(("create_conv", "delete_")))
+    """Return whether a request is not sent again: it is refused, or a second one would create another."""
+    return kind == "quota" or (kind == "not_json" and operation == "create_conversation")
 
 
 def behind(first: Spot, wires: set[str]) -> list[Spot]:
@@ -74,8 +74,6 @@ def _sent_again(wire: str, fault: Spot) -> list[str]:
     before, letter, rest = wire[:place], wire[place], wire[place + 1 :]
     if fault.kind in LIES:
         return [before + letter + after for after in (letter + rest, rest, "")]
-    if fault.kind == "not_json" and letter in "DX":
-        return [wire]  # the status says all
     if not is_final(fault.kind, fault.operation):
         return [before + 2 * letter + rest]
     others = len(rest) - len(rest.lstrip("D")) if letter == "D" else 0
