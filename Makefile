@@ -1,5 +1,5 @@
 # Every target creates the virtual environment $(VENV) and installs the packages it needs.
-#   make demo | test | test-all | chaos | mutants | bench | profile | record | pictures | layout | lint | format | typecheck | check | wheel | clean
+#   make demo | test | test-all | chaos | mutants | bench | profile | record | pictures | layout | lint | format | typecheck | check | audit | release-check | clean
 # Variables: PYTHON (any Python >= 3.10), VENV, PINS ("openai==2.45.0 ..."), DEMO_ARGS ("--live"), PYTEST_ARGS, WORKERS (3),
 #   CHAOS_ARGS ("--operations 2000 --seed 7"), BENCH_ARGS ("--quick"), PROFILE_ARGS ("--items 990"), LAYOUT_ARGS (other checkouts),
 #   TARGET (of `make record`: offline, or live with a key), MUTANTS (patterns of names, as mutmut prints them).
@@ -16,14 +16,14 @@ PROFILE_ARGS ?=
 LAYOUT_ARGS ?=
 TARGET ?= offline
 MUTANTS ?= '*.x_decide_*' '*.x_may_send_again_*' '*RetryPolicy*' '*.x_batches_*' '*.x__cuts_*' '*.x__split_*' '*append*' '*_Write*'
-WHEELS ?= dist
+DIST ?= dist
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 VERSIONS := from importlib.metadata import version as v; import platform as p; \
   print("Python", p.python_version(), *(f"{n} {v(n)}" for n in ("openai", "openai-agents")), sep=" | ")
 
-.PHONY: help demo test test-all chaos mutants bench profile record pictures layout lint format typecheck check wheel clean FORCE
+.PHONY: help demo test test-all chaos mutants bench profile record pictures layout lint format typecheck check audit release-check clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -80,10 +80,14 @@ typecheck: $(VENV)/.installed-dev
 
 check: lint typecheck test
 
-wheel: $(VENV)/.created
-	@rm -f $(WHEELS)/openai_sessions-*.whl
-	$(PIP) wheel --no-deps --wheel-dir $(WHEELS) .
-	@ls $(WHEELS)/openai_sessions-*.whl
+# The newest packages that the library and its extras install, held against the advisories that PyPI knows.
+audit: $(VENV)/.installed-audit
+	@$(BIN)/uv pip compile --quiet --all-extras --generate-hashes --python $(BIN)/python \
+		--output-file $(VENV)/audit.txt pyproject.toml
+	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off --requirement $(VENV)/audit.txt
+
+release-check: $(VENV)/.installed-release
+	@$(BIN)/python -m tools.release_check --outdir $(DIST)
 
 clean:
 	rm -rf .venv .ci-venvs build dist mutants .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
@@ -111,8 +115,10 @@ install-dev := --editable . --group dev
 install-models := --editable . --group models
 install-mutants := --editable . --group mutants
 install-lint := --group lint
+install-audit := --group audit
+install-release := --group release
 
-$(foreach group,bench dev models mutants lint,$(VENV)/.installed-$(group)): $(VENV)/.pip
+$(foreach group,audit bench dev lint models mutants release,$(VENV)/.installed-$(group)): $(VENV)/.pip
 
 $(VENV)/.installed-%: pyproject.toml $(VENV)/.pins
 	@echo "Installing into $(VENV): $(install-$*) $(PINS)"
