@@ -1,5 +1,5 @@
 # Every target creates the virtual environment $(VENV) and installs the packages it needs.
-#   make demo | test | test-all | chaos | mutants | bench | profile | record | pictures | layout | lint | format | typecheck | check | audit | release-check | clean
+#   make demo | test | test-all | chaos | mutants | bench | profile | record | pictures | docs | docs-serve | layout | lint | format | typecheck | check | audit | release-check | clean
 # Variables: PYTHON (any Python >= 3.10), VENV, PINS ("openai==2.45.0 ..."), DEMO_ARGS ("--live"), PYTEST_ARGS, WORKERS (3),
 #   CHAOS_ARGS ("--operations 2000 --seed 7"), BENCH_ARGS ("--quick"), PROFILE_ARGS ("--items 990"), LAYOUT_ARGS (other checkouts),
 #   TARGET (of `make record`: offline, or live with a key), MUTANTS (patterns of names, as mutmut prints them).
@@ -23,7 +23,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 VERSIONS := from importlib.metadata import version as v; import platform as p; \
   print("Python", p.python_version(), *(f"{n} {v(n)}" for n in ("openai", "openai-agents")), sep=" | ")
 
-.PHONY: help demo test test-all chaos mutants bench profile record pictures layout lint format typecheck check audit release-check clean FORCE
+.PHONY: help demo test test-all chaos mutants bench profile record pictures docs docs-serve layout lint format typecheck check audit release-check clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -62,6 +62,12 @@ record: $(VENV)/.installed-dev
 pictures: $(VENV)/.installed-dev
 	@$(BIN)/python -m tools.demo_picture
 	@$(BIN)/python -m tools.screenshot
+
+docs: $(VENV)/.installed-docs
+	@$(BIN)/python -m tools.docs
+
+docs-serve: $(VENV)/.installed-docs
+	@$(BIN)/python -m tools.docs --serve
 
 layout: $(VENV)/.created
 	@$(BIN)/python -m tools.layout $(LAYOUT_ARGS)
@@ -111,6 +117,7 @@ $(VENV)/.pins: FORCE $(VENV)/.created
 install-cli := --editable '.[cli]'
 install-chaos := --editable '.[agents,emulator]'
 install-bench := --editable . --group bench
+install-docs := --editable . --group docs
 install-dev := --editable . --group dev
 install-models := --editable . --group models
 install-mutants := --editable . --group mutants
@@ -118,7 +125,7 @@ install-lint := --group lint
 install-audit := --group audit
 install-release := --group release
 
-$(foreach group,audit bench dev lint models mutants release,$(VENV)/.installed-$(group)): $(VENV)/.pip
+$(foreach group,audit bench dev docs lint models mutants release,$(VENV)/.installed-$(group)): $(VENV)/.pip
 
 $(VENV)/.installed-%: pyproject.toml $(VENV)/.pins
 	@echo "Installing into $(VENV): $(install-$*) $(PINS)"

@@ -118,10 +118,18 @@ def test_link_that_leads_nowhere_is_refused(link):
     assert not leads_somewhere(ROOT / "README.md", link)
 
 
-def test_every_page_is_linked_from_the_readme():
-    readme = (ROOT / "README.md").read_text()
-    pages = {f"docs/{path.name}" for path in ROOT.glob("docs/*.md")} - {"docs/mutants.md"}
-    assert [page for page in sorted(pages) if f"({page})" not in readme] == []
+def linked_from(document):
+    """Return the documents that a document has links to."""
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text())
+    return {(document.parent / link).resolve() for link in links if link.endswith(".md")}
+
+
+def test_every_page_is_reached_from_the_readme():
+    reached, unread = set(), {ROOT / "README.md"}
+    while unread:
+        reached |= unread
+        unread = set().union(*map(linked_from, unread)) - reached
+    assert [path.name for path in sorted(ROOT.glob("docs/*.md")) if path not in reached] == []
 
 
 def test_table_of_errors_is_complete():

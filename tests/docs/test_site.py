@@ -1,0 +1,195 @@
+"""The site has every page and every public name, and its links lead somewhere."""
+
+import re
+
+import pytest
+import yaml
+
+import openai_sessions
+from tests.docs.markdown import code_blocks
+from tests.examples.stand_in import ROOT
+from tools.docs.links import broken_links
+from tools.docs.pages import (
+    documents,
+    listed_pages,
+    misplaced,
+    navigation,
+    page_text,
+    relinked,
+    settings,
+    summary,
+)
+from tools.docs.reference import FOLDER, facade_names, public_modules, public_names, reference_page
+
+SITE_URL = "https://docs.example/"
+REPOSITORY_URL = "https://github.example/owner/name"
+
+GENERATED = {f"{FOLDER}command-line.md"}
+
+NOT_DOCUMENTED = {"cli"}
+"""The module of the command, whose page is the command line."""
+
+
+PAGES = {"server_managed": "session", "turn": "session"}
+"""The modules whose names are documented with another module."""
+
+
+def directives():
+    """Return the paths of all objects that the reference documents."""
+    pages = [path for path in listed_pages() if path.startswith(FOLDER) and path not in GENERATED]
+    return [path for page in pages for path in re.findall(r"^::: (\S+)", reference_page(page), re.MULTILINE)]
+
+
+def test_every_page_is_in_the_navigation():
+    assert [] == misplaced()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda nav: nav.pop(), "mutants.md is not in the navigation"),
+        (lambda nav: nav.append({"Twice": "index.md"}), "index.md is twice"),
+        (lambda nav: nav.append({"No": "no.md"}), "no.md, which is no page"),
+    ],
+)
+def test_navigation_that_is_wrong(change, message, monkeypatch, tmp_path):
+    config = yaml.safe_load((ROOT / "docs/site.yml").read_text())
+    change(config["nav"])
+    (tmp_path / "site.yml").write_text(yaml.safe_dump(config))
+    monkeypatch.setattr("tools.docs.pages.CONFIG", tmp_path / "site.yml")
+    assert message in "\n".join(misplaced())
+
+
+def paths_of(module, name):
+    """Return the paths under which a public name may be documented: those by which users import it."""
+    return {f"openai_sessions.{each}{name}" for each in ("", f"{PAGES.get(module, module)}.")}
+
+
+def test_every_public_name_is_in_the_reference():
+    documented = {*directives()}
+    modules = [name for name in public_modules() if name not in NOT_DOCUMENTED]
+    public = [(module, name) for module in modules for name in public_names(module)]
+    assert len(public) > 100
+    assert [] == [(module, name) for module, name in public if not documented & paths_of(module, name)]
+
+
+def test_names_of_the_package_are_documented_under_its_name():
+    assert openai_sessions.__all__ == [*facade_names()]
+    assert {*directives()} >= {f"openai_sessions.{name}" for name in openai_sessions.__all__}
+
+
+def test_reference_names_nothing_private_or_twice():
+    assert [] == [path for path in directives() if "._" in path]
+    assert len(directives()) == len({*directives()})
+
+
+def test_names_of_a_module_without_all_are_those_it_defines():
+    assert public_names("errors")[:2] == ["SessionError", "UnsettledWriteError"]
+    assert "Mapping" not in public_names("errors")
+
+
+def test_every_page_has_a_title_and_a_summary():
+    texts = {path: page_text(path) for path in {*listed_pages()} - GENERATED}
+    assert [] == [path for path, text in texts.items() if not text.startswith("# ")]
+    assert [] == [path for path, text in texts.items() if not 10 < len(summary(path, text)) < 200]
+
+
+@pytest.mark.parametrize(
+    ("link", "page"),
+    [
+        ("[a](turns.md#forks)", "[a](turns.md#forks)"),
+        ("[a](../README.md#install)", "[a](index.md#install)"),
+        ("[a](../CHANGELOG.md)", "[a](changelog.md)"),
+        ("[a](../examples/agents_sdk/usage.py)", "[a](examples.md#agents_sdk-usage)"),
+        ("[a](../tests/conftest.py)", "a"),
+        ("[a](https://pypi.org)", "[a](https://pypi.org)"),
+        ("[a](#here)", "[a](#here)"),
+        ('<img src="performance.svg">', '<img src="performance.svg">'),
+        ("![a](performance.svg)", "![a](performance.svg)"),
+        ("[![a](../docs/serve.png)](../README.md)", "[![a](serve.png)](index.md)"),
+        ("```\n[a](../tests/conftest.py)\n```", "```\n[a](../tests/conftest.py)\n```"),
+    ],
+)
+def test_links_of_a_document_become_links_of_its_page(link, page):
+    assert page == relinked(link, "docs/turns.md", None)
+
+
+def test_links_of_the_readme_become_links_of_its_page():
+    text = '[a](docs/turns.md) <img src="docs/serve.png"> [b](LICENSE)'
+    assert '[a](turns.md) <img src="serve.png"> b' == relinked(text, "README.md", None)
+    linked = relinked(text, "README.md", REPOSITORY_URL)
+    assert f'[a](turns.md) <img src="serve.png"> [b]({REPOSITORY_URL}/blob/main/LICENSE)' == linked
+
+
+def test_examples_are_shown_whole_below_their_list():
+    page = page_text("examples.md")
+    programs = [path.read_text() for path in ROOT.glob("examples/**/*.py")]
+    assert sorted(programs) == sorted(code_blocks(page, "python"))
+    assert "| [`agents_sdk/usage.py`](#agents_sdk-usage) | count tokens |" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("# How?\n\nSo.\n", "How?"),
+        ("# Title\n## Run\nA [link](a.md) of\ntwo lines. More.\n", "A link of two lines."),
+        ("# Title\n\n```python\n1\n```\n\n| a |\n\nIt is. So.\n", "It is."),
+    ],
+)
+def test_summary_of_a_page(text, expected):
+    assert expected == summary("page.md", text)
+
+
+def test_llms_txt_has_the_pages_of_the_navigation():
+    texts = {path: page_text(path) for path in documents()} | {
+        path: "" for path in listed_pages() if path.startswith(FOLDER)
+    }
+    made = settings(texts, site_url=SITE_URL, repository_url=None)
+    sections = made["plugins"]["llmstxt"]["sections"]
+    listed = {title: [path for each in entries for path in each] for title, entries in sections.items()}
+    assert listed == {title: [path for _, path in pages] for title, pages in navigation().items()}
+    assert "repo_url" not in made
+    assert REPOSITORY_URL == settings(texts, site_url=SITE_URL, repository_url=REPOSITORY_URL)["repo_url"]
+
+
+@pytest.fixture
+def site(tmp_path):
+    """Write the pages of a site; return its folder."""
+
+    def site(**pages):
+        for name, text in pages.items():
+            file = tmp_path / name / "index.html" if name != "index" else tmp_path / "index.html"
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(text)
+        return tmp_path
+
+    return site
+
+
+def test_links_that_lead_somewhere(site):
+    pages = {
+        "index": '<a href="guide/">1</a> <a href="guide/#there">2</a> <a href="https://pypi.org/">3</a>',
+        "guide": '<h1 id="there"></h1> <a href="../">1</a> <a href="#there">2</a> <img src="data:,">',
+    }
+    assert [] == [*broken_links(site(**pages))]
+
+
+@pytest.mark.parametrize(
+    ("tag", "message"),
+    [
+        ('<a href="no/">', "index.html has a link to no/, which does not exist"),
+        ('<a href="guide/#no">', "index.html has a link to guide/#no, which has no such anchor"),
+        ('<a href="#no">', "index.html has a link to #no, which has no such anchor"),
+        ('<img src="no.png">', "index.html has a link to no.png, which does not exist"),
+        (
+            '<link rel="stylesheet" href="//cdn.test/a.css">',
+            "index.html loads //cdn.test/a.css from another host",
+        ),
+        (
+            '<script src="https://cdn.test/a.js"></script>',
+            "index.html loads https://cdn.test/a.js from another host",
+        ),
+    ],
+)
+def test_links_that_lead_nowhere(tag, message, site):
+    assert [message] == [*broken_links(site(index=tag, guide="<p id='there'>"))]

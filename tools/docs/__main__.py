@@ -1,0 +1,106 @@
+"""Build the documentation site in `build/site`: `python -m tools.docs`, or `make docs`.
+
+A warning is an error: a link, an anchor or a name that does not exist, a page that is not in the navigation,
+a docstring of an argument that its function does not have, or a page that loads something from another host.
+
+The environment may have `SITE_URL`, where the site will be, with a slash at its end, and `REPOSITORY_URL`,
+where the links to source files lead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import re
+import shutil
+import subprocess
+import sys
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import yaml
+
+from tools.docs.links import broken_links
+from tools.docs.pages import listed_pages, misplaced, page_text, settings
+from tools.docs.reference import ROOT
+
+ADDRESS = ("127.0.0.1", 8000)
+
+ASSETS = (".css", ".png", ".svg")
+
+EXPECTED = ("", "No issues found")
+"""The lines that zensical prints to stderr when all is well."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Build the site, show it on loopback if `--serve` is given, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tools.docs", description=__doc__)
+    parser.add_argument(
+        "--output", type=Path, default=ROOT / "build", help="where pages/ and site/ are written"
+    )
+    parser.add_argument("--serve", action="store_true", help="show the site on loopback")
+    options = parser.parse_args(arguments)
+    site = options.output / "site"
+    errors = misplaced()
+    if not errors:
+        collect(options.output)
+        errors = build(options.output) or [*broken_links(site)]
+    if errors:
+        print(*errors, sep="\n", file=sys.stderr)
+        return 1
+    print(f"{site}: {len([*site.rglob('*.html')])} pages")
+    if options.serve:
+        serve(site)
+    return 0
+
+
+def build(folder: Path) -> list[str]:
+    """Build the site from the pages in a folder; return the warnings."""
+    command = [
+        sys.executable,
+        "-m",
+        "zensical",
+        "build",
+        "--strict",
+        "--clean",
+        "--config-file",
+        "mkdocs.yml",
+    ]
+    finished = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+    printed = re.sub(r"\x1b\[[\d;]*m", "", finished.stderr).partition("Traceback (most recent call last)")[0]
+    warnings = [line for line in printed.splitlines() if line.strip() not in EXPECTED]
+    return warnings or ([finished.stderr] if finished.returncode else [])
+
+
+def collect(folder: Path) -> None:
+    """Write the pages, their pictures and the settings of zensical into a folder, in place of older ones."""
+    for name in ("pages", "site"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    repository_url = os.environ.get("REPOSITORY_URL")
+    texts = {path: page_text(path, repository_url) for path in listed_pages()}
+    for path, text in texts.items():
+        file = folder / "pages" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    for asset in (ROOT / "docs").iterdir():
+        if asset.suffix in ASSETS:
+            shutil.copy(asset, folder / "pages")
+    site_url = os.environ.get("SITE_URL") or f"http://{ADDRESS[0]}:{ADDRESS[1]}/"
+    made = settings(texts, site_url=site_url, repository_url=repository_url)
+    (folder / "mkdocs.yml").write_text(yaml.safe_dump(made, sort_keys=False))
+
+
+def serve(site: Path) -> None:
+    """Show a site on loopback until Ctrl-C."""
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(site))
+    with ThreadingHTTPServer(ADDRESS, handler) as server:
+        print(f"http://{ADDRESS[0]}:{ADDRESS[1]}/ (Ctrl-C ends it)")
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""The generated pages of the site: the reference of the modules and of the command line."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+PACKAGE = "openai_sessions"
+
+FOLDER = "reference/"
+"""Where the generated pages are, each named after its module: `reference/testing.cassettes.md`."""
+
+FIRST = ("OpenAIConversationsSession", "SessionDirectory", "EncryptedSession", "Emulator", "check_session")
+"""The names that come first on the pages of their modules."""
+
+EXTENDED = {"NamedSession": ("inherited_members: false", "show_bases: true")}
+"""The options of classes whose inherited members are on the page of their base class."""
+
+OVERVIEW = """\
+# Reference
+
+Names on these pages are public, and [the changelog](../changelog.md) has their changes. All others are
+private.
+
+These names are imported from `openai_sessions` itself, all others from their modules:
+
+"""
+
+
+def reference_page(name: str) -> str:
+    """Return the text of a page of the reference.
+
+    Args:
+        name: The path of the page in the navigation.
+
+    Raises:
+        FileNotFoundError: There is no such module.
+    """
+    stem = name.removeprefix(FOLDER).removesuffix(".md")
+    special: dict[str, Callable[[], str]] = {"index": overview, "command-line": command_line}
+    return special[stem]() if stem in special else module_page(stem)
+
+
+def module_page(module: str) -> str:
+    """Return a page with the docstring of a module, and all its public names.
+
+    A name that can be imported from the package itself is documented under that path.
+    """
+    facade = facade_names()
+    described = directive(
+        f"{PACKAGE}.{module}", "members: false", "show_root_heading: false", "show_root_toc_entry: false"
+    )
+    directives = [f"# {PACKAGE}.{module}", described]
+    for name in sorted(public_names(module), key=lambda name: name not in FIRST):
+        path = f"{PACKAGE}.{name}" if facade.get(name) == module else f"{PACKAGE}.{module}.{name}"
+        directives.append(directive(path, *EXTENDED.get(name, ())))
+    return "\n\n".join(directives) + "\n"
+
+
+def directive(path: str, *options: str) -> str:
+    """Return what mkdocstrings replaces by the documentation of an object."""
+    lines = [f"::: {path}", *(["    options:"] if options else []), *(f"        {each}" for each in options)]
+    return "\n".join(lines)
+
+
+def overview() -> str:
+    """Return a page that lists the names of the package itself."""
+    names = "\n".join(f"- [`{name}`][{PACKAGE}.{name}]" for name in facade_names())
+    return f"{OVERVIEW}{names}\n"
+
+
+def command_line() -> str:
+    """Return the help of all commands, without the lists of commands: the table of contents has them."""
+    app, title = f"{PACKAGE}.cli._app", "Command line"
+    command = [
+        sys.executable,
+        "-m",
+        "typer",
+        app,
+        "utils",
+        "docs",
+        "--name",
+        "openai-sessions",
+        "--title",
+        title,
+    ]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603 - ours
+    return re.sub(r"^\*\*Commands\*\*:\n\n(\* .*\n)+\n", "", printed, flags=re.MULTILINE)
+
+
+def summary_of(name: str) -> str:
+    """Return one line on a page of the reference."""
+    stem = name.removeprefix(FOLDER).removesuffix(".md")
+    lines = {
+        "index": "All public names.",
+        "command-line": "All commands of `openai-sessions`, with their options.",
+    }
+    return lines.get(stem) or (ast.get_docstring(parsed(file_of(stem))) or "").partition("\n")[0]
+
+
+def facade_names() -> dict[str, str]:
+    """Return the names that are imported from the package itself, in order, each with its public module."""
+    imports = (node for node in parsed("__init__.pyi").body if isinstance(node, ast.ImportFrom))
+    found = [(each.name, str(node.module)) for node in imports for each in node.names]
+    return {name: module.removeprefix(f"{PACKAGE}.") for name, module in sorted(found)}
+
+
+def public_names(module: str) -> list[str]:
+    """Return the public names of a module: those of `__all__`, or else all classes and functions."""
+    tree = parsed(file_of(module))
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return [name for name in ast.literal_eval(node.value) if not name.startswith("_")]
+    definitions = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    return [
+        node.name for node in tree.body if isinstance(node, definitions) and not node.name.startswith("_")
+    ]
+
+
+def public_modules() -> Iterator[str]:
+    """Yield the names of all modules in whose path no part begins with an underscore."""
+    for path in sorted((ROOT / PACKAGE).rglob("*.py")):
+        parts = path.relative_to(ROOT / PACKAGE).with_suffix("").parts
+        parts = parts[:-1] if parts[-1] == "__init__" else parts
+        if parts and not any(part.startswith("_") for part in parts):
+            yield ".".join(parts)
+
+
+def file_of(module: str) -> str:
+    """Return the path of a module in the package."""
+    path = module.replace(".", "/")
+    return f"{path}/__init__.py" if (ROOT / PACKAGE / path).is_dir() else f"{path}.py"
+
+
+def parsed(path: str) -> ast.Module:
+    """Return the syntax tree of a file of the package."""
+    return ast.parse((ROOT / PACKAGE / path).read_text())
