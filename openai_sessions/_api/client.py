@@ -169,6 +169,11 @@ class ConversationsClient:
         """The HTTP client that owns the connections, shared by all copies of the client."""
         return self._client._client  # noqa: SLF001 -- openai has no public name for it
 
+    @property
+    def lacking_include(self) -> tuple[str, ...]:
+        """The values of `include` that the replay form needs and that the server has refused."""
+        return self._include.lacking
+
     async def aclose(self) -> None:
         """Close the client and its connections."""
         await self._client.close()

@@ -40,6 +40,11 @@ class Include:
         """The values that the server is not known to lack."""
         return tuple(value for value in self._needed if value not in self._lacking)
 
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """The needed values that the server lacks."""
+        return tuple(value for value in self._needed if value in self._lacking)
+
     def leave_out(self, values: Iterable[str]) -> list[str]:
         """Send these values no more to this server; return those that were not known to be lacking."""
         new = [value for value in values if value not in self._lacking]

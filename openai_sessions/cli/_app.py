@@ -556,6 +556,37 @@ def init_directory(
     _run(commands.init, base_url=base_url, directory=directory, tenant=tenant, quiet=quiet)
 
 
+def doctor(  # noqa: PLR0913 - one for each option
+    *,
+    offline: Annotated[bool, typer.Option("--offline", help="Check versions and settings only.")] = False,
+    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Limit of each request.")] = 30.0,
+    record: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.yaml", help="Record the requests, without keys; needs the extra testing."),
+    ] = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.yaml", help="Check what was recorded, without a server or a key."),
+    ] = None,
+    as_json: AsJSON = False,
+    base_url: BaseURL = None,
+) -> None:
+    """Check versions, settings and the server, for a bug report.
+
+    A conversation is created, written, read and deleted. Nothing else on the server is touched.
+    """
+    from openai_sessions.cli import _doctor  # noqa: PLC0415 - help needs no openai
+    from openai_sessions.cli._errors import one_line_errors  # noqa: PLC0415 - as above
+    from openai_sessions.cli._running import Settings, run  # noqa: PLC0415 - as above
+
+    with one_line_errors():
+        options = _doctor.DoctorOptions(
+            offline=offline, timeout=timeout, record=record, replay=replay, as_json=as_json
+        )
+    settings = Settings(base_url=base_url)
+    run(lambda workspace: _doctor.doctor(workspace, options), settings, shows_log=False)
+
+
 def demo(
     *,
     live: Annotated[bool, typer.Option("--live", help="Use OpenAI, with the key in OPENAI_API_KEY.")] = False,
@@ -635,6 +666,7 @@ _PANELS: dict[str, dict[str, Callable[..., None]]] = {
     },
     "Import and export": {"export": export, "import": import_file, "copy": copy},
     "Directory": {"list": list_names, "sweep": sweep},
+    "Diagnosis": {"doctor": doctor},
     "Demonstration and emulator": {"demo": demo, "serve": serve},
 }
 

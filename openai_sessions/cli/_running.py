@@ -60,7 +60,7 @@ _PATIENCE = 0.5
 _MAX_WARNINGS = 20
 
 
-def run(work: Work, settings: Settings) -> None:
+def run(work: Work, settings: Settings, *, shows_log: bool = True) -> None:
     """Run the work of a command, and exit with its code.
 
     Ctrl-C and SIGTERM cancel the work, which undoes what it has written. A second signal limits the undoing
@@ -69,6 +69,7 @@ def run(work: Work, settings: Settings) -> None:
     Args:
         work: Called with a `Workspace`.
         settings: The shared options.
+        shows_log: Whether to print the warnings of the library.
 
     Raises:
         typer.Exit: The work failed or was interrupted; the message was printed.
@@ -78,7 +79,7 @@ def run(work: Work, settings: Settings) -> None:
             stream.reconfigure(errors="backslashreplace")  # escapes instead of a UnicodeEncodeError halfway
     with one_line_errors():
         try:
-            with _warnings_on_stderr():
+            with _warnings_on_stderr(shows_log=shows_log):
                 asyncio.run(_until_signalled(work, settings))
                 sys.stdout.flush()
         except BrokenPipeError:
@@ -118,7 +119,7 @@ def _say_that_it_undoes() -> None:
 
 
 @contextmanager
-def _warnings_on_stderr() -> Iterator[None]:
+def _warnings_on_stderr(*, shows_log: bool) -> Iterator[None]:
     """Print the library's log records at the end, unless an exception replaces them by its own message."""
     logger, records = logging.getLogger("openai_sessions"), BufferingHandler(_MAX_WARNINGS)
     logger.addHandler(records)
@@ -130,11 +131,11 @@ def _warnings_on_stderr() -> Iterator[None]:
         raise
     finally:
         logger.removeHandler(records)
-        for record in records.buffer:
+        for record in records.buffer if shows_log else ():
             sys.stderr.write(f"{escaped_line(record.getMessage())}\n")
 
 
-_OPENAI = "https://api.openai.com/v1"
+OPENAI_URL = "https://api.openai.com/v1"
 
 _ID_PREFIX = "conv_"
 
@@ -369,16 +370,25 @@ def require_folder(file: Path) -> None:
 
 def _open_client(settings: Settings) -> AsyncOpenAI:
     if settings.base_url:
-        _require_url(settings.base_url)
+        require_url(settings.base_url)
     key = key_of_environment()
     if not key:
         raise CommandError("No API key: set OPENAI_API_KEY.", exit_code=ExitCode.USAGE)
     return AsyncOpenAI(
-        base_url=settings.base_url or _OPENAI, api_key=key
+        base_url=settings.base_url or OPENAI_URL, api_key=key
     )  # an empty variable counts as unset
 
 
-def _require_url(url: str) -> None:
+def require_url(url: str, source: str = "--base-url") -> None:
+    """Refuse a base URL that no request can be sent to.
+
+    Args:
+        url: The base URL.
+        source: The option or variable that has it.
+
+    Raises:
+        CommandError: It has another scheme than HTTP, no host, or no valid port.
+    """
     needed = None
     if not url.startswith(("http://", "https://")):
         needed = "start with http:// or https://"
@@ -386,7 +396,7 @@ def _require_url(url: str) -> None:
         needed = "contain a host, and only a port from 1 to 65535"
     if needed:
         shown = re.sub(r"(?<=//)[^/]*@", "", url)  # without a password
-        raise CommandError(f"--base-url is {shown!r}; it must {needed}.", exit_code=ExitCode.USAGE)
+        raise CommandError(f"{source} is {shown!r}; it must {needed}.", exit_code=ExitCode.USAGE)
 
 
 def _has_address(url: str) -> bool:
@@ -400,7 +410,7 @@ def _has_address(url: str) -> bool:
 def shown_base_url(settings: Settings) -> str:
     """Return the base URL for messages: without user, password and query."""
     try:
-        parts = urlsplit(settings.base_url or _OPENAI)
+        parts = urlsplit(settings.base_url or OPENAI_URL)
     except ValueError:  # reported before the first request
         return "--base-url"
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
@@ -415,8 +425,12 @@ def key_of_environment() -> str:
     return checked_key(os.environ.get("OPENAI_API_KEY", "").strip())
 
 
-def checked_key(key: str) -> str:
+def checked_key(key: str, variable: str = "OPENAI_API_KEY") -> str:
     """Return the key if it can be sent in a header.
+
+    Args:
+        key: The key.
+        variable: The variable that has it.
 
     Raises:
         CommandError: It contains a character other than printable ASCII. The HTTP library's own error would
@@ -425,7 +439,7 @@ def checked_key(key: str) -> str:
     invalid = next((character for character in key if not "!" <= character <= "~"), None)
     if invalid is not None:
         raise CommandError(
-            f"OPENAI_API_KEY contains {invalid!a}, which no key contains: set it again.",
+            f"{variable} contains {invalid!a}, which no key contains: set it again.",
             exit_code=ExitCode.USAGE,
         )
     return key

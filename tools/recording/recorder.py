@@ -6,12 +6,11 @@ import asyncio
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import openai
 
 from openai_sessions import RetryPolicy, SessionError
+from openai_sessions.testing._reducing import with_few_headers, without_noise
 from openai_sessions.testing.cassettes import CassetteError, use_cassette
 from tests.wire import FAST
 from tools.recording.flows import Flow, Observed, Stage, observe
@@ -19,18 +18,6 @@ from tools.recording.servers import RecordingError, Server, Target, local_client
 from tools.recording.stable import finish
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "cassettes"
-
-_SECRET_HEADERS = frozenset(
-    {"authorization", "cookie", "openai-organization", "openai-project", "set-cookie"}
-)
-"""Headers that the cassette removes, after it has searched everything else for their values."""
-
-_REQUEST_HEADERS = _SECRET_HEADERS | {"accept", "content-type"}
-_RESPONSE_HEADERS = _SECRET_HEADERS | {
-    *("content-encoding", "content-type", "openai-version"),
-    *("retry-after", "retry-after-ms", "x-should-retry"),
-}
-"""The headers that clients read, and `openai-version`. Others differ with each recording or machine."""
 
 _MOST_SHOWN = 200
 """Characters of a value in an error."""
@@ -80,8 +67,8 @@ async def record(flow: Flow, server: Server, path: Path, *, say: Callable[[str],
             with use_cassette(
                 path,
                 record_mode="all",
-                before_record_request=_without_noise,
-                before_record_response=_with_few_headers,
+                before_record_request=without_noise,
+                before_record_response=with_few_headers,
             ):
                 _check(flow, await observe(flow, stage), f"Recorded from {server.name}")
             finish(path, {"server": server.name, "server_version": server.version})
@@ -113,19 +100,3 @@ def _check(flow: Flow, observed: Observed, done: str) -> None:
 def _shown(value: object) -> str:
     shown = repr(value)
     return shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}..."
-
-
-def _without_noise(request: Any) -> Any:
-    """Remove the port, and the headers that differ from one recording or machine to another."""
-    url = urlsplit(request.uri)
-    request.uri = urlunsplit(url._replace(netloc=url.hostname or ""))
-    for name in [name for name in request.headers if name.lower() not in _REQUEST_HEADERS]:
-        request.headers.pop(name)
-    return request
-
-
-def _with_few_headers(response: dict[str, Any]) -> dict[str, Any]:
-    headers = {
-        name: values for name, values in response["headers"].items() if name.lower() in _RESPONSE_HEADERS
-    }
-    return {**response, "headers": headers}
