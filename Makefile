@@ -2,7 +2,7 @@
 #   make demo | test | test-all | chaos | mutants | bench | profile | record | pictures | docs | docs-serve | layout | lint | format | typecheck | check | audit | release-check | clean
 # Variables: PYTHON (any Python >= 3.10), VENV, PINS ("openai==2.45.0 ..."), DEMO_ARGS ("--live"), PYTEST_ARGS, WORKERS (3),
 #   CHAOS_ARGS ("--operations 2000 --seed 7"), BENCH_ARGS ("--quick"), PROFILE_ARGS ("--items 990"), LAYOUT_ARGS (other checkouts),
-#   TARGET (of `make record`: offline, or live with a key), MUTANTS (patterns of names, as mutmut prints them).
+#   MUTANTS (patterns of names, as mutmut prints them).
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -14,7 +14,6 @@ CHAOS_ARGS ?=
 BENCH_ARGS ?=
 PROFILE_ARGS ?=
 LAYOUT_ARGS ?=
-TARGET ?= offline
 MUTANTS ?= '*.x_decide_*' '*.x_may_send_again_*' '*RetryPolicy*' '*.x_batches_*' '*.x__cuts_*' '*.x__split_*' '*append*' '*_Write*'
 DIST ?= dist
 
@@ -57,7 +56,7 @@ profile: $(VENV)/.installed-bench
 	@$(BIN)/python -m tools.bench.profile $(PROFILE_ARGS)
 
 record: $(VENV)/.installed-dev
-	@$(BIN)/python -m tools.recording --target $(TARGET)
+	@$(BIN)/python -m tools.recording
 
 pictures: $(VENV)/.installed-dev
 	@$(BIN)/python -m tools.demo_picture

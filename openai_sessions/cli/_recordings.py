@@ -6,17 +6,17 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import openai
 
-import openai_sessions
 from openai_sessions._secrets import spellings
 from openai_sessions.cli._errors import CommandError, ExitCode
 from openai_sessions.cli._running import OPENAI_URL, require_folder
-from openai_sessions.cli._setup import Access, is_private
+from openai_sessions.cli._setup import PACKAGE, Access, is_private
 from openai_sessions.testing._reducing import with_few_headers, without_noise
 from openai_sessions.testing.cassettes import CassetteError, use_cassette
 
@@ -125,7 +125,7 @@ def publish(draft: Path, file: Path, variables: Mapping[str, str]) -> None:
                 exit_code=ExitCode.FAILED,
             )
     now = datetime.now(timezone.utc).strftime("%Y-%m-%d")
-    versions = f"openai-sessions {openai_sessions.__version__}, openai {openai.__version__}"
+    versions = f"{PACKAGE} {version(PACKAGE)}, openai {openai.__version__}"
     draft.write_text(f"# openai-sessions doctor --record, {now}, {versions}\n{text}", encoding="utf-8")
     draft.replace(file)
 

@@ -10,7 +10,6 @@ from importlib import metadata
 from typing import Literal
 from urllib.parse import urlsplit
 
-import openai_sessions
 from openai_sessions._api.client import HTTP_LIBRARY
 from openai_sessions._api.transports import address_of
 from openai_sessions._secrets import is_secret
@@ -137,7 +136,7 @@ def is_private(variable: str) -> bool:
 
 def versions() -> Iterator[CheckResult]:
     """Yield the versions of what takes part."""
-    yield CheckResult(check="version", detail=f"{PACKAGE} {openai_sessions.__version__}")
+    yield CheckResult(check="version", detail=f"{PACKAGE} {metadata.version(PACKAGE)}")
     python = f"{platform.python_implementation()} {platform.python_version()}"
     yield CheckResult(check="python", detail=f"{python}, {platform.platform(terse=True)}")
     yield CheckResult(check="openai", detail=_versions_of("openai", "openai-agents"))

@@ -7,11 +7,13 @@ import subprocess
 
 import pytest
 
+from openai_sessions.cli._app import app
 from openai_sessions.cli._setup import AZURE_PATH, find_access, settings, versions
 from openai_sessions.emulator import Fault
 from tests.cli.command import COMMAND, environment, eventually, run_here
 from tests.cli.service import turns
-from tests.examples.stand_in import API_KEY
+from tests.docs.markdown import code_blocks, table_after
+from tests.examples.stand_in import API_KEY, ROOT
 
 LOCAL = ["version", "python", "openai", "http", "packages", "extras", "base URL", "key", "account", "proxies"]
 OF_SERVER = [
@@ -123,6 +125,30 @@ def test_json_has_one_object_for_each_check(service):
     }
     assert by_name["batches"]["ms"] > 0
     assert by_name["key"]["ms"] is None
+
+
+def known(lines):
+    """Return lines without what differs from one machine or run to another."""
+    numbers = [re.sub(r"conv_\w+| +\d+ ms|127\.0\.0\.1:\d+", "", line) for line in lines]
+    return [
+        re.sub(r"^(ok +(?:version|python|openai|http|packages|extras|proxies)).*", r"\1", line)
+        for line in numbers
+    ]
+
+
+def test_document_shows_what_is_printed(service):
+    document = (ROOT / "docs/doctor.md").read_text()
+    well, refused = (block.splitlines()[1:] for block in code_blocks(document, "console")[:2])
+    assert known(well) == known(diagnosis(service).lines)
+    failed = diagnosis(service, "--base-url", "http://127.0.0.1:9/v1").lines[len(LOCAL) : -1]
+    assert known(refused) == known(failed)
+
+
+def test_document_names_every_option():
+    rows = table_after((ROOT / "docs/doctor.md").read_text(), "# What is wrong")
+    (command,) = [each for each in app.registered_commands if each.callback.__name__ == "doctor"]
+    options = {name.removeprefix("as_") for name in command.callback.__annotations__.keys() - {"return"}}
+    assert {re.match(r"`--([a-z-]+)", row[0])[1].replace("-", "_") for row in rows} == options
 
 
 # What is wrong with a setup

@@ -30,21 +30,3 @@ async def test_flow_meets_all_of_its_faults(flow, emulator):
 async def test_flow_without_its_faults_is_told_from_one_with_them(flow, emulator):
     async with emulator.client() as client:
         assert flow.expected != await observe(flow, Stage(client, FAST))
-
-
-async def test_conversations_that_a_stage_created_are_deleted_with_their_items(emulator):
-    async with emulator.client() as client:
-        stage = Stage(client, FAST)
-        session = stage.session()
-        await session.add_items([{"role": "user", "content": "Hello"}] * 2)
-        assert [] == await stage.delete_created()
-    assert emulator.conversations() == ()
-    assert 2 == sum(request.operation == "delete_item" for request in emulator.requests)
-
-
-async def test_conversations_that_cannot_be_deleted_are_told(emulator):
-    async with emulator.client() as client:
-        stage = Stage(client, FAST)
-        conversation_id = await stage.session().ensure_conversation()
-        with emulator.locked(conversation_id):
-            assert [conversation_id] == await stage.delete_created()

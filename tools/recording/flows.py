@@ -66,9 +66,9 @@ class Flow:
         name: The name of its cassette, without the suffix.
         run: Uses the session and returns what it observed.
         observes: What `run` must return.
-        server: The server that it is recorded from, offline.
+        server: The server that it is recorded from.
         why: The reason, if that is not smg.
-        faults: The faults that it meets. A flow with faults cannot be recorded from OpenAI.
+        faults: The faults that it meets.
         retries: The retries that it must make.
     """
 
@@ -95,14 +95,12 @@ class Stage:
 
     Attributes:
         client: For requests that flows make without a session.
-        created: The ids of the conversations that the sessions created.
         retried: The retries, such as `"append: throttled"`.
         waited: The wait before each of them, in seconds.
     """
 
     def __init__(self, client: AsyncOpenAI, retry_policy: RetryPolicy) -> None:
         self.client = client
-        self.created: list[str] = []
         self.retried: list[str] = []
         self.waited: list[float] = []
         self._retry_policy = retry_policy
@@ -115,19 +113,8 @@ class Stage:
             conversation_id=conversation_id,
             openai_client=self.client,
             metadata=metadata,
-            on_conversation_created=self.created.append,
             requests=RequestSettings(retry_policy=self._retry_policy, on_retry=self._note_retry),
         )
-
-    async def delete_created(self) -> list[str]:
-        """Delete the created conversations with their items; return the ids that could not be deleted."""
-        left: list[str] = []
-        for conversation_id in self.created:
-            try:
-                await self.session(conversation_id).clear_session(purge_items=True)
-            except Exception:  # noqa: BLE001 - the caller reports what is left
-                left.append(conversation_id)
-        return left
 
     def _note_retry(self, event: RetryEvent) -> None:
         self.retried.append(f"{event.operation}: {event.outcome}")

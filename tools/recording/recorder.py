@@ -9,7 +9,7 @@ from pathlib import Path
 
 import openai
 
-from openai_sessions import RetryPolicy, SessionError
+from openai_sessions import SessionError
 from openai_sessions.testing._reducing import with_few_headers, without_noise
 from openai_sessions.testing.cassettes import CassetteError, use_cassette
 from tests.wire import FAST
@@ -45,7 +45,7 @@ def _recorded(flow: Flow, target: Target, folder: Path, say: Callable[[str], obj
     with target(flow) as server:
         done = f"Recorded from {server.name}"
         try:
-            asyncio.run(record(flow, server, path, say=say))
+            asyncio.run(record(flow, server, path))
             done = "Replayed"
             _check(flow, asyncio.run(replay(flow, path)), done)
         except (openai.OpenAIError, SessionError, CassetteError) as error:
@@ -55,26 +55,21 @@ def _recorded(flow: Flow, target: Target, folder: Path, say: Callable[[str], obj
     return path
 
 
-async def record(flow: Flow, server: Server, path: Path, *, say: Callable[[str], object] = print) -> None:
-    """Record one flow from a running server. On OpenAI, its conversations are deleted afterwards.
+async def record(flow: Flow, server: Server, path: Path) -> None:
+    """Record one flow from a running server.
 
     Raises:
         RecordingError: It did not observe what it declares. Nothing was written.
     """
     async with server.client() as client:
-        stage = Stage(client, FAST if server.is_local else RetryPolicy())
-        try:
-            with use_cassette(
-                path,
-                record_mode="all",
-                before_record_request=without_noise,
-                before_record_response=with_few_headers,
-            ):
-                _check(flow, await observe(flow, stage), f"Recorded from {server.name}")
-            finish(path, {"server": server.name, "server_version": server.version})
-        finally:
-            if not server.is_local and (left := await stage.delete_created()):
-                say(f"{flow.name}: these conversations could not be deleted: {', '.join(left)}")
+        with use_cassette(
+            path,
+            record_mode="all",
+            before_record_request=without_noise,
+            before_record_response=with_few_headers,
+        ):
+            _check(flow, await observe(flow, Stage(client, FAST)), f"Recorded from {server.name}")
+        finish(path, {"server": server.name, "server_version": server.version})
 
 
 async def replay(flow: Flow, path: Path) -> Observed:

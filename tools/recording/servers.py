@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,21 +36,16 @@ class Server:
     Attributes:
         name: Its name in the metadata of a cassette.
         version: Its version there.
-        base_url: Its base URL.
-        is_local: Whether it runs on loopback, for one recording, and is reached without a proxy.
+        base_url: Its base URL, on loopback.
     """
 
     name: str
     version: str
     base_url: str
-    is_local: bool = True
 
     def client(self) -> openai.AsyncOpenAI:
         """Return a new client that sends one request at a time."""
-        if self.is_local:
-            return local_client(self.base_url)
-        http_client = openai.DefaultAsyncHttpxClient(limits=_ONE_CONNECTION)
-        return openai.AsyncOpenAI(base_url=self.base_url, http_client=http_client)
+        return local_client(self.base_url)
 
 
 def local_client(base_url: str) -> openai.AsyncOpenAI:
@@ -64,7 +58,7 @@ Target = Callable[["Flow"], AbstractContextManager[Server]]
 """Provides the server that a flow is recorded from, inside a `with` block."""
 
 
-def offline(flow: Flow) -> AbstractContextManager[Server]:
+def server_of(flow: Flow) -> AbstractContextManager[Server]:
     """Run the server that the flow names, with its faults."""
     return _smg() if flow.server == "smg" else emulator(flow)
 
@@ -95,29 +89,3 @@ def smg_program(find: Callable[[], str] = find_smg) -> str:
         return find()
     except pytest.skip.Exception as missing:
         raise RecordingError(f"{missing}. The extra [dev] names the version to install.") from None
-
-
-async def live() -> Target:
-    """Check that OpenAI, or the service at OPENAI_BASE_URL, accepts OPENAI_API_KEY.
-
-    Returns:
-        The same server for every flow.
-
-    Raises:
-        RecordingError: There is no key, the service rejects it, or it cannot be reached.
-    """
-    if not os.environ.get("OPENAI_API_KEY", "").strip():
-        raise RecordingError("Recording from OpenAI needs an API key: set OPENAI_API_KEY.")
-    async with openai.AsyncOpenAI(max_retries=0) as client:
-        try:
-            created = await client.conversations.with_raw_response.create()
-            await client.conversations.delete(created.parse().id)
-        except openai.APIStatusError as error:
-            raise RecordingError(
-                f"{client.base_url.host} refused to create a conversation: {error.status_code}."
-            ) from None
-        except openai.APIConnectionError:
-            raise RecordingError(f"{client.base_url.host} cannot be reached.") from None
-        version = created.headers.get("openai-version", "unknown")
-        server = Server(client.base_url.host, version, str(client.base_url), is_local=False)
-    return lambda _: nullcontext(server)
