@@ -64,8 +64,17 @@ OUTPUT = {
     ],
     "without_async.py": [r"San Francisco\. California\.", r"Seattle\. Washington\."],
     "redis_lock.py": [r"25 items in conv_\w{48}"],
+    "agent_framework_history.py": [
+        r"San Francisco\.",
+        r"California\.",
+        r"\{'openai_conversations': \{'conversation_id': 'conv_\w{48}'\}\}",
+    ],
+    "langchain_history.py": [r"San Francisco\.", r"California\.", r"4 messages in conv_\w{48}"],
 }
 """The output of each example, as a pattern for each line."""
+
+SLOW = ("agent_framework_history.py", "langchain_history.py")
+"""Examples that import frameworks, which takes a second or two: `make test-all` runs them."""
 
 
 @pytest.fixture
@@ -93,7 +102,13 @@ UNCLOSED_DATABASE = (
 )
 
 
-@pytest.mark.parametrize("name", one_in(2, OUTPUT))
+@pytest.mark.parametrize(
+    "name",
+    [
+        *one_in(2, [name for name in OUTPUT if name not in SLOW]),
+        *(pytest.param(name, marks=pytest.mark.exhaustive) for name in SLOW),
+    ],
+)
 def test_example_runs(name, server, request):
     base_url, _ = server
     if name == "redis_lock.py":
