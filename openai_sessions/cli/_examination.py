@@ -21,7 +21,7 @@ from openai import APIStatusError, AsyncOpenAI, BadRequestError, NotFoundError, 
 
 from openai_sessions._api.client import ConversationsClient, Request
 from openai_sessions._api.retries import RequestKind, Retries, RetryPolicy
-from openai_sessions._instrumentation import Event, Requested, RunningOperation
+from openai_sessions._instrumentation import Event, Reconciled, Requested, Retried, RunningOperation
 from openai_sessions._items.types import Item
 from openai_sessions.cli._failures import Failure, diagnosed
 from openai_sessions.cli._output import counted
@@ -78,18 +78,21 @@ _NOT_AS_WRITTEN = "The server does not keep what it acknowledges: report it to t
 
 
 class Tally:
-    """Counts the requests of a check, and those that failed; an observer of `_instrumentation`."""
+    """Counts the requests of a check, and those that failed; an observation of `_instrumentation`."""
 
     def __init__(self) -> None:
         self.requests = 0
         self._failures: list[str] = []
+        self._has_recovered = False
 
     def entered(self) -> AbstractContextManager[None]:
         """Return a context manager that does nothing."""
         return nullcontext()
 
     def tell(self, event: Event) -> None:
-        """Count a request."""
+        """Count a request, and note whether one is repeated or searched for."""
+        if isinstance(event, (Retried, Reconciled)):
+            self._has_recovered = True
         if not isinstance(event, Requested):
             return
         self.requests += 1
@@ -104,6 +107,8 @@ class Tally:
     def failures(self, expected: str) -> str:
         """Return how many requests failed, by their status, except those with the expected one."""
         counts = Counter(failure for failure in self._failures if failure != expected)
+        if self._has_recovered and not counts:  # a response arrived, and its body was not one of the API
+            return "an unusable reply"
         return ", ".join(f"{count} x {failure}" for failure, count in counts.items())
 
 
@@ -246,15 +251,13 @@ class Examination:
         return Found(counted(len(PAIR), "item"))
 
     async def _read(self) -> Found:
-        _compare(PAIR, await self._session.get_items())
-        return Found(f"{counted(len(PAIR), 'item')}, as written")
+        return await self._expect(PAIR, f"{counted(len(PAIR), 'item')}, as written")
 
     async def _pop(self) -> Found:
         popped = await self._session.pop_item()
         if popped != PAIR[-1]:
             raise CheckFailedError(f"returned {_shown(popped)}, not the newest item", _NOT_AS_WRITTEN)
-        _compare(PAIR[:-1], await self._session.get_items())
-        return Found("the newest item, which is then gone")
+        return await self._expect(PAIR[:-1], "the newest item, which is then gone")
 
     async def _write_many(self) -> Found:
         await self._session.add_items(MANY)
@@ -262,17 +265,26 @@ class Examination:
 
     async def _read_many(self) -> Found:
         history = (*PAIR[:-1], *MANY)
-        _compare(history, await self._session.get_items())
-        return Found(f"{counted(len(history), 'item')}, as written and in order")
+        return await self._expect(history, f"{counted(len(history), 'item')}, as written and in order")
+
+    async def _expect(self, written: Sequence[Item], detail: str) -> Found:
+        """Compare what is read with what was written; a moment later, if they differ."""
+        if list(written) == list(await self._session.get_items()):
+            return Found(detail)
+        await asyncio.sleep(self._policy.settle_after)
+        _compare(written, await self._session.get_items())
+        return Found(f"{detail}, but only when read again a moment later", differs=True)
 
     async def _list_pages(self) -> Found:
         """Compare the pages from the oldest item on with one page from the newest item back."""
         self._listed = (await self._client.list_items(self._id, limit=100, order="desc")).items
-        ids = [item["id"] for item in self._listed]
-        listed, pages, after = list[str](), 0, None
+        ids = [item.get("id") for item in self._listed]
+        listed: list[object] = []
+        pages, after = 0, None
         while pages <= len(ids):
             page = await self._client.list_items(self._id, limit=_PAGE, order="asc", after=after)
-            listed, pages, after = [*listed, *(item["id"] for item in page.items)], pages + 1, page.last_id
+            listed += [item.get("id") for item in page.items]
+            pages, after = pages + 1, page.last_id
             if not page.has_more or not page.items:
                 break
         if listed != ids[::-1]:
@@ -291,11 +303,12 @@ class Examination:
 
     async def _look_at_form(self) -> Found:
         """Return in what form the text of an assistant is stored, which differs from server to server."""
-        content = next(item.get("content") for item in self._listed if item.get("role") == "assistant")
+        texts = (item.get("content") for item in self._listed if item.get("role") == "assistant")
+        content = next(texts, None)
         form = content[0].get("type") if isinstance(content, list) and content else type(content).__name__
         differs = form != "input_text"
         of_openai = " (OpenAI: input_text)" if differs else ""
-        return Found(f"assistant text is stored as {form}{of_openai}", differs=differs)
+        return Found(f"assistant text becomes {form}{of_openai}", differs=differs)
 
     async def _delete(self) -> Found:
         await self._session.clear_session(purge_items=True)
@@ -329,21 +342,20 @@ def _orphan() -> CheckResult:
     )
 
 
-def _compare(expected: Sequence[Item], actual: Sequence[Any]) -> None:
+def _compare(written: Sequence[Item], read: Sequence[Any]) -> None:
     """Raise if items that were read are not those that were written.
 
     Raises:
         CheckFailedError: They differ.
     """
-    if list(expected) == list(actual):
-        return
-    if len(expected) != len(actual):
-        detail = f"{counted(len(actual), 'item')}, but {len(expected)} were written"
+    if len(written) != len(read):
+        detail = f"{counted(len(read), 'item')}, but {len(written)} were written"
         raise CheckFailedError(detail, _NOT_AS_WRITTEN)
-    place = next(index for index, pair in enumerate(zip(expected, actual, strict=True)) if pair[0] != pair[1])
-    raise CheckFailedError(
-        f"item {place + 1} is {_shown(actual[place])}, not {_shown(expected[place])}", _NOT_AS_WRITTEN
-    )
+    for number, (expected, actual) in enumerate(zip(written, read, strict=True), start=1):
+        if expected != actual:
+            raise CheckFailedError(
+                f"item {number} is {_shown(actual)}, not {_shown(expected)}", _NOT_AS_WRITTEN
+            )
 
 
 def _shown(item: object) -> str:

@@ -138,7 +138,8 @@ def versions() -> Iterator[CheckResult]:
     """Yield the versions of what takes part."""
     yield CheckResult(check="version", detail=f"{PACKAGE} {metadata.version(PACKAGE)}")
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    yield CheckResult(check="python", detail=f"{python}, {platform.platform(terse=True)}")
+    system = f"{platform.system()} {platform.release()} {platform.machine()}"
+    yield CheckResult(check="python", detail=f"{python}, {system}")
     yield CheckResult(check="openai", detail=_versions_of("openai", "openai-agents"))
     others = [
         f"{name} {found}"
@@ -180,7 +181,7 @@ def settings(access: Access, variables: Mapping[str, str]) -> Iterator[CheckResu
         access: Where requests go.
         variables: The environment.
     """
-    yield _check_base_url(access)
+    yield _check_base_url(access, variables)
     yield _check_key(access, variables)
     account = [name for name in _ACCOUNT if variables.get(name)]
     yield CheckResult(check="account", detail=" ".join(account) or "no organization and no project set")
@@ -188,7 +189,7 @@ def settings(access: Access, variables: Mapping[str, str]) -> Iterator[CheckResu
     yield CheckResult(check="proxies", detail=" ".join(sorted(proxies)) or "none set")
 
 
-def _check_base_url(access: Access) -> CheckResult:
+def _check_base_url(access: Access, variables: Mapping[str, str]) -> CheckResult:
     try:
         require_url(access.base_url, access.url_source)
     except CommandError as error:
@@ -203,6 +204,9 @@ def _check_base_url(access: Access) -> CheckResult:
     if access.is_azure and urlsplit(access.base_url).path.rstrip("/") != AZURE_PATH:
         remedy = f"On Azure it ends in {AZURE_PATH}, as in https://NAME.openai.azure.com{AZURE_PATH}."
         return CheckResult(check="base URL", status="failed", detail=detail, remedy=remedy)
+    if access.url_source == "default" and variables.get("AZURE_OPENAI_ENDPOINT"):
+        ignored = "AZURE_OPENAI_ENDPOINT is ignored, as OPENAI_API_KEY is set"
+        return CheckResult(check="base URL", status="note", detail=f"{detail}; {ignored}")
     return CheckResult(check="base URL", detail=detail)
 
 
@@ -214,7 +218,7 @@ def _check_key(access: Access, variables: Mapping[str, str]) -> CheckResult:
             check="key",
             status="failed",
             detail=f"{name} is not set",
-            remedy=f"Set {name}{also}. `openai-sessions serve` prints one for the emulator.",
+            remedy=f"Set {name}{also}; for `openai-sessions serve`, any text.",
         )
     try:
         checked_key(access.key, name)

@@ -157,7 +157,7 @@ def test_document_names_every_option():
 def test_missing_key_is_told_with_the_variable_to_set(service):
     found = diagnosis(service, OPENAI_API_KEY="")
     assert (found.exit_code, list(found.checks)) == (1, LOCAL)
-    remedy = "Set OPENAI_API_KEY. `openai-sessions serve` prints one for the emulator."
+    remedy = "Set OPENAI_API_KEY; for `openai-sessions serve`, any text."
     assert found.failed == {"key": ("OPENAI_API_KEY is not set", remedy)}
     assert found.lines[-1] == "1 of 10 checks failed."
     assert service.emulator.requests == ()
@@ -360,6 +360,13 @@ def test_base_url_of_azure_without_its_path_is_told():
     (check, *_) = settings(find_access(url, {"OPENAI_API_KEY": "1"}), {"OPENAI_API_KEY": "1"})
     assert (check.status, check.detail) == ("failed", f"{url} (from --base-url, Azure)")
     assert check.remedy == ("On Azure it ends in /openai/v1, as in https://NAME.openai.azure.com/openai/v1.")
+
+
+def test_endpoint_that_is_ignored_is_told():
+    variables = {**AZURE, "OPENAI_API_KEY": "sk-1"}
+    (check, *_) = settings(find_access(None, variables), variables)
+    assert check.status == "note"
+    assert check.detail.endswith("; AZURE_OPENAI_ENDPOINT is ignored, as OPENAI_API_KEY is set")
 
 
 class AzureStandIn:

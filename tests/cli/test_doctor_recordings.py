@@ -34,9 +34,10 @@ def test_recording_of_a_server_replays(path):
     found = replay(path)
     assert (found.exit_code, found.stderr, found.failed) == (0, "", {})
     assert OF_SERVER == list(found.checks)
+    assert not re.search(r"\d (ms|s) ", "\n".join(found.lines))  # times of a replay tell nothing
 
 
-def test_recording_holds_every_request_and_no_secret(service, tmp_path):
+def test_recording_holds_every_request_and_no_secret_and_replays(service, tmp_path):
     file = tmp_path / "run.yaml"
     found = diagnosis(service, "--record", str(file), **SECRETS)
     assert (found.exit_code, found.stderr) == (0, f"Recorded to {file}.\n")
@@ -51,16 +52,8 @@ def test_recording_holds_every_request_and_no_secret(service, tmp_path):
     assert {
         each["request"]["uri"].partition("/conversations")[0] for each in contents(file)["interactions"]
     } == {"http://server.invalid/v1"}
-
-
-def test_recording_replays_without_times_and_without_a_server(service, tmp_path):
-    file = tmp_path / "run.yaml"
-    diagnosis(service, "--record", str(file))
-    sent = service.emulator.requests
-    found = replay(file)
-    assert found.exit_code == 0
-    assert OF_SERVER == list(found.checks)
-    assert not re.search(r"\d (ms|s) ", "\n".join(found.lines))
+    sent, replayed = service.emulator.requests, replay(file)
+    assert (replayed.exit_code, list(replayed.checks)) == (0, OF_SERVER)
     assert sent == service.emulator.requests
 
 

@@ -220,6 +220,8 @@ async def test_lost_reply_to_the_creation_may_leave_a_conversation(emulator):
         ("error_500_after_commit", "create_items", "write", "1 x 500"),
         ("truncated_body", "list_items", "read", "1 x no reply"),
         ("cut_after_commit", "delete_item", "pop", "1 x no reply, 1 x 404"),
+        ("not_json", "create_items", "write", "an unusable reply"),
+        ("not_json", "list_items", "read", "an unusable reply"),
     ],
 )
 async def test_recovered_requests_are_counted(emulator, kind, operation, check, told):
@@ -228,6 +230,13 @@ async def test_recovered_requests_are_counted(emulator, kind, operation, check, 
     assert failures(results) == []
     ((name, detail),) = notes(results)
     assert (name, detail.partition("; recovered from ")[2]) == (check, told)
+
+
+async def test_list_that_is_late_is_told(emulator):
+    emulator.inject(Fault("stale_page"), operation="list_items")
+    results = await examined(emulator.client())
+    assert failures(results) == []
+    assert notes(results) == [("read", "2 items, as written, but only when read again a moment later")]
 
 
 async def test_item_that_is_stored_twice_is_told(emulator):
