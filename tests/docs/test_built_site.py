@@ -148,10 +148,11 @@ def test_no_page_is_wider_than_a_phone(page, url, site):
 
 
 @pytest.mark.parametrize(
-    ("query", "found"), [("lost reply", "reliability/"), ("pop_item", "reference/session/")]
+    ("query", "found"), [("what happens when a request fails", "reliability/"), ("pop_item", "reference/")]
 )
 def test_search_finds_a_page(query, found, page, url):
     page.goto(url)
+    page.locator("input[role=combobox]").wait_for(state="attached")
     page.locator("header label[for=__search]").click()
     page.get_by_role("combobox").fill(query)
     page.locator(f"a[role=option][href*='{found}']").first.wait_for()

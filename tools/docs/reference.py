@@ -56,7 +56,7 @@ def module_page(module: str) -> str:
     described = directive(
         f"{PACKAGE}.{module}", "members: false", "show_root_heading: false", "show_root_toc_entry: false"
     )
-    directives = [f"# {PACKAGE}.{module}", described]
+    directives = [f"# {PACKAGE}.<wbr>{module.replace('.', '.<wbr>')}", described]
     for name in sorted(public_names(module), key=lambda name: name not in FIRST):
         path = f"{PACKAGE}.{name}" if facade.get(name) == module else f"{PACKAGE}.{module}.{name}"
         directives.append(directive(path, *EXTENDED.get(name, ())))
