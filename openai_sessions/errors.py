@@ -43,6 +43,7 @@
     │   SessionDirectory
     ├── NameNotFoundError             there is no such name or branch: directory.session(name)
     ├── NameTakenError                the name or branch exists: choose another one
+    ├── NameChangedError              the metadata of the name is not the expected: read it again
     ├── ConversationRegisteredError   the conversation has a name: open it by that name
     ├── DeletionPendingError          a sweep will delete the conversation: register a fork of it
     ├── CurrentBranchError            the branch is the current one: switch() first
@@ -683,6 +684,21 @@ class NameTakenError(SessionError, ValueError):
         )
         self.name = name
         self.branch = branch
+
+
+class NameChangedError(SessionError):
+    """The metadata that a directory stores with a name is not the expected metadata. Nothing was changed.
+
+    Attributes:
+        name: The name.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The metadata of the name {name!r} was changed since it was read: read it again with "
+            "`await directory.get(…)`, and decide again."
+        )
+        self.name = name
 
 
 def _described(name: str, branch: str | None) -> str:

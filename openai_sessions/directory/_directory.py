@@ -281,32 +281,49 @@ class SessionDirectory(AsyncCloseable):
         """
         await self._names.rename(checked_name(old), checked_name(new))
 
-    async def set_metadata(self, name: str, metadata: Mapping[str, str]) -> None:
+    async def set_metadata(
+        self, name: str, metadata: Mapping[str, str], *, expected: Mapping[str, str] | None = None
+    ) -> None:
         """Replace the metadata that the directory stores with a name.
 
         The metadata that OpenAI stores with a conversation is changed by the session's `update_metadata()`.
 
+        Args:
+            name: The name.
+            metadata: The new pairs.
+            expected: The pairs to replace, as `get()` returned them: of several writers that have read the
+                same pairs, one succeeds. None replaces any.
+
         Raises:
             NameNotFoundError: The name does not exist.
+            NameChangedError: Its metadata is not `expected`. Nothing was changed.
             TypeError: The pairs are not strings.
         """
-        await self._names.set_metadata(checked_name(name), checked_strings(metadata) or {})
+        pairs = checked_strings(metadata) or {}
+        await self._names.set_metadata(checked_name(name), pairs, expected=checked_strings(expected))
 
-    async def forget(self, name: str, *, delete: bool = False) -> bool:
+    async def forget(
+        self, name: str, *, delete: bool = False, expected: Mapping[str, str] | None = None
+    ) -> bool:
         """Remove a name.
 
         Args:
             name: The name.
             delete: Also delete the conversations of all its branches at OpenAI. Their deletion is recorded
                 first, so that a sweep repeats failed deletions.
+            expected: Remove the name only if its metadata has these pairs, as `get()` returned them. None
+                removes it with any.
 
         Returns:
             Whether the name existed.
 
         Raises:
+            NameChangedError: Its metadata is not `expected`. Nothing was changed.
             openai.OpenAIError: A conversation could not be deleted. The name is removed.
         """
-        conversation_ids = await self._names.remove(checked_name(name), delete=delete)
+        conversation_ids = await self._names.remove(
+            checked_name(name), delete=delete, expected=checked_strings(expected)
+        )
         for conversation_id in conversation_ids or ():
             await self._delete_pending(conversation_id)
         return conversation_ids is not None

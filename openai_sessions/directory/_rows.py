@@ -39,7 +39,7 @@ from openai_sessions.directory._database import (
     usage,
 )
 from openai_sessions.directory._values import MAIN, BranchEntry, SessionEntry, SessionPage
-from openai_sessions.errors import CurrentBranchError, NameNotFoundError, NameTakenError
+from openai_sessions.errors import CurrentBranchError, NameChangedError, NameNotFoundError, NameTakenError
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,19 +366,33 @@ class NameRows:
         except IntegrityError:
             raise NameTakenError(new) from None
 
-    async def set_metadata(self, name: str, metadata: dict[str, str]) -> None:
+    async def set_metadata(
+        self, name: str, metadata: dict[str, str], *, expected: dict[str, str] | None
+    ) -> None:
         """Replace the metadata of a name.
 
         Raises:
             NameNotFoundError: The name does not exist.
+            NameChangedError: Its metadata is not `expected`.
         """
-        await self._update(name, {"metadata": metadata})
 
-    async def remove(self, name: str, *, delete: bool) -> list[str] | None:
+        async def replace_metadata(connection: AsyncConnection) -> None:
+            transaction = DirectoryTransaction.on(self._database, connection)
+            row = await transaction.locked_row_of(name)
+            _check_expected(row, expected)
+            is_row = (names.c.tenant == self._database.tenant) & (names.c.entry_id == row["entry_id"])
+            await connection.execute(update(names).where(is_row).values(metadata=metadata))
+
+        await self._database.write(replace_metadata)
+
+    async def remove(self, name: str, *, delete: bool, expected: dict[str, str] | None) -> list[str] | None:
         """Remove a name, and schedule the deletion of its conversations if `delete` is true.
 
         Returns:
             The conversations to delete; None if the name does not exist.
+
+        Raises:
+            NameChangedError: Its metadata is not `expected`.
         """
 
         async def remove(connection: AsyncConnection) -> list[str] | None:
@@ -386,6 +400,7 @@ class NameRows:
             row = await transaction.locked_row(name=name)
             if row is None:
                 return None
+            _check_expected(row, expected)
             conversation_ids = await transaction.conversations_of(row["entry_id"]) if delete else []
             await transaction.remove(row["entry_id"])
             await transaction.schedule_deletions(conversation_ids, name=name, reason="forgotten")
@@ -477,6 +492,16 @@ class NameRows:
         )
         statement = select(names, branches.c.conversation_id).join(branches, is_current)
         return statement.where(names.c.tenant == self._database.tenant)
+
+
+def _check_expected(row: RowMapping, expected: dict[str, str] | None) -> None:
+    """Check the metadata of a name, whose row is locked.
+
+    Raises:
+        NameChangedError: It is not `expected`.
+    """
+    if expected is not None and row["metadata"] != expected:
+        raise NameChangedError(row["name"])
 
 
 _LAST_CODE_POINT = 0x10FFFF

@@ -1,5 +1,6 @@
 """Listing, renaming and forgetting names, and checks of arguments."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openai_sessions.directory import SessionDirectory, SessionEntry
-from openai_sessions.errors import NameNotFoundError, NameTakenError
+from openai_sessions.errors import NameChangedError, NameNotFoundError, NameTakenError
 from tests.selection import examples
 
 from .stage import held, in_tables, user
@@ -209,6 +210,44 @@ async def test_metadata_is_kept_until_it_is_replaced(directory, emulator):
     with pytest.raises(NameNotFoundError):
         await directory.set_metadata("user_2", {})
     assert () == emulator.requests
+
+
+async def test_metadata_is_replaced_only_if_it_is_the_expected(directory, other):
+    await directory.session("user_1", metadata={"n": "1"})
+    await directory.set_metadata("user_1", {"n": "2"}, expected={"n": "1"})
+    with pytest.raises(NameChangedError, match="'user_1' was changed since it was read") as caught:
+        await other.set_metadata("user_1", {"n": "3"}, expected={"n": "1"})
+    assert "user_1" == caught.value.name
+    assert {"n": "2"} == (await directory.get("user_1")).metadata
+    with pytest.raises(NameNotFoundError):
+        await directory.set_metadata("user_2", {}, expected={})
+
+
+async def test_name_is_forgotten_only_if_its_metadata_is_the_expected(directory, emulator):
+    session = await directory.session("user_1", metadata={"n": "1"})
+    await session.add_items([user("Hello")])
+    with pytest.raises(NameChangedError):
+        await directory.forget("user_1", delete=True, expected={})
+    assert session.session_id == (await directory.get("user_1")).conversation_id
+    assert {session.session_id} == held(emulator)
+    assert await directory.forget("user_1", delete=True, expected={"n": "1"}) is True
+    assert await directory.forget("user_1", expected={"n": "1"}) is False
+    assert set() == held(emulator)
+
+
+async def test_of_many_that_have_read_the_same_metadata_one_replaces_it(directory, other):
+    await directory.session("user_1", metadata={"n": "0"})
+    writers = [directory, other] * 5
+    written = await asyncio.gather(
+        *(
+            writer.set_metadata("user_1", {"n": str(number)}, expected={"n": "0"})
+            for number, writer in enumerate(writers, start=1)
+        ),
+        return_exceptions=True,
+    )
+    winner = written.index(None) + 1
+    assert [NameChangedError] * 9 == [type(each) for each in written if each is not None]
+    assert {"n": str(winner)} == (await directory.get("user_1")).metadata
 
 
 @pytest.mark.parametrize(
