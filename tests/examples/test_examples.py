@@ -70,10 +70,16 @@ OUTPUT = {
         r"\{'openai_conversations': \{'conversation_id': 'conv_\w{48}'\}\}",
     ],
     "langchain_history.py": [r"San Francisco\.", r"California\.", r"4 messages in conv_\w{48}"],
+    "pydantic_ai_store.py": [
+        r"What city is the Golden Gate Bridge in\? San Francisco\.",
+        r"What state is it in\? California\.",
+        r"What city is the Space Needle in\? Seattle\.",
+        r"3 requests, 1 branch left behind",
+    ],
 }
 """The output of each example, as a pattern for each line."""
 
-SLOW = ("agent_framework_history.py", "langchain_history.py")
+SLOW = ("agent_framework_history.py", "langchain_history.py", "pydantic_ai_store.py")
 """Examples that import frameworks, which takes a second or two: `make test-all` runs them."""
 
 
