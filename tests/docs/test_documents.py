@@ -71,8 +71,10 @@ def exists(command):
     if program == "openai-sessions":
         commands = [*app.registered_commands, *app.registered_groups]
         return arguments[0] in [each.name or each.callback.__name__ for each in commands]
+    if program == "uv":
+        return arguments == ["sync"] or (arguments[0] == "run" and exists(arguments[1:]))
     if program in ("python", "pytest"):
-        return arguments[0] in PASTED or (ROOT / arguments[0]).is_file()
+        return arguments[0] in PASTED or (ROOT / arguments[0]).exists()
     if program == "pip":
         extras = re.fullmatch(r"\.\[([\w,]+)\]", arguments[1]).group(1).split(",")
         project = (ROOT / "pyproject.toml").read_text()
@@ -86,7 +88,8 @@ def test_command_exists(command):
 
 
 @pytest.mark.parametrize(
-    "command", ["make tea", "openai-sessions dance", "python no.py", "pip install .[no]", "ls"]
+    "command",
+    ["make tea", "openai-sessions dance", "python no.py", "pip install .[no]", "uv run pytest no", "ls"],
 )
 def test_command_that_does_not_exist_is_refused(command):
     assert not exists(command.split())
@@ -168,8 +171,9 @@ def test_changelog_names_everything_exported():
     assert [name for name in openai_sessions.__all__ if f"`{name}" not in changelog] == []
 
 
-def test_every_test_that_shows_a_guarantee_exists():
-    text = (ROOT / "docs/reliability.md").read_text()
+@pytest.mark.parametrize("document", ["docs/reliability.md", "SECURITY.md"])
+def test_every_test_that_shows_a_guarantee_exists(document):
+    text = (ROOT / document).read_text()
     named = re.findall(r"`([a-z_/]+\.py)::(test_[a-z0-9_]+)`", text)
     assert len(named) > 20
     missing = [
@@ -184,3 +188,10 @@ def test_every_guarantee_names_its_test():
     text = (ROOT / "docs/reliability.md").read_text()
     given = re.findall(r"^- Guaranteed: (?:.*\n)(?:  .*\n)*", text, re.MULTILINE)
     assert [each for each in given if "::test_" not in each] == []
+
+
+def test_every_protection_names_its_test_or_its_document():
+    text = (ROOT / "SECURITY.md").read_text()
+    given = re.findall(r"^- (?:.*\n)(?:  .*\n)*", text, re.MULTILINE)
+    assert len(given) > 20
+    assert [each for each in given if "::test_" not in each and "](docs/" not in each] == []
