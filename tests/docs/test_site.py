@@ -9,6 +9,7 @@ import openai_sessions
 from tests.docs.markdown import code_blocks
 from tests.examples.stand_in import ROOT
 from tools.docs.links import broken_links
+from tools.docs.names import linked
 from tools.docs.pages import (
     documents,
     listed_pages,
@@ -19,7 +20,7 @@ from tools.docs.pages import (
     settings,
     summary,
 )
-from tools.docs.reference import FOLDER, facade_names, public_modules, public_names, reference_page
+from tools.docs.reference import FOLDER, anchors, facade_names, public_modules, public_names, reference_page
 
 SITE_URL = "https://docs.example/"
 REPOSITORY_URL = "https://github.example/owner/name"
@@ -126,6 +127,42 @@ def test_examples_are_shown_whole_below_their_list():
     programs = [path.read_text() for path in ROOT.glob("examples/**/*.py")]
     assert sorted(programs) == sorted(code_blocks(page, "python"))
     assert "| [`agents_sdk/usage.py`](#agents_sdk-usage) | count tokens |" in page
+
+
+TARGETS = {"Turn": "reference/session#openai_sessions.Turn"}
+
+LINK = '<a href="../reference/session/#openai_sessions.Turn"><code>Turn</code></a>'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("<p><code>Turn</code> <code>Turn</code>", f"<p>{LINK} <code>Turn</code>"),
+        ("<h2><code>Turn</code></h2><code>Turn</code>", f"<h2><code>Turn</code></h2>{LINK}"),
+        ('<a href="x">a <code>Turn</code></a>', '<a href="x">a <code>Turn</code></a>'),
+        (
+            "<pre>\n<code>Turn</code></pre><code>None</code>",
+            "<pre>\n<code>Turn</code></pre><code>None</code>",
+        ),
+    ],
+)
+def test_first_mention_of_a_name_has_a_link(text, expected):
+    before = "<code>Turn</code><article>"
+    assert before + expected == linked(before + text, "turns", TARGETS)
+
+
+def test_each_mention_in_the_reference_has_a_link():
+    text = linked("<article><code>Turn</code> <code>Turn</code>", "reference/errors", TARGETS)
+    assert 2 == text.count('<a href="../session/#openai_sessions.Turn">')
+
+
+def test_names_lead_to_the_page_of_their_module():
+    found = anchors(listed_pages())
+    assert "reference/session#openai_sessions.Turn" == found["Turn"]
+    assert "reference/errors#openai_sessions.errors.CursorError" == found["CursorError"]
+    assert (
+        found["OpenAIConversationsSession"] == "reference/session#openai_sessions.OpenAIConversationsSession"
+    )
 
 
 @pytest.mark.parametrize(

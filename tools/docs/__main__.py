@@ -22,8 +22,9 @@ from pathlib import Path
 import yaml
 
 from tools.docs.links import broken_links
+from tools.docs.names import link_names
 from tools.docs.pages import listed_pages, misplaced, page_text, settings
-from tools.docs.reference import ROOT
+from tools.docs.reference import ROOT, anchors
 
 ADDRESS = ("127.0.0.1", 8000)
 
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     errors = misplaced()
     if not errors:
         collect(options.output)
-        errors = build(options.output) or [*broken_links(site)]
+        errors = build(options.output) or with_links(site)
     if errors:
         print(*errors, sep="\n", file=sys.stderr)
         return 1
@@ -71,6 +72,12 @@ def build(folder: Path) -> list[str]:
     printed = re.sub(r"\x1b\[[\d;]*m", "", finished.stderr).partition("Traceback (most recent call last)")[0]
     warnings = [line for line in printed.splitlines() if line.strip() not in EXPECTED]
     return warnings or ([finished.stderr] if finished.returncode else [])
+
+
+def with_links(site: Path) -> list[str]:
+    """Link the names in the text of a site to the reference; return what is wrong with all of its links."""
+    link_names(site, anchors(listed_pages()))
+    return [*broken_links(site)]
 
 
 def collect(folder: Path) -> None:

@@ -6,7 +6,7 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -21,6 +21,12 @@ FIRST = ("OpenAIConversationsSession", "SessionDirectory", "EncryptedSession", "
 
 EXTENDED = {"NamedSession": ("inherited_members: false", "show_bases: true")}
 """The options of classes whose inherited members are on the page of their base class."""
+
+SPECIAL = {
+    "index": "All public names.",
+    "command-line": "All commands of `openai-sessions`, with their options.",
+}
+"""The pages that are not those of a module, with a line on each."""
 
 OVERVIEW = """\
 # Reference
@@ -43,24 +49,46 @@ def reference_page(name: str) -> str:
         FileNotFoundError: There is no such module.
     """
     stem = name.removeprefix(FOLDER).removesuffix(".md")
-    special: dict[str, Callable[[], str]] = {"index": overview, "command-line": command_line}
-    return special[stem]() if stem in special else module_page(stem)
+    return {"index": overview, "command-line": command_line}[stem]() if stem in SPECIAL else module_page(stem)
 
 
 def module_page(module: str) -> str:
-    """Return a page with the docstring of a module, and all its public names.
+    """Return a page with the docstring of a module, and all its public names."""
+    options = ("members: false", "show_root_heading: false", "show_root_toc_entry: false")
+    directives = [
+        f"# {PACKAGE}.<wbr>{module.replace('.', '.<wbr>')}",
+        directive(f"{PACKAGE}.{module}", *options),
+        *(directive(path, *EXTENDED.get(name, ())) for name, path in documented_names(module).items()),
+    ]
+    return "\n\n".join(directives) + "\n"
 
-    A name that can be imported from the package itself is documented under that path.
+
+def documented_names(module: str) -> dict[str, str]:
+    """Return the public names of a module in the order of its page, each with its path.
+
+    The path of a name that can be imported from the package itself is the one there.
     """
     facade = facade_names()
-    described = directive(
-        f"{PACKAGE}.{module}", "members: false", "show_root_heading: false", "show_root_toc_entry: false"
-    )
-    directives = [f"# {PACKAGE}.<wbr>{module.replace('.', '.<wbr>')}", described]
-    for name in sorted(public_names(module), key=lambda name: name not in FIRST):
-        path = f"{PACKAGE}.{name}" if facade.get(name) == module else f"{PACKAGE}.{module}.{name}"
-        directives.append(directive(path, *EXTENDED.get(name, ())))
-    return "\n\n".join(directives) + "\n"
+    names = sorted(public_names(module), key=lambda name: name not in FIRST)
+    return {
+        name: f"{PACKAGE}.{name}" if facade.get(name) == module else f"{PACKAGE}.{module}.{name}"
+        for name in names
+    }
+
+
+def anchors(pages: Iterable[str]) -> dict[str, str]:
+    """Return where each name is documented in the site; the first of the pages that has it.
+
+    Args:
+        pages: The paths of the pages in the navigation.
+    """
+    found: dict[str, str] = {}
+    for page in pages:
+        module = page.removeprefix(FOLDER).removesuffix(".md")
+        if page.startswith(FOLDER) and module not in SPECIAL:
+            for name, path in documented_names(module).items():
+                found.setdefault(name, f"{page.removesuffix('.md')}#{path}")
+    return found
 
 
 def directive(path: str, *options: str) -> str:
