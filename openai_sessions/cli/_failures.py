@@ -6,6 +6,8 @@ import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from openai import APIConnectionError, APIStatusError
 
@@ -117,51 +119,62 @@ def _reason(error: APIStatusError) -> str:
 
 def _unreachable(error: APIConnectionError, access: Access) -> Failure:
     causes = list(_causes(error))
-    names = {type(cause).__name__ for cause in causes}
-    url = access.shown_url
-    if "ProxyError" in names:
-        return Failure(
-            f"the proxy did not connect to {url}",
-            "Check the variables of proxies above; NO_PROXY names hosts that need none.",
-        )
+    if any(type(cause).__name__ == "ProxyError" for cause in causes):
+        return Failure(f"the proxy did not connect to {access.shown_url}", _PROXY_REMEDY)
+    for kind, fact, remedy in _TLS_ERRORS:
+        if any(isinstance(cause, kind) for cause in causes):
+            return Failure(fact.format(access.shown_url), remedy.format(_url_source(access)))
+    has_proxy = _has_proxy(access.base_url)
+    target = f"the proxy for {access.shown_url}" if has_proxy else access.shown_url
     for kind, fact, remedy in _CONNECTION_ERRORS:
         if any(isinstance(cause, kind) for cause in causes):
-            return Failure(fact.format(url=url), remedy.format(source=_url_source(access)))
+            return Failure(
+                fact.format(target), _PROXY_REMEDY if has_proxy else remedy.format(_url_source(access))
+            )
     return Failure(
-        f"no response from {url} ({cause_of(error)})",
+        f"no response from {target} ({cause_of(error)})",
         f"Check the network, proxies, and {_url_source(access)}.",
     )
 
 
-_CONNECTION_ERRORS: tuple[tuple[type[Exception], str, str], ...] = (
-    (socket.gaierror, "DNS: the host of {url} is unknown", "Check {source}, and the network."),
+_PROXY_REMEDY = "Check the variables of proxies above; NO_PROXY names hosts that need none."
+
+_TLS_ERRORS: tuple[tuple[type[Exception], str, str], ...] = (
     (
         ssl.SSLCertVerificationError,
-        "TLS: the certificate of {url} is not trusted",
+        "TLS: the certificate of {} is not trusted",
         "Set SSL_CERT_FILE to the certificates of your company's proxy or server, or check the clock.",
     ),
     (
         ssl.SSLError,
-        "TLS: no secure connection to {url}",
-        "Check {source}: a server without TLS needs http://, not https://.",
+        "TLS: no secure connection to {}",
+        "Check {}: a server without TLS needs http://, not https://.",
     ),
+)
+"""What went wrong, the fact with the base URL, and the remedy with what sets that."""
+
+_CONNECTION_ERRORS: tuple[tuple[type[Exception], str, str], ...] = (
+    (socket.gaierror, "DNS: the host of {} is unknown", "Check {}, and the network."),
     (
         ConnectionRefusedError,
-        "connect: {url} refused the connection",
-        "Start the server, or check the port in {source}.",
+        "connect: {} refused the connection",
+        "Start the server, or check the port in {}.",
     ),
     (
         ConnectionResetError,
-        "connect: {url} closed the connection without a response",
-        "Check the server and proxies between; a server with TLS needs https://.",
+        "connect: {} closed the connection without a response",
+        "Check the server at {}; if it has TLS, it needs https://.",
     ),
-    (
-        TimeoutError,
-        "connect: {url} did not accept a connection in time",
-        "Check {source}, firewalls and proxies.",
-    ),
+    (TimeoutError, "connect: {} did not accept a connection in time", "Check {}, and firewalls."),
 )
-"""From the first to the last: what went wrong, the fact, and the remedy."""
+"""The same of what connects, which may be a proxy."""
+
+
+def _has_proxy(url: str) -> bool:
+    """Return whether requests to a URL go to a proxy, as the environment says."""
+    parts = urlsplit(url)
+    proxies = getproxies()
+    return bool(proxies.get(parts.scheme) or proxies.get("all")) and not proxy_bypass(parts.hostname or "")
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

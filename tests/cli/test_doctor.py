@@ -2,10 +2,10 @@
 
 import re
 import signal
-import socket
 import subprocess
 
 import pytest
+from starlette.responses import JSONResponse
 
 from openai_sessions.cli._app import app
 from openai_sessions.cli._setup import AZURE_PATH, find_access, settings, versions
@@ -20,6 +20,7 @@ OF_SERVER = [
     *("server", "create", "write", "read", "pop", "batches", "history", "pages", "include", "storage"),
     *("delete", "gone"),
 ]
+PASSWORD = {"DB_PASSWORD": "battery-staple-1"}
 ID = r"conv_[0-9a-f]{48}"
 
 
@@ -255,13 +256,25 @@ def test_server_that_is_not_reached_is_told_by_what_failed(service, scheme, host
     assert found.failed == {"server": tuple(text.format(url=url) for text in expected)}
 
 
-def test_proxy_that_does_not_connect_is_told(service):
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        proxy = f"http://user:hidden-1@127.0.0.1:{unused.getsockname()[1]}"
-        found = diagnosis(service, NO_PROXY="", HTTP_PROXY=proxy)
-    assert [*found.failed] == ["server"]
+def test_proxy_that_is_not_reached_is_told(service):
+    proxy = "http://user:hidden-1@127.0.0.1:9"
+    found = diagnosis(service, "--base-url", "http://name.invalid/v1", NO_PROXY="", HTTP_PROXY=proxy)
+    assert found.failed == {
+        "server": (
+            "connect: the proxy for http://name.invalid/v1 refused the connection",
+            "Check the variables of proxies above; NO_PROXY names hosts that need none.",
+        )
+    }
     assert "hidden" not in "\n".join(found.lines)
+
+
+def test_secret_that_a_server_tells_is_not_shown(service, shared_server):
+    """Of the environment, whatever it is for; not only the key."""
+    application, _ = shared_server
+    message = f"The key {API_KEY} and the password battery-staple-1 are wrong."
+    application.app = JSONResponse({"error": {"message": message}}, 403)
+    found = diagnosis(service, **PASSWORD)
+    assert found.failed["server"][0] == "403: The key REDACTED and the password REDACTED are wrong"
 
 
 def test_server_that_does_not_answer_is_told_after_the_timeout(service):

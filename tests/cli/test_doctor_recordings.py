@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import yaml
+from starlette.responses import JSONResponse
 
 from openai_sessions.cli._doctor import DoctorOptions
 from openai_sessions.cli._errors import CommandError
@@ -66,6 +67,15 @@ def test_recording_of_a_server_that_differs_tells_the_same(service, tmp_path):
     assert recorded.failed == replayed.failed != {}
 
 
+def test_address_that_a_server_tells_is_not_recorded(service, shared_server, tmp_path):
+    application, _ = shared_server
+    application.app = JSONResponse({"error": {"message": "127.0.0.1 is closed."}}, 403)
+    file = tmp_path / "run.yaml"
+    diagnosis(service, "--record", str(file))
+    assert "127.0.0.1" not in file.read_text()
+    assert replay(file).failed["server"][0] == "403: server.invalid is closed"
+
+
 def test_recording_with_other_requests_is_refused(tmp_path):
     changed = tmp_path / "run.yaml"
     changed.write_text((FOLDER / "emulator.yaml").read_text().replace("Message 7", "Message 8"))
@@ -74,6 +84,7 @@ def test_recording_with_other_requests_is_refused(tmp_path):
     assert 'recorded "Message 8", sent "Message 7"' in found.stderr
 
 
+@pytest.mark.exhaustive
 def test_recording_with_a_lost_reply_is_not_kept(service, tmp_path):
     """A cassette holds responses only."""
     service.emulator.inject(Fault("cut_after_commit"), operation="create_items")

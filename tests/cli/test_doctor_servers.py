@@ -178,11 +178,18 @@ async def test_certificate_that_is_not_trusted_is_told():
     assert "SSL_CERT_FILE" in found.remedy
 
 
+class SeveralAttemptsError(Exception):
+    """The group of errors that a host with several addresses raises; Python 3.10 has no such class."""
+
+    exceptions = (ConnectionRefusedError(), ConnectionRefusedError())
+
+
 @pytest.mark.parametrize(
     ("cause", "detail"),
     [
         (ConnectionResetError(), "connect: {url} closed the connection without a response"),
         (TimeoutError(), "connect: {url} did not accept a connection in time"),
+        (SeveralAttemptsError(), "connect: {url} refused the connection"),
         (OSError(101, "x"), "no response from {url} (ConnectError: Network is unreachable)"),
     ],
 )
@@ -191,6 +198,15 @@ def test_error_of_a_connection_is_told_by_its_cause(cause, detail):
     connection.__cause__ = HTTP_FAMILY.ConnectError("")
     connection.__cause__.__cause__ = cause
     assert diagnosed(connection, "server", ACCESS).detail == detail.format(url=ACCESS.base_url)
+
+
+def test_proxy_that_refuses_is_told():
+    """It answers a CONNECT, as for https."""
+    connection = openai.APIConnectionError(request=HTTP_FAMILY.Request("GET", "https://server.test"))
+    connection.__cause__ = HTTP_FAMILY.ProxyError("403 Forbidden")
+    assert (
+        diagnosed(connection, "server", ACCESS).detail == "the proxy did not connect to http://server.test/v1"
+    )
 
 
 # Servers that answer, and do something else
