@@ -12,6 +12,9 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "context": [
+        "ContextSession",
+    ],
     "encryption": [
         "EncryptedSession",
     ],

@@ -1,3 +1,4 @@
+from openai_sessions.context import ContextSession as ContextSession
 from openai_sessions.encryption import EncryptedSession as EncryptedSession
 from openai_sessions.errors import ConversationNotCreatedError as ConversationNotCreatedError
 from openai_sessions.errors import ConversationNotFoundError as ConversationNotFoundError

@@ -19,6 +19,7 @@
     ├── LockLostError                 the lease of a shared lock was not renewed: read again, and repeat
     ├── MetadataFullError             the conversation has 16 pairs of metadata: remove one
     ├── InvalidUsageError             the usage totals are unreadable: set_session_usage(Usage())
+    ├── MissingContextError           no run has passed its context: Runner.run(…, context=…)
     ├── VocabularyError               tiktoken is offline: download its vocabulary once, or give count_tokens=
     ├── CursorError                   the server's pages contradict each other: try again
     ├── InvalidResponseError          the body is not what the API documents: check base_url= and proxies
@@ -368,6 +369,19 @@ class InvalidUsageError(SessionError, ValueError):
         self.conversation_id = conversation_id
         self.value = value
         self.reason = reason
+
+
+class MissingContextError(SessionError, TypeError):
+    """A `ContextSession` was used without a context, so that it is unknown whose session is meant.
+
+    Nothing was read or changed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A ContextSession needs the context of a run: give `context=` to Runner.run(). Outside of a run, "
+            "use the session itself: `await sessions.select_session(context)`."
+        )
 
 
 class VocabularyError(SessionError):

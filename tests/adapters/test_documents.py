@@ -1,4 +1,4 @@
-"""The programs of the documents about adapters run, and print their documented output."""
+"""The programs of the documents about adapters and contexts run, and print their documented output."""
 
 import pytest
 
@@ -9,6 +9,7 @@ from tests.examples.stand_in import run_python, stand_in
 @pytest.mark.parametrize(
     ("document", "needed"),
     [
+        ("docs/context.md", "agents"),
         ("docs/agent-framework.md", "agent_framework_openai"),
         ("docs/langchain.md", "langchain_openai"),
         ("docs/pydantic-ai.md", "pydantic_ai.models.openai"),

@@ -11,7 +11,7 @@ LAYERS = (
     ("_api", "_agents", "tokens"),
     ("_conversation",),
     ("session", "turn", "server_managed"),
-    ("encryption", "directory", "redis", "transfer", "sync", "telemetry", "adapters"),
+    ("encryption", "directory", "context", "redis", "transfer", "sync", "telemetry", "adapters"),
     ("testing",),
     ("cli",),
 )
