@@ -209,7 +209,7 @@ async def test_every_method_takes_the_session_of_the_context(users, sessions):
 
 
 async def test_session_that_accepts_the_context_of_the_run_gets_it(client):
-    """As of a run without a ContextSession, a session of this library then gives shapes that all models take."""
+    """As without a ContextSession: a session of this library then gives shapes that all models take."""
     session = OpenAIConversationsSession(openai_client=client)
     part = {"type": "output_text", "text": "Hi.", "annotations": []}
     message = {"type": "message", "role": "assistant", "status": "completed", "content": [part, part]}
