@@ -13,7 +13,8 @@ from tools.docs import __main__ as tool
 from tools.docs.pages import listed_pages, settings
 from tools.docs.reference import facade_names
 
-mkdocstrings = pytest.importorskip("mkdocstrings", reason="the group docs is not installed")
+pytest.importorskip("zensical", reason="the group docs is not installed, or Python is older than 3.11")
+mkdocstrings = pytest.importorskip("mkdocstrings")
 
 pytestmark = pytest.mark.exhaustive
 

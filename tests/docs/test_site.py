@@ -8,6 +8,7 @@ import yaml
 import openai_sessions
 from tests.docs.markdown import code_blocks
 from tests.examples.stand_in import ROOT
+from tools.docs import __main__ as tool
 from tools.docs.links import broken_links
 from tools.docs.names import linked
 from tools.docs.pages import (
@@ -20,19 +21,20 @@ from tools.docs.pages import (
     settings,
     summary,
 )
-from tools.docs.reference import FOLDER, anchors, facade_names, public_modules, public_names, reference_page
+from tools.docs.reference import (
+    ELSEWHERE,
+    FOLDER,
+    anchors,
+    facade_names,
+    public_modules,
+    public_names,
+    reference_page,
+)
 
 SITE_URL = "https://docs.example/"
 REPOSITORY_URL = "https://github.example/owner/name"
 
 GENERATED = {f"{FOLDER}command-line.md"}
-
-NOT_DOCUMENTED = {"cli"}
-"""The module of the command, whose page is the command line."""
-
-
-PAGES = {"server_managed": "session", "turn": "session"}
-"""The modules whose names are documented with another module."""
 
 
 def directives():
@@ -63,12 +65,12 @@ def test_navigation_that_is_wrong(change, message, monkeypatch, tmp_path):
 
 def paths_of(module, name):
     """Return the paths under which a public name may be documented: those by which users import it."""
-    return {f"openai_sessions.{each}{name}" for each in ("", f"{PAGES.get(module, module)}.")}
+    return {f"openai_sessions.{each}{name}" for each in ("", f"{ELSEWHERE.get(module, module)}.")}
 
 
 def test_every_public_name_is_in_the_reference():
     documented = {*directives()}
-    modules = [name for name in public_modules() if name not in NOT_DOCUMENTED]
+    modules = [name for name in public_modules() if ELSEWHERE.get(name) != "command-line"]
     public = [(module, name) for module in modules for name in public_names(module)]
     assert len(public) > 100
     assert [] == [(module, name) for module, name in public if not documented & paths_of(module, name)]
@@ -154,6 +156,31 @@ def test_first_mention_of_a_name_has_a_link(text, expected):
 def test_each_mention_in_the_reference_has_a_link():
     text = linked("<article><code>Turn</code> <code>Turn</code>", "reference/errors", TARGETS)
     assert 2 == text.count('<a href="../session/#openai_sessions.Turn">')
+
+
+def test_overview_has_every_module_with_a_page():
+    modules = re.findall(
+        r"^\| \[`([\w.]+)`\]\(\1\.md\) \| \S.+ \|$",
+        reference_page(f"{FOLDER}index.md"),
+        re.MULTILINE,
+    )
+    special = {f"{FOLDER}index.md", *GENERATED}
+    assert {f"{FOLDER}{module}.md" for module in modules} == {
+        p for p in listed_pages() if p.startswith(FOLDER)
+    } - special
+
+
+def test_build_needs_zensical(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(tool, "find_spec", lambda _: None)
+    assert 1 == tool.main(["--output", str(tmp_path)])
+    assert "zensical is not installed. It needs Python 3.11" in capsys.readouterr().err
+
+
+def test_build_stops_at_a_page_that_is_not_in_the_navigation(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(tool, "misplaced", lambda: ["no.md is not in the navigation, docs/site.yml"])
+    assert 1 == tool.main(["--output", str(tmp_path)])
+    assert "no.md is not in the navigation, docs/site.yml\n" == capsys.readouterr().err
+    assert [] == [*tmp_path.iterdir()]
 
 
 def test_names_lead_to_the_page_of_their_module():

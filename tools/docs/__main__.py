@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
@@ -43,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--serve", action="store_true", help="show the site on loopback")
     options = parser.parse_args(arguments)
     site = options.output / "site"
-    errors = misplaced()
+    errors = misplaced() or missing()
     if not errors:
         collect(options.output)
         errors = build(options.output) or with_links(site)
@@ -54,6 +55,15 @@ def main(arguments: list[str] | None = None) -> int:
     if options.serve:
         serve(site)
     return 0
+
+
+def missing() -> list[str]:
+    """Return what to do if zensical is not installed."""
+    return (
+        []
+        if find_spec("zensical")
+        else ["zensical is not installed. It needs Python 3.11: make docs PYTHON=…"]
+    )
 
 
 def build(folder: Path) -> list[str]:

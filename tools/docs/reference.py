@@ -28,14 +28,26 @@ SPECIAL = {
 }
 """The pages that are not those of a module, with a line on each."""
 
+ELSEWHERE = {"cli": "command-line", "server_managed": "session", "turn": "session"}
+"""The public modules without a page, and the page that has their names."""
+
 OVERVIEW = """\
 # Reference
 
 Names on these pages are public, and [the changelog](../changelog.md) has their changes. All others are
 private.
 
-These names are imported from `openai_sessions` itself, all others from their modules:
+## Modules
 
+| module of `openai_sessions` | contents |
+|---|---|
+{modules}
+
+## Names of the package itself
+
+These are imported from `openai_sessions`, all others from their modules:
+
+{names}
 """
 
 
@@ -98,9 +110,11 @@ def directive(path: str, *options: str) -> str:
 
 
 def overview() -> str:
-    """Return a page that lists the names of the package itself."""
-    names = "\n".join(f"- [`{name}`][{PACKAGE}.{name}]" for name in facade_names())
-    return f"{OVERVIEW}{names}\n"
+    """Return a page that lists the modules, and the names of the package itself."""
+    pages = [module for module in public_modules() if public_names(module) and module not in ELSEWHERE]
+    modules = [f"| [`{module}`]({module}.md) | {summary_of(f'{module}.md')} |" for module in pages]
+    names = [f"- [`{name}`][{PACKAGE}.{name}]" for name in facade_names()]
+    return OVERVIEW.format(modules="\n".join(modules), names="\n".join(names))
 
 
 def command_line() -> str:
