@@ -26,7 +26,15 @@ from openai_sessions import __version__
 ROOT = Path(__file__).parents[1]
 PACKAGE = "openai_sessions"
 
-ONLY_IN_SDIST = re.compile(r"PKG-INFO|pyproject\.toml|LICENSE|\.gitignore|[A-Z]+\.md")
+ONLY_IN_SDIST = {
+    "PKG-INFO",
+    "pyproject.toml",
+    "LICENSE",
+    ".gitignore",
+    "CHANGELOG.md",
+    "README.md",
+    "SECURITY.md",
+}
 """What the sdist has beside the package."""
 
 BARE = f"""
@@ -138,7 +146,7 @@ def check_files(built: Distributions, tracked: set[str]) -> None:
     _compare(built.wheel, {name for name in names if ".dist-info/" not in name}, tracked)
     with tarfile.open(built.sdist) as sdist:
         paths = {name.partition("/")[2] for name in sdist.getnames()}
-    _compare(built.sdist, {path for path in paths if not ONLY_IN_SDIST.fullmatch(path)}, tracked)
+    _compare(built.sdist, paths - ONLY_IN_SDIST, tracked)
 
 
 def _compare(archive: Path, files: set[str], tracked: set[str]) -> None:
@@ -227,7 +235,8 @@ class Environment:
         if self._uv:
             run(sys.executable, "-m", "uv", "--quiet", "pip", "install", "--python", self.python, requirement)
         else:
-            run(self.python, "-m", "pip", "--disable-pip-version-check", "--quiet", "install", requirement)
+            pip = (self.python, "-m", "pip", "--disable-pip-version-check", "--quiet")
+            run(*pip, "install", "--no-compile", requirement)
 
     @contextmanager
     def serve(self, folder: Path) -> Iterator[str]:

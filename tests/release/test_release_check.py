@@ -10,6 +10,7 @@ import pytest
 from openai_sessions import __version__
 from tests.examples.stand_in import ROOT
 from tools.release_check import (
+    ONLY_IN_SDIST,
     Distributions,
     ReleaseError,
     base_url_of,
@@ -25,10 +26,9 @@ from tools.release_check import (
 )
 
 PACKAGE = {"openai_sessions/__init__.py", "openai_sessions/py.typed"}
-OF_SDIST = {"PKG-INFO", "pyproject.toml", "LICENSE", ".gitignore", "README.md", "SECURITY.md"}
 
 
-def distributions(folder, *, wheel=PACKAGE, sdist=PACKAGE | OF_SDIST):
+def distributions(folder, *, wheel=PACKAGE, sdist=PACKAGE | ONLY_IN_SDIST):
     """Return files with these names in them."""
     built = Distributions(wheel=folder / "a.whl", sdist=folder / "a.tar.gz")
     with zipfile.ZipFile(built.wheel, "w") as archive:
@@ -60,12 +60,12 @@ def test_files_of_the_package_are_accepted(tmp_path):
         ),
         (
             "sdist",
-            PACKAGE | OF_SDIST | {"tests/conftest.py"},
+            PACKAGE | ONLY_IN_SDIST | {"tests/conftest.py"},
             "a.tar.gz has files that git does not know, remove or add them: ['tests/conftest.py']",
         ),
         (
             "sdist",
-            {*OF_SDIST, "openai_sessions/py.typed"},
+            {*ONLY_IN_SDIST, "openai_sessions/py.typed"},
             "a.tar.gz lacks files of the package: ['openai_sessions/__init__.py']",
         ),
     ],

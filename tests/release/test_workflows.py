@@ -151,7 +151,13 @@ def run_step(checkout, job, pattern, *, tag=f"v{__version__}"):
 def test_release_takes_its_notes_from_the_changelog(checkout):
     finished = run_step(checkout, "build", "release notes")
     assert (0, "") == (finished.returncode, finished.stderr)
-    assert (checkout / "notes.md").read_text() == "### Added\n- A thing.\n"
+    assert (checkout / "build/notes.md").read_text() == "### Added\n- A thing.\n"
+
+
+def test_notes_are_not_in_what_is_built():
+    """What git ignores is not built."""
+    command = ["git", "-C", ROOT, "check-ignore", "--quiet", "build/notes.md"]
+    assert 0 == subprocess.run(command, check=False).returncode
 
 
 def test_release_of_another_tag_ends_before_anything_is_built(checkout):
@@ -176,7 +182,7 @@ def test_release_on_github_has_the_files_and_the_notes(checkout):
     finished = run_step(checkout, "notes", "gh release")
     tag = f"v{__version__}"
     files = ["dist/a.tar.gz", "dist/b.whl"]
-    options = ["--notes-file", "notes.md", "--title", tag, "--verify-tag"]
+    options = ["--notes-file", "build/notes.md", "--title", tag, "--verify-tag"]
     assert finished.stdout.splitlines() == ["release", "create", tag, *files, *options]
 
 
