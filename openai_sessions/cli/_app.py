@@ -560,6 +560,10 @@ def doctor(  # noqa: PLR0913 - one for each option
     *,
     offline: Annotated[bool, typer.Option("--offline", help="Check versions and settings only.")] = False,
     timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Limit of each request.")] = 30.0,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Ask this model in the conversation too; costs a few tokens."),
+    ] = None,
     record: Annotated[
         Path | None,
         typer.Option(metavar="FILE.yaml", help="Record the requests, without keys; needs the extra testing."),
@@ -581,7 +585,7 @@ def doctor(  # noqa: PLR0913 - one for each option
 
     with one_line_errors():
         options = _doctor.DoctorOptions(
-            offline=offline, timeout=timeout, record=record, replay=replay, as_json=as_json
+            offline=offline, timeout=timeout, model=model, record=record, replay=replay, as_json=as_json
         )
     settings = Settings(base_url=base_url)
     run(lambda workspace: _doctor.doctor(workspace, options), settings, shows_log=False)

@@ -37,6 +37,7 @@ class DoctorOptions:
     Attributes:
         offline: Check only what needs no request.
         timeout: Seconds for each request.
+        model: The model to ask; None for none.
         record: Record the requests in this new file; None for none.
         replay: Take the responses from this recording instead of a server; None for a server.
         as_json: Print JSON, one check per line.
@@ -44,14 +45,15 @@ class DoctorOptions:
 
     offline: bool = False
     timeout: float = 30.0
+    model: str | None = None
     record: Path | None = None
     replay: Path | None = None
     as_json: bool = False
 
     def __post_init__(self) -> None:
-        if self.replay and (self.offline or self.record):
+        if self.replay and (self.offline or self.record or self.model):
             raise CommandError(
-                "--replay sends no requests: give it without --offline and --record.",
+                "--replay sends no requests: give it without --offline, --record and --model.",
                 exit_code=ExitCode.USAGE,
             )
         if self.offline and self.record:
@@ -93,15 +95,21 @@ async def _check(workspace: Workspace, options: DoctorOptions, report: Report) -
     if options.offline or not access.is_usable:
         return
     if options.record is None:
-        await _examine(access, report, timeout=options.timeout)
-    elif await _record(options.record, access, report, timeout=options.timeout):
+        await _examine(access, report, timeout=options.timeout, model=options.model)
+    elif await _record(options.record, access, report, options):
         workspace.note(f"Recorded to {options.record}.")
     else:
         workspace.note(f"{options.record} was not written: no request got a response.")
 
 
 async def _examine(
-    access: Access, report: Report, *, timeout: float, policy: RetryPolicy = POLICY, **options: Any
+    access: Access,
+    report: Report,
+    *,
+    timeout: float,
+    model: str | None,
+    policy: RetryPolicy = POLICY,
+    **options: Any,
 ) -> None:
     """Check a server; the options are those of the HTTP client."""
     hooks = {"request": [_without_authorization]} if access.sends_api_key_header else {}
@@ -112,7 +120,9 @@ async def _examine(
         http_client=DefaultAsyncHttpxClient(event_hooks=hooks, **options),
     )
     async with client:
-        await Examination(client, access, policy=policy, timeout=timeout, report=report.add).run()
+        await Examination(
+            client, access, policy=policy, timeout=timeout, report=report.add, model=model
+        ).run()
 
 
 async def _without_authorization(request: Any) -> None:
@@ -120,7 +130,7 @@ async def _without_authorization(request: Any) -> None:
     request.headers.pop("Authorization", None)
 
 
-async def _record(file: Path, access: Access, report: Report, *, timeout: float) -> bool:
+async def _record(file: Path, access: Access, report: Report, options: DoctorOptions) -> bool:
     """Check a server and record that; return whether there was anything to record.
 
     Raises:
@@ -131,7 +141,9 @@ async def _record(file: Path, access: Access, report: Report, *, timeout: float)
     local = len(report.results)
     with draft_of(file) as draft:
         with recorded(draft, access):
-            await _examine(access, report, timeout=timeout, limits=_ONE_CONNECTION)
+            await _examine(
+                access, report, timeout=options.timeout, model=options.model, limits=_ONE_CONNECTION
+            )
         if not draft.exists():
             return False
         again = Report(lambda _: None)
@@ -152,12 +164,13 @@ async def _record(file: Path, access: Access, report: Report, *, timeout: float)
 async def _replay(file: Path, report: Report) -> None:
     from openai_sessions.cli._recordings import replayed  # noqa: PLC0415 - needs an extra
 
-    with replayed(file) as access:
+    with replayed(file) as (access, model):
         untimed = Report(lambda result: report.add(replace(result, ms=None)))
         await _examine(
             access,
             untimed,
             timeout=_REPLAY_TIMEOUT,
+            model=model,
             policy=_REPLAY_POLICY,
             limits=_ONE_CONNECTION,
             trust_env=False,

@@ -46,8 +46,14 @@ MANY: tuple[Item, ...] = (
 )
 """25 items, which take two requests."""
 
+HISTORY = (*PAIR[:-1], *MANY)
+"""The items after the last write."""
+
 LEFT_BEHIND = "left"
 """The name of the result that says which conversation could not be deleted."""
+
+QUESTION = "What is the weather in Oslo? Answer in one word."
+"""What a model is asked."""
 
 _NO_CONVERSATION = f"conv_{'0' * 48}"
 """An id that no server has given."""
@@ -129,9 +135,10 @@ class Examination:
         policy: How requests are repeated.
         timeout: Seconds for each request.
         report: Called with each result.
+        model: The model that is asked in the conversation; None for none.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a separate choice
         self,
         client: AsyncOpenAI,
         access: Access,
@@ -139,11 +146,14 @@ class Examination:
         policy: RetryPolicy,
         timeout: float,
         report: Callable[[CheckResult], None],
+        model: str | None = None,
     ) -> None:
         self._client = ConversationsClient(client, timeout=timeout, retries=Retries(policy=policy))
         self._access = access
         self._policy = policy
+        self._timeout = timeout
         self._report = report
+        self._model = model
         self._created: str | None = None
         self._has_orphan = False
         self._listed: tuple[Item, ...] = ()
@@ -178,6 +188,8 @@ class Examination:
         yield "pages", self._list_pages
         yield "include", self._list_left_out
         yield "storage", self._look_at_form
+        if self._model:
+            yield "response", self._respond
 
     async def _clean_up(self) -> None:
         if self._has_orphan:
@@ -264,8 +276,7 @@ class Examination:
         return Found(f"{counted(len(MANY), 'item')} in two requests")
 
     async def _read_many(self) -> Found:
-        history = (*PAIR[:-1], *MANY)
-        return await self._expect(history, f"{counted(len(history), 'item')}, as written and in order")
+        return await self._expect(HISTORY, f"{counted(len(HISTORY), 'item')}, as written and in order")
 
     async def _expect(self, written: Sequence[Item], detail: str) -> Found:
         """Compare what is read with what was written; a moment later, if they differ."""
@@ -309,6 +320,21 @@ class Examination:
         differs = form != "input_text"
         of_openai = " (OpenAI: input_text)" if differs else ""
         return Found(f"assistant text becomes {form}{of_openai}", differs=differs)
+
+    async def _respond(self) -> Found:
+        """Ask the model in the conversation, and look for question and answer at its end."""
+        response = await self._session.client().responses.create(
+            model=str(self._model), conversation=self._id, input=QUESTION, timeout=self._timeout
+        )
+        added: list[Any] = (await self._session.get_items())[len(HISTORY) :]
+        if not added or added[0] != {"role": "user", "content": QUESTION}:
+            raise CheckFailedError(f"the question was not stored, but {_shown(added)}", _NOT_AS_WRITTEN)
+        if added[-1].get("role") != "assistant":
+            raise CheckFailedError(f"the answer was not stored, but {_shown(added[-1])}", _NOT_AS_WRITTEN)
+        was_lost = "openai_sessions.rebuilt" in (response.metadata or {})
+        recovered = "; recovered from 1 x no reply" if was_lost else ""
+        detail = f"{self._model} answered, and {counted(len(added), 'item')} were stored{recovered}"
+        return Found(detail, differs=was_lost)
 
     async def _delete(self) -> Found:
         await self._session.clear_session(purge_items=True)

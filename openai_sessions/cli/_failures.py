@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from openai import APIConnectionError, APIStatusError
+from openai import APIConnectionError, APIStatusError, APITimeoutError
 
 from openai_sessions._api.transports import cause_of
 from openai_sessions._secrets import without_tokens
@@ -40,6 +40,8 @@ def diagnosed(error: Exception, check: str, access: Access) -> Failure:
         check: The name of the check, such as "create".
         access: Where requests go.
     """
+    if isinstance(error, APITimeoutError) and type(error.__cause__).__name__ != "ConnectTimeout":
+        return Failure("no complete response in time", _SLOW)
     if isinstance(error, APIConnectionError):
         return _unreachable(error, access)
     if isinstance(error, APIStatusError):
@@ -56,12 +58,12 @@ def diagnosed(error: Exception, check: str, access: Access) -> Failure:
     )
 
 
+_SLOW = "Check the server, and proxies between; give a slow server more time with --timeout."
+
+
 def _unusable(error: RequestTimeoutError | InvalidResponseError | RedirectError, access: Access) -> Failure:
     if isinstance(error, RequestTimeoutError):
-        return Failure(
-            f"no complete response within {error.timeout:g} s",
-            "Check the server, and proxies between; give a slow server more time with --timeout.",
-        )
+        return Failure(f"no complete response within {error.timeout:g} s", _SLOW)
     if isinstance(error, RedirectError):
         to = f" to {error.address}" if error.address else ""
         remedy = error.base_url or "an address that does not redirect"
@@ -90,6 +92,10 @@ def _refused(error: APIStatusError, check: str, access: Access) -> Failure:
             f"{status}: the server has no /conversations",
             f"Check {_url_source(access)}, which should end in {path}. Not every server of OpenAI's API has "
             "conversations; OpenAI, Azure, smg and the emulator do.",
+        )
+    if status in (400, 404) and check == "response":
+        return Failure(
+            f"{status}: {_reason(error)}", "Check --model, and that the server has it and the Responses API."
         )
     remedy = _REMEDIES.get((status, error.code)) or _REMEDIES.get((status, None))
     if remedy is None:

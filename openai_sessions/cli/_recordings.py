@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -88,8 +89,10 @@ def recorded(draft: Path, access: Access) -> Iterator[None]:
 
 
 @contextmanager
-def replayed(file: Path) -> Iterator[Access]:
-    """Answer the requests of the block from a recording, and yield where to send them.
+def replayed(file: Path) -> Iterator[tuple[Access, str | None]]:
+    """Answer the requests of the block from a recording.
+
+    Yields where to send them, and the model that was asked.
 
     Raises:
         CommandError: There is no such file, it is damaged, or the block sent other requests.
@@ -97,13 +100,12 @@ def replayed(file: Path) -> Iterator[Access]:
     if not file.is_file():
         raise CommandError(f"--replay {file}: no such file.", exit_code=ExitCode.USAGE)
     with _explained(), use_cassette(file, record_mode="none") as cassette:
-        first = str(cassette.requests[0].uri) if cassette.requests else REPLAYED_URL
-        yield Access(
-            base_url=first.partition("/conversations")[0],
-            url_source=file.name,
-            key="sk-replayed",
-            key_variable="OPENAI_API_KEY",
+        url = (
+            OPENAI_URL if any(each.uri.startswith(OPENAI_URL) for each in cassette.requests) else REPLAYED_URL
         )
+        access = Access(base_url=url, url_source=file.name, key="sk-replayed", key_variable="OPENAI_API_KEY")
+        asked = [json.loads(each.body) for each in cassette.requests if each.uri.endswith("/responses")]
+        yield access, asked[0]["model"] if asked else None
 
 
 def publish(draft: Path, file: Path, variables: Mapping[str, str]) -> None:

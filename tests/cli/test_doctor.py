@@ -401,9 +401,8 @@ def test_all_is_well_on_a_stand_in_for_azure(service, shared_server):
     application, _ = shared_server
     application.app = AzureStandIn(service.emulator, "azure-key-1")
     endpoint = service.base_url.removesuffix("/v1")
-    found = Diagnosis(
-        run_here("doctor", AZURE_OPENAI_ENDPOINT=endpoint, AZURE_OPENAI_API_KEY="azure-key-1", NO_PROXY="*")
-    )
+    variables = {"AZURE_OPENAI_ENDPOINT": endpoint, "AZURE_OPENAI_API_KEY": "azure-key-1", "NO_PROXY": "*"}
+    found = Diagnosis(run_here("doctor", "--model", "gpt-of-mine", **variables))
     assert (found.exit_code, found.failed) == (0, {})
     assert found.checks["base URL"][1] == f"{endpoint}/openai/v1 (from AZURE_OPENAI_ENDPOINT, Azure)"
     assert found.checks["key"][1] == "from AZURE_OPENAI_API_KEY"

@@ -7,7 +7,7 @@ import ssl
 import openai
 import pytest
 
-from openai_sessions.cli._examination import MANY, PAIR, Examination
+from openai_sessions.cli._examination import MANY, PAIR, QUESTION, Examination
 from openai_sessions.cli._failures import diagnosed
 from openai_sessions.cli._setup import Access
 from openai_sessions.emulator import Fault
@@ -45,12 +45,12 @@ class Altered:
         return response
 
 
-async def examined(client, *, report=None, timeout=5.0):
+async def examined(client, *, report=None, timeout=5.0, model=None):
     """Examine the server of a client; return the results."""
     results = []
     async with client:
         add = report or results.append
-        await Examination(client, ACCESS, policy=FAST, timeout=timeout, report=add).run()
+        await Examination(client, ACCESS, policy=FAST, timeout=timeout, report=add, model=model).run()
     return results
 
 
@@ -351,6 +351,65 @@ async def test_first_failure_ends_the_checks_and_the_conversation_is_deleted(emu
     results = await examined(emulator.client())
     assert [each.check for each in results] == ["server", "create", "write", "read", "delete", "gone"]
     assert emulator.conversations() == ()
+
+
+# A model
+
+
+async def test_model_is_asked_in_the_conversation(emulator):
+    emulator.reply("Rain.")
+    results = await examined(emulator.client(), model="gpt-of-mine")
+    (response,) = [each for each in results if each.check == "response"]
+    assert (response.status, response.detail) == ("ok", "gpt-of-mine answered, and 2 items were stored")
+    (sent,) = [each.body for each in emulator.requests if each.operation == "create_response"]
+    assert (sent["model"], sent["input"], sent["conversation"][:5]) == ("gpt-of-mine", QUESTION, "conv_")
+    assert emulator.conversations() == ()
+
+
+async def test_lost_answer_of_a_model_is_recovered_from(emulator):
+    """It is stored once: the client of the session looks for it."""
+    emulator.inject(Fault("cut_after_commit"), operation="create_response")
+    results = await examined(emulator.client(), model="gpt-of-mine")
+    assert failures(results) == []
+    assert [each for each in notes(results) if each[0] == "response"] == [
+        ("response", "gpt-of-mine answered, and 2 items were stored; recovered from 1 x no reply")
+    ]
+
+
+async def test_model_that_is_not_there_is_told(emulator):
+    async def alter(request, send):
+        if request.url.path.endswith("/responses"):
+            return HTTP_FAMILY.Response(404, json=error("The model `x` does not exist.", "model_not_found"))
+        return await send(request)
+
+    results = await examined(client_of(Altered(emulator, alter)), model="x")
+    assert failures(results) == [
+        (
+            "response",
+            "404: The model `x` does not exist",
+            "Check --model, and that the server has it and the Responses API.",
+        )
+    ]
+    assert results[-1].check == "gone"
+
+
+async def test_question_that_is_not_stored_is_told(emulator):
+    async def alter(request, send):
+        content = request.content.replace(QUESTION.encode(), b"Hm?")
+        headers = {**request.headers, "content-length": str(len(content))}
+        return await send(HTTP_FAMILY.Request(request.method, request.url, headers=headers, content=content))
+
+    ((check, detail, _),) = failures(await examined(client_of(Altered(emulator, alter)), model="x"))
+    assert (check, detail.partition(" [")[0]) == ("response", "the question was not stored, but")
+
+
+@pytest.mark.exhaustive
+async def test_model_that_takes_too_long_is_told(emulator):
+    emulator.inject(Fault("stall"), operation="create_response", times=99)
+    with emulator.serve() as base_url:
+        client = openai.AsyncOpenAI(api_key=KEY, base_url=base_url)
+        results = await examined(client, model="x", timeout=0.2)
+    assert [each[:2] for each in failures(results)] == [("response", "no complete response in time")]
 
 
 # Cancellation
