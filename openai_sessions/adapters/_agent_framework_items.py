@@ -61,14 +61,15 @@ def _citations(content: Content) -> list[Item]:
     return [
         {
             "type": "url_citation",
-            "url": citation["url"],
+            "url": citation.get("url"),
             "title": citation.get("title") or "",
-            "start_index": place["start_index"],
-            "end_index": place["end_index"],
+            "start_index": place.get("start_index"),
+            "end_index": place.get("end_index"),
         }
         for citation in content.annotations or ()
         if citation.get("url") and not citation.get("file_id")
         for place in citation.get("annotated_regions") or ()
+        if place.keys() >= {"start_index", "end_index"}
     ]
 
 
@@ -87,7 +88,7 @@ def _data_part(content: Content) -> Item | None:
 
 
 def _add_item(items: list[Item], content: Content, lost: set[str]) -> None:
-    """Append the item of a content, or add the content to the last item; otherwise note its type."""
+    """Append the item of a content, or add the content to the last item, or note what is lost of it."""
     if content.type == "text_reasoning" and (content.id or "").startswith("rs_"):
         _add_reasoning(items, content)
     elif content.type == "function_call" and not content.hosted:
@@ -98,7 +99,8 @@ def _add_item(items: list[Item], content: Content, lost: set[str]) -> None:
         }
         items.append({"type": "function_call", **called})
     elif content.type == "function_result":
-        items.append({"type": "function_call_output", "call_id": content.call_id, "output": _output(content)})
+        output = _output(content, lost)
+        items.append({"type": "function_call_output", "call_id": content.call_id, "output": output})
     elif content.function_call is not None and content.function_call.hosted:
         items.append(_approval(content, content.function_call))
     elif content.type not in _KEPT_ELSEWHERE:
@@ -117,12 +119,13 @@ def _add_reasoning(items: list[Item], content: Content) -> None:
         items[-1]["summary"].append({"type": "summary_text", "text": content.text})
 
 
-def _output(content: Content) -> str | list[Item | None]:
+def _output(content: Content, lost: set[str]) -> str | list[Item]:
     """Return the output of a function: its text, or parts if it has others."""
-    parts = [_part("user", item) for item in content.items or ()]
-    if len(parts) > 1 or any(part and part["type"] != "input_text" for part in parts):
-        return [part for part in parts if part is not None]
-    return content.result if isinstance(content.result, str) else _json(content.result)
+    parts = [(item.type, _part("user", item)) for item in content.items or ()]
+    lost |= {kind for kind, part in parts if part is None}
+    if len(parts) > 1 or any(kind != "text" for kind, _ in parts):
+        return [part for _, part in parts if part is not None] or ""
+    return "" if content.result is None else _json(content.result)
 
 
 def _json(value: object) -> str:

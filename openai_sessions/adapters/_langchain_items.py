@@ -46,15 +46,21 @@ def to_items(messages: Iterable[BaseMessage]) -> list[Item]:
     items: list[Item] = []
     lost: set[str] = set()
     for index, message in enumerate(messages):
-        if isinstance(message, ToolMessage):
-            items += _output(message, lost)
-        elif isinstance(message, AIMessage):
-            items += _output_of_model(index, message, lost)
-        else:
-            items += _message(_role_of(index, message), _blocks(message), lost)
+        try:
+            items += _items_of(index, message, lost)
+        except KeyError as error:
+            raise InvalidItemError(index, f"one of its blocks has no {error.args[0]!r}") from error
     if lost:
         logger.warning("blocks that no item can hold were left out: %s", ", ".join(sorted(lost)))
     return items
+
+
+def _items_of(index: int, message: BaseMessage, lost: set[str]) -> list[Item]:
+    if isinstance(message, ToolMessage):
+        return _output(message, lost)
+    if isinstance(message, AIMessage):
+        return _output_of_model(index, message, lost)
+    return _message(_role_of(index, message), _blocks(message), lost)
 
 
 def _role_of(index: int, message: BaseMessage) -> str:
@@ -138,7 +144,8 @@ def _output_of_model(index: int, message: AIMessage, lost: set[str]) -> list[Ite
     """Return what a model has said, reasoned and called, in the order of the blocks; then other calls."""
     items: list[Item] = []
     content = [message.content] if isinstance(message.content, str) else message.content
-    for each in filter(None, content):
+    refusal = {"type": "refusal", "refusal": message.additional_kwargs.get("refusal")}
+    for each in filter(None, [*content, refusal if refusal["refusal"] else None]):
         block = {"type": "text", "text": each} if isinstance(each, str) else _unpacked(each)
         if block["type"] in ("text", "output_text", "refusal"):
             _add_text(items, block, lost)

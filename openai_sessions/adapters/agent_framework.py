@@ -1,6 +1,6 @@
 """Keep the history of agents of Microsoft's Agent Framework in conversations hosted by OpenAI.
 
-Requires the extra `agent-framework`. What of a message is stored, and what is lost: docs/agent-framework.md.
+Requires agent-framework-core: `pip install "openai-sessions[agent-framework]"`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,16 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from agent_framework import HistoryProvider, Message
+try:
+    from agent_framework import HistoryProvider, Message
+except ImportError as error:
+    raise ImportError(
+        "openai_sessions.adapters.agent_framework requires agent-framework-core: "
+        "pip install 'openai-sessions[agent-framework]'",
+        name=error.name,
+    ) from error
 
+from openai_sessions._arguments import checked_number
 from openai_sessions.adapters._agent_framework_items import to_items, to_messages
 from openai_sessions.session import OpenAIConversationsSession, RequestSettings
 
@@ -29,6 +37,8 @@ class OpenAIConversationsHistoryProvider(HistoryProvider):
     session, as `session.state[source_id]["conversation_id"]`, and so in what `session.to_dict()` returns. To
     resume a conversation, set it there. With a `directory`, the conversation is found by the `session_id`
     instead.
+
+    What of a message is stored, and what is lost, is in docs/agent-framework.md.
 
     One provider serves any number of sessions and agents. Runs that the chat client stores itself need no
     history provider: with `OpenAIChatClient`, pass `default_options={"store": False}` to the agent.
@@ -84,7 +94,7 @@ class OpenAIConversationsHistoryProvider(HistoryProvider):
         self._options: dict[str, Any] = {"openai_client": openai_client, "requests": requests}
         OpenAIConversationsSession(**self._options)  # checks the arguments
         self._directory = directory
-        self._max_turns = max_turns
+        self._max_turns = checked_number("max_turns", max_turns, "turns")
         self._saving: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     async def get_messages(

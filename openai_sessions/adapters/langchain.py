@@ -1,6 +1,6 @@
 """Keep the message history of LangChain chains in conversations hosted by OpenAI.
 
-Requires the extra `langchain`. What of a message is stored, and what is lost: docs/langchain.md.
+Requires langchain-core: `pip install "openai-sessions[langchain]"`.
 """
 
 from __future__ import annotations
@@ -8,8 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from langchain_core.chat_history import BaseChatMessageHistory
-from langchain_core.messages import BaseMessage
+try:
+    from langchain_core.chat_history import BaseChatMessageHistory
+    from langchain_core.messages import BaseMessage
+except ImportError as error:
+    raise ImportError(
+        "openai_sessions.adapters.langchain requires langchain-core: "
+        "pip install 'openai-sessions[langchain]'",
+        name=error.name,
+    ) from error
 
 from openai_sessions import sync
 from openai_sessions.adapters._langchain_items import to_items, to_messages
@@ -20,6 +27,8 @@ if TYPE_CHECKING:
 
 class OpenAIConversationsChatMessageHistory(BaseChatMessageHistory):
     """The messages of a chain in the items of a session.
+
+    What of a message is stored, and what is lost, is in docs/langchain.md.
 
     Over an async session, use its coroutine methods, as `ainvoke` and `astream` of LangChain do. Over a
     session of `openai_sessions.sync` all methods work: the coroutine methods run it in a thread.

@@ -178,6 +178,17 @@ async def test_approval_is_given_in_another_process(emulator, client, provider, 
     ] == stored
 
 
+async def test_each_call_of_the_model_can_be_stored_at_once(emulator, client, provider):
+    emulator.reply(WEATHER)
+    agent = agent_of(client, provider, tools=[weather], require_per_service_call_history_persistence=True)
+    session = agent.create_session()
+    with pytest.raises(Exception, match="no reply for this request"):
+        await agent.run("How is Paris?", session=session)
+    assert ["message", "reasoning", "function_call"] == [
+        item["type"] for item in emulator.items(id_of(session))
+    ]
+
+
 async def test_failed_run_stores_nothing(emulator, client, provider):
     """The model calls a tool, and then has no answer."""
     emulator.reply(WEATHER)
@@ -283,6 +294,8 @@ async def test_wrong_arguments_are_refused_before_any_request(emulator, client, 
         OpenAIConversationsHistoryProvider(openai_client=openai.OpenAI(api_key="sk"))
     with pytest.raises(ValueError, match="directory= has a client"):
         OpenAIConversationsHistoryProvider(openai_client=client, directory=SessionDirectory())
+    with pytest.raises(TypeError, match="max_turns"):
+        OpenAIConversationsHistoryProvider(openai_client=client, max_turns="2")
     with pytest.raises(ValueError, match="state is None"):
         await provider.get_messages("s")
     with pytest.raises(InvalidItemError, match="UTF-8"):

@@ -173,8 +173,10 @@ async def test_contents_without_an_item_are_left_out_and_logged(provider, caplog
         Content.from_function_call("ctc_1", "grep", arguments="x", hosted=True),
         Content.from_hosted_vector_store("vs_1"),
     ]
-    assert [Message("assistant", ["Hi"]).to_dict()] == await saved(
-        provider, Message("assistant", [*lost, "Hi"])
+    sound = Content.from_function_result("call_1", result=[Content.from_data(b"RIFF", "audio/wav")])
+    nothing = Content.from_function_result("call_1", result="")
+    assert [Message("assistant", ["Hi"]).to_dict(), Message("tool", [nothing]).to_dict()] == await saved(
+        provider, Message("assistant", [*lost, "Hi"]), Message("tool", [sound])
     )
     (record,) = caplog.records
     assert (logging.WARNING, "openai_sessions") == (record.levelno, record.name)

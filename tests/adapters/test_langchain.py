@@ -203,8 +203,10 @@ async def test_two_processes_share_a_conversation(emulator, async_session):
             AIMessage("", tool_calls=[{"name": "add", "args": {}, "id": None}]),
             "its call of the tool 'add' has no id to answer it by",
         ),
+        (HumanMessage([{"type": "image", "base64": "iVBORw0KGgo="}]), "one of its blocks has no 'mime_type'"),
+        (AIMessage([{"text": "Hi"}]), "one of its blocks has no 'type'"),
     ],
-    ids=["remove", "chat", "function", "call without id"],
+    ids=["remove", "chat", "function", "call without id", "image without type", "block without type"],
 )
 async def test_message_that_cannot_be_stored_is_refused_before_any_request(
     emulator, async_session, message, reason

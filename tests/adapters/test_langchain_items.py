@@ -156,6 +156,7 @@ async def test_other_forms_come_back_in_the_standard_one(history, session):
         ChatMessage("Be brief.", role="developer"),
         ChatMessage("Hi", role="assistant"),
         AIMessageChunk([{"type": "text", "text": "Hi", "index": 0}, {**REASONING, "index": 1}]),
+        AIMessage("", additional_kwargs={"refusal": "No."}),
     ]
     read = [
         HumanMessage("Hello"),
@@ -165,7 +166,7 @@ async def test_other_forms_come_back_in_the_standard_one(history, session):
         SystemMessage("Be brief.", additional_kwargs={"__openai_role__": "developer"}),
         AIMessage("Hi"),
         AIMessage("Hi"),
-        AIMessage([REASONING], response_metadata=OPENAI),
+        AIMessage([REASONING, {"type": "refusal", "refusal": "No."}], response_metadata=OPENAI),
     ]
     assert read == await saved(history, *given)
 
