@@ -20,10 +20,15 @@ CITATION = Annotation(
     annotated_regions=[TextSpanRegion(type="text_span", start_index=0, end_index=4)],
 )
 
-APPROVAL = Content.from_function_approval_request(
-    "mcpr_1",
-    Content.from_function_call("mcpr_1", "search", arguments='{"q":"x"}', hosted=True, server_name="docs"),
-)
+
+def approval(request_id):
+    call = Content.from_function_call(
+        request_id, "search", arguments='{"q":"x"}', hosted=True, server_name="docs"
+    )
+    return Content.from_function_approval_request(request_id, call)
+
+
+APPROVAL, OTHER_APPROVAL = approval("mcpr_1"), approval("mcpr_2")
 
 EQUAL = {
     "text": Message("user", ["Hello"]),
@@ -77,8 +82,10 @@ EQUAL = {
             Content.from_function_result("call_5"),
         ],
     ),
-    "approval": Message("assistant", [APPROVAL]),
+    "approvals": Message("assistant", [APPROVAL, OTHER_APPROVAL]),
+    "text again": Message("user", ["Yes."]),
     "approved": Message("user", [APPROVAL.to_function_approval_response(approved=True)]),
+    "refused": Message("user", [OTHER_APPROVAL.to_function_approval_response(approved=False)]),
 }
 """Messages that come back equal, in an order in which a conversation could have them."""
 
@@ -139,15 +146,28 @@ async def test_what_the_framework_keeps_for_itself_does_not_come_back(provider):
     result = Content.from_function_result(
         "call_1", result="Error.", exception="ValueError", status="completed"
     )
+    regions = CITATION["annotated_regions"]
+    of_a_file = Annotation(type="citation", url="a.pdf", file_id="file_1", annotated_regions=regions)
+    nowhere = Annotation(type="citation", url="a", annotated_regions=[TextSpanRegion(type="text_span")])
     given = [
         Message("user", ["Hello"], author_name="ann", message_id="1", additional_properties={"a": 1}),
         Message("assistant", [call], author_name="Adder"),
-        Message("tool", [result]),
+        Message("tool", [result, Content("function_result", call_id="call_2")]),
+        Message("assistant", [Content.from_text("Here", annotations=[of_a_file, nowhere])]),
+        Message("user", [Content.from_uri("https://example.com/a", media_type="image/png")]),
     ]
     read = [
         Message("user", ["Hello"]),
         Message("assistant", [Content.from_function_call("call_1", "add", arguments='{"a": 1}')]),
-        Message("tool", [Content.from_function_result("call_1", result="Error.")]),
+        Message(
+            "tool",
+            [
+                Content.from_function_result("call_1", result="Error."),
+                Content.from_function_result("call_2", result=""),
+            ],
+        ),
+        Message("assistant", ["Here"]),
+        Message("user", [Content.from_uri("https://example.com/a", media_type="image/*")]),
     ]
     assert [message.to_dict() for message in read] == await saved(provider, *given)
 
@@ -169,14 +189,16 @@ async def test_contents_without_an_item_are_left_out_and_logged(provider, caplog
         Content.from_usage({"input_token_count": 1}),
         Content.from_error(message="It failed."),
         Content.from_text_reasoning(text="Of another provider.", protected_data="signature"),
-        Content.from_data(b"RIFF", "audio/wav"),
+        Content.from_uri(PNG),
         Content.from_function_call("ctc_1", "grep", arguments="x", hosted=True),
-        Content.from_hosted_vector_store("vs_1"),
     ]
+    stored_elsewhere = Content.from_function_result(
+        "call_2", result=[Content.from_hosted_vector_store("vs_1")]
+    )
     sound = Content.from_function_result("call_1", result=[Content.from_data(b"RIFF", "audio/wav")])
-    nothing = Content.from_function_result("call_1", result="")
-    assert [Message("assistant", ["Hi"]).to_dict(), Message("tool", [nothing]).to_dict()] == await saved(
-        provider, Message("assistant", [*lost, "Hi"]), Message("tool", [sound])
+    nothing = [Content.from_function_result(call_id, result="") for call_id in ("call_1", "call_2")]
+    assert [Message("assistant", ["Hi"]).to_dict(), Message("tool", nothing).to_dict()] == await saved(
+        provider, Message("assistant", [*lost, "Hi"]), Message("tool", [sound, stored_elsewhere])
     )
     (record,) = caplog.records
     assert (logging.WARNING, "openai_sessions") == (record.levelno, record.name)

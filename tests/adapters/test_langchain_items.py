@@ -17,6 +17,7 @@ from langchain_core.messages import (
 )
 
 from openai_sessions import OpenAIConversationsSession
+from openai_sessions.adapters._langchain_items import to_messages
 from openai_sessions.adapters.langchain import OpenAIConversationsChatMessageHistory
 
 URL = "https://example.com/a.png"
@@ -28,6 +29,8 @@ REASONING = {
     "summary": [{"type": "summary_text", "text": "Well."}],
     "encrypted_content": "gAAAA",
 }
+
+MORE_REASONING = {**REASONING, "encrypted_content": "gAAAB"}
 
 SEARCH = {
     "type": "web_search_call",
@@ -102,7 +105,10 @@ EQUAL = [
         ],
     ),
     ToolMessage("Wrong arguments.", tool_call_id="call_4"),
-    AIMessage([REASONING, SEARCH, CITED], response_metadata=OPENAI),
+    AIMessage([REASONING, MORE_REASONING, SEARCH, REASONING, CITED], response_metadata=OPENAI),
+    HumanMessage("Add one."),
+    AIMessage("", tool_calls=[TOOL_CALL]),
+    AIMessage("Never mind."),
     AIMessage(
         [REASONING, {"type": "text", "text": "Wait.", "phase": "commentary"}, CALL],
         tool_calls=[TOOL_CALL],
@@ -147,7 +153,7 @@ async def test_messages_come_back_equal_and_are_fixed_points(history, caplog):
     assert [] == caplog.records
 
 
-async def test_other_forms_come_back_in_the_standard_one(history, session):
+async def test_other_forms_come_back_in_the_standard_one(history, session, emulator):
     given = [
         HumanMessage([{"type": "text", "text": "Hello"}]),
         HumanMessage([{"type": "image_url", "image_url": {"url": URL, "detail": "low"}}]),
@@ -157,6 +163,9 @@ async def test_other_forms_come_back_in_the_standard_one(history, session):
         ChatMessage("Hi", role="assistant"),
         AIMessageChunk([{"type": "text", "text": "Hi", "index": 0}, {**REASONING, "index": 1}]),
         AIMessage("", additional_kwargs={"refusal": "No."}),
+        AIMessage(
+            [{"type": "text", "text": "One", "id": "msg_1"}, {"type": "text", "text": "Two", "id": "msg_2"}]
+        ),
     ]
     read = [
         HumanMessage("Hello"),
@@ -167,8 +176,12 @@ async def test_other_forms_come_back_in_the_standard_one(history, session):
         AIMessage("Hi"),
         AIMessage("Hi"),
         AIMessage([REASONING, {"type": "refusal", "refusal": "No."}], response_metadata=OPENAI),
+        AIMessage("One"),
+        AIMessage("Two"),
     ]
     assert read == await saved(history, *given)
+    said = [item for item in emulator.items(session.session_id) if item.get("role") == "assistant"]
+    assert {"output_text", "refusal"} == {part["type"] for item in said for part in item["content"]}
 
 
 async def test_standard_blocks_of_a_model_become_items(history, session):
@@ -269,6 +282,11 @@ async def test_history_of_others_is_read(history, session):
     assert ([REASONING, CALL], [TOOL_CALL]) == (called.content, called.tool_calls)
     assert ["compaction", "text", "function_call"] == [block["type"] for block in answer.content]
     assert ["not a JSON object"] == [call["error"] for call in answer.invalid_tool_calls]
+
+
+def test_part_of_an_unknown_type_is_passed_on():
+    part = {"type": "input_hologram", "text": "Hello"}
+    assert [HumanMessage([part])] == to_messages([{"type": "message", "role": "user", "content": [part]}])
 
 
 async def test_messages_of_chat_completions_become_items(history):
