@@ -2,13 +2,18 @@
 
 import functools
 import re
+import signal
+import subprocess
+import sys
 import threading
+import urllib.request
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
 
 from tests.cli.page import chromium
+from tests.examples.stand_in import ROOT
 from tools.docs import __main__ as tool
 from tools.docs.pages import listed_pages, settings
 from tools.docs.reference import facade_names
@@ -112,6 +117,19 @@ def url(site):
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
         thread.join()
+
+
+def test_site_is_shown_on_loopback_until_interrupted(site):
+    program = f"import pathlib, tools.docs.__main__ as tool; tool.serve(pathlib.Path({str(site)!r}), 0)"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        base_url, *_ = process.stdout.readline().split()
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", base_url)
+        with urllib.request.urlopen(f"{base_url}llms.txt") as answer:  # noqa: S310 - loopback
+            assert (site / "llms.txt").read_bytes() == answer.read()
+        process.send_signal(signal.SIGINT)
+        assert 0 == process.wait(timeout=30)
 
 
 @pytest.fixture(scope="module")

@@ -198,6 +198,7 @@ def test_names_lead_to_the_page_of_their_module():
         ("# How?\n\nSo.\n", "How?"),
         ("# Title\n## Run\nA [link](a.md) of\ntwo lines. More.\n", "A link of two lines."),
         ("# Title\n\n```python\n1\n```\n\n| a |\n\nIt is. So.\n", "It is."),
+        ("# Title\n\nRun it:\n\n```console\n$ a\n```\n", "Run it."),
     ],
 )
 def test_summary_of_a_page(text, expected):

@@ -16,6 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,7 +28,7 @@ from tools.docs.names import link_names
 from tools.docs.pages import listed_pages, misplaced, page_text, settings
 from tools.docs.reference import ROOT, anchors
 
-ADDRESS = ("127.0.0.1", 8000)
+LOOPBACK = "127.0.0.1"
 
 ASSETS = (".css", ".png", ".svg")
 
@@ -42,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--output", type=Path, default=ROOT / "build", help="where pages/ and site/ are written"
     )
     parser.add_argument("--serve", action="store_true", help="show the site on loopback")
+    parser.add_argument("--port", type=int, default=8000, help="port of --serve; 0 picks a free one")
     options = parser.parse_args(arguments)
     site = options.output / "site"
     errors = misplaced() or missing()
@@ -53,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print(f"{site}: {len([*site.rglob('*.html')])} pages")
     if options.serve:
-        serve(site)
+        serve(site, options.port)
     return 0
 
 
@@ -103,20 +105,17 @@ def collect(folder: Path) -> None:
     for asset in (ROOT / "docs").iterdir():
         if asset.suffix in ASSETS:
             shutil.copy(asset, folder / "pages")
-    site_url = os.environ.get("SITE_URL") or f"http://{ADDRESS[0]}:{ADDRESS[1]}/"
+    site_url = os.environ.get("SITE_URL") or f"http://{LOOPBACK}:8000/"
     made = settings(texts, site_url=site_url, repository_url=repository_url)
     (folder / "mkdocs.yml").write_text(yaml.safe_dump(made, sort_keys=False))
 
 
-def serve(site: Path) -> None:
+def serve(site: Path, port: int) -> None:
     """Show a site on loopback until Ctrl-C."""
     handler = functools.partial(SimpleHTTPRequestHandler, directory=str(site))
-    with ThreadingHTTPServer(ADDRESS, handler) as server:
-        print(f"http://{ADDRESS[0]}:{ADDRESS[1]}/ (Ctrl-C ends it)")
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            print()
+    with ThreadingHTTPServer((LOOPBACK, port), handler) as server, suppress(KeyboardInterrupt):
+        print(f"http://{LOOPBACK}:{server.server_port}/ (Ctrl-C ends it)", flush=True)
+        server.serve_forever()
 
 
 if __name__ == "__main__":

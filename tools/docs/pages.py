@@ -143,7 +143,8 @@ def summary(path: str, text: str) -> str:
     paragraphs = re.sub(r"^#.*$", "", FENCED.sub("", rest), flags=re.MULTILINE).split("\n\n")
     lines = (" ".join(each.split()) for each in paragraphs)
     prose = next(line for line in lines if line and line[0] not in "|<![")
-    return re.split(r"(?<=[.?!:]) ", LINK.sub(r"\g<text>", prose), maxsplit=1)[0]
+    sentence = re.split(r"(?<=[.?!:]) ", LINK.sub(r"\g<text>", prose), maxsplit=1)[0]
+    return re.sub(":$", ".", sentence)
 
 
 def settings(texts: dict[str, str], *, site_url: str, repository_url: str | None) -> dict[str, Any]:
