@@ -204,6 +204,7 @@ async def test_save_whose_reply_is_lost_is_stored_once(store, emulator, kind, op
     assert [said(saved.messages)] == [texts for texts in stored_texts(emulator) if texts]
 
 
+@pytest.mark.exhaustive
 async def test_save_that_fails_stores_nothing_and_can_be_repeated(store, emulator):
     await store.save(conversation(*range(12)))
     saved = await next_turn(store, 12)
@@ -246,6 +247,7 @@ async def test_cancelled_save_stores_nothing(emulator, open_directory, store):
     assert saved == await store.load("7f3a")
 
 
+@pytest.mark.exhaustive
 async def test_delete_that_openai_refuses_is_finished_by_a_sweep(store, directory, emulator):
     await store.save(conversation(1))
     emulator.inject(Fault("error_500_before"), operation="delete_conversation", times=6)

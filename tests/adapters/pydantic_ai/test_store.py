@@ -99,6 +99,7 @@ async def test_messages_can_be_read_by_other_programs(store, emulator, directory
     assert (1, 5) == (found.number, len(found.items))
 
 
+@pytest.mark.exhaustive
 async def test_long_text_for_people_is_cut_and_the_message_is_whole(store, emulator):
     saved = conversation(conversation_id="7f3a")
     saved.messages = [asked("x" * 30_000)]
@@ -142,6 +143,7 @@ async def test_save_stores_what_is_new(store, emulator):
     assert [["question 1", "answer 1", "question 2", "answer 2"]] == stored_texts(emulator)
 
 
+@pytest.mark.exhaustive
 async def test_conversation_without_messages_has_no_hosted_conversation(store, emulator):
     saved = Conversation(conversation_id="7f3a", usage=RunUsage(requests=1))
     assert [] == await store.save(saved)
@@ -152,6 +154,7 @@ async def test_conversation_without_messages_has_no_hosted_conversation(store, e
     assert ["question 1", "answer 1"] == said((await store.load("7f3a")).messages)
 
 
+@pytest.mark.exhaustive
 async def test_save_of_a_rewritten_history_leaves_a_branch(store):
     saved = conversation(1, 2)
     entries = await store.save(saved)
@@ -180,6 +183,7 @@ async def test_branch_goes_back_and_returns(store, emulator):
         assert said(back.messages)[-limit:] == said(window.messages)
 
 
+@pytest.mark.exhaustive
 async def test_branch_from_an_old_revision_is_a_conflict(store):
     saved = conversation(1)
     await store.save(saved)
@@ -209,6 +213,7 @@ async def test_fork_shares_its_history_and_lives_on(store, other, emulator):
     assert ("7f3a", entries[1].id) == (record.forked_from, record.forked_at)
 
 
+@pytest.mark.exhaustive
 async def test_fork_of_a_fork_branches_in_its_own_history(store):
     await store.save(conversation(1, 2))
     await store.fork("7f3a", new_conversation_id="fork")
@@ -220,6 +225,7 @@ async def test_fork_of_a_fork_branches_in_its_own_history(store):
     assert ["question 1"] == said(branched.messages)
 
 
+@pytest.mark.exhaustive
 async def test_fork_of_a_branch_that_was_left(store):
     saved = conversation(1, 2)
     entries = await store.save(saved)
@@ -229,12 +235,14 @@ async def test_fork_of_a_branch_that_was_left(store):
     assert fork == await store.load(fork.conversation_id)
 
 
+@pytest.mark.exhaustive
 async def test_fork_of_nothing(store):
     await store.save(conversation(1))
     await store.fork("7f3a", at=0, new_conversation_id="fork")
     assert [] == (await store.load("fork")).messages
 
 
+@pytest.mark.exhaustive
 async def test_fork_to_an_existing_conversation_is_a_conflict(store, emulator):
     await store.save(conversation(1))
     with pytest.raises(ConversationConflict):
@@ -257,6 +265,7 @@ async def test_record_whose_history_is_not_stored_is_a_conflict(store):
     assert None is await store.read_record("fork")
 
 
+@pytest.mark.exhaustive
 async def test_record_may_point_at_an_entry_of_any_conversation(store):
     """A fork that does not name the conversation that it comes from."""
     entries = await store.save(conversation(1))
@@ -280,6 +289,7 @@ async def test_scope_keeps_a_conversation_to_its_owner(store):
     assert [] == await store.list_conversations(scope="bob")
 
 
+@pytest.mark.exhaustive
 async def test_conversations_are_listed_by_their_last_save(store, directory):
     await directory.session("not of the store")
     await directory.session("pydantic-ai/opened by hand")
@@ -321,6 +331,7 @@ async def test_deleted_conversation_is_gone_at_openai(store, emulator):
     assert ["question 2", "answer 2"] == said((await store.load("7f3a")).messages)
 
 
+@pytest.mark.exhaustive
 async def test_delete_of_an_old_revision_is_a_conflict(store):
     saved = conversation(1)
     await store.save(saved)
@@ -362,6 +373,7 @@ async def test_missing_hosted_conversation_is_an_error(store, directory, client)
         await store.load("7f3a")
 
 
+@pytest.mark.exhaustive
 async def test_missing_entry_is_an_error(store, directory):
     await store.save(conversation(1))
     session = await directory.session("pydantic-ai/7f3a")
