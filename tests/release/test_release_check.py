@@ -76,8 +76,8 @@ def test_other_files_are_named(tmp_path, kind, names, message):
     assert str(caught.value) == message
 
 
-def test_package_as_git_knows_it_has_types_and_the_page():
-    assert tracked_files(ROOT) >= PACKAGE | {"openai_sessions/cli/page/index.html"}
+def test_package_as_git_knows_it_has_types_and_the_page(clone):
+    assert tracked_files(clone) >= PACKAGE | {"openai_sessions/cli/page/index.html"}
 
 
 def test_first_program_is_that_of_the_readme():

@@ -154,9 +154,9 @@ def test_release_takes_its_notes_from_the_changelog(checkout):
     assert (checkout / "build/notes.md").read_text() == "### Added\n- A thing.\n"
 
 
-def test_notes_are_not_in_what_is_built():
+def test_notes_are_not_in_what_is_built(clone):
     """What git ignores is not built."""
-    command = ["git", "-C", ROOT, "check-ignore", "--quiet", "build/notes.md"]
+    command = ["git", "-C", clone, "check-ignore", "--quiet", "build/notes.md"]
     assert 0 == subprocess.run(command, check=False).returncode
 
 
