@@ -159,7 +159,7 @@ def _output_of_model(index: int, message: AIMessage, lost: set[str]) -> list[Ite
     calls: list[ToolCall | InvalidToolCall] = [*message.tool_calls, *message.invalid_tool_calls]
     for call in calls:
         if call["id"] is None:
-            raise InvalidItemError(index, f"its call of the tool {call['name']!r} has no id to answer it by")
+            raise InvalidItemError(index, "one of its tool calls has no id to answer it by")
         if call["id"] not in known:
             items.append(_function_call(call))
     return items

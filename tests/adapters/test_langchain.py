@@ -201,7 +201,7 @@ async def test_two_processes_share_a_conversation(emulator, async_session):
         (FunctionMessage("3", name="add"), "it is a FunctionMessage, which no item can hold"),
         (
             AIMessage("", tool_calls=[{"name": "add", "args": {}, "id": None}]),
-            "its call of the tool 'add' has no id to answer it by",
+            "one of its tool calls has no id to answer it by",
         ),
         (HumanMessage([{"type": "image", "base64": "iVBORw0KGgo="}]), "one of its blocks has no 'mime_type'"),
         (AIMessage([{"text": "Hi"}]), "one of its blocks has no 'type'"),
