@@ -84,10 +84,15 @@ _NOT_AS_WRITTEN = "The server does not keep what it acknowledges: report it to t
 
 
 class Tally:
-    """Counts the requests of a check, and those that failed; an observation of `_instrumentation`."""
+    """Counts the requests of a check, and those that failed; an observation of `_instrumentation`.
 
-    def __init__(self) -> None:
+    Args:
+        expected: The status of a response that is no failure; None for none.
+    """
+
+    def __init__(self, expected: int | None) -> None:
         self.requests = 0
+        self._expected = expected
         self._failures: list[str] = []
         self._has_recovered = False
 
@@ -103,19 +108,19 @@ class Tally:
             return
         self.requests += 1
         if isinstance(event.error, APIStatusError):
-            self._failures.append(str(event.error.status_code))
+            if event.error.status_code != self._expected:
+                self._failures.append(f"{event.error.status_code} {event.error.code or ''}".strip())
         elif event.error is not None:
             self._failures.append("no reply")
 
     def end(self, error: BaseException | None) -> None:
         """Do nothing."""
 
-    def failures(self, expected: str) -> str:
-        """Return how many requests failed, by their status, except those with the expected one."""
-        counts = Counter(failure for failure in self._failures if failure != expected)
-        if self._has_recovered and not counts:  # a response arrived, and its body was not one of the API
+    def failures(self) -> str:
+        """Return how many requests failed, by status and code; an empty string if none did."""
+        if self._has_recovered and not self._failures:  # a response arrived that is not one of the API
             return "an unusable reply"
-        return ", ".join(f"{count} x {failure}" for failure, count in counts.items())
+        return ", ".join(f"{count} x {failure}" for failure, count in Counter(self._failures).items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +218,8 @@ class Examination:
 
     async def _passes(self, name: str, check: Callable[[], Awaitable[Found]]) -> bool:
         """Run a check, and report its result."""
-        tally, started, failure = Tally(), time.perf_counter(), None
+        tally = Tally(expected=404 if name in ("server", "gone") else None)
+        started, failure = time.perf_counter(), None
         try:
             with RunningOperation(self._session, tally).entered():
                 found = await check()
@@ -227,7 +233,7 @@ class Examination:
         if failure is not None:
             self._report(CheckResult(status="failed", detail=failure.detail, remedy=failure.remedy, **timed))
             return False
-        recovered = tally.failures("404" if name in ("server", "gone") else "")
+        recovered = tally.failures()
         status: Literal["ok", "note"] = "note" if recovered or found.differs else "ok"
         detail = f"{found.detail}; recovered from {recovered}" if recovered else found.detail
         self._report(CheckResult(status=status, detail=detail, **timed))

@@ -139,7 +139,7 @@ def _unreachable(error: APIConnectionError, access: Access) -> Failure:
             )
     return Failure(
         f"no response from {target} ({cause_of(error)})",
-        f"Check the network, proxies, and {_url_source(access)}.",
+        f"Check {_url_source(access)}, the log of the server, the network and proxies.",
     )
 
 

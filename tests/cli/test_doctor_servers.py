@@ -232,7 +232,8 @@ async def test_lost_reply_to_the_creation_may_leave_a_conversation(emulator):
     ("kind", "operation", "check", "told"),
     [
         ("cut_after_commit", "create_items", "write", "1 x no reply"),
-        ("throttled", "create_items", "write", "1 x 429"),
+        ("throttled", "create_items", "write", "1 x 429 rate_limit_exceeded"),
+        ("locked", "create_items", "write", "1 x 400 conversation_locked"),
         ("error_500_after_commit", "create_items", "write", "1 x 500"),
         ("truncated_body", "list_items", "read", "1 x no reply"),
         ("cut_after_commit", "delete_item", "pop", "1 x no reply, 1 x 404"),
@@ -438,6 +439,17 @@ async def test_cancellation_deletes_the_conversation(emulator):
         await task
     assert [each.check for each in results][-3:] == ["history", "delete", "gone"]
     assert emulator.conversations() == ()
+
+
+async def test_cancelled_creation_may_leave_a_conversation(emulator):
+    client, held = holding(emulator, lambda request: request.method == "POST")
+    results = []
+    task = asyncio.ensure_future(examined(client, report=results.append))
+    await held.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [each.check for each in results] == ["server", "orphan"]
 
 
 @pytest.mark.exhaustive
