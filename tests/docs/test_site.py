@@ -153,6 +153,11 @@ def test_first_mention_of_a_name_has_a_link(text, expected):
     assert before + expected == linked(before + text, "turns", TARGETS)
 
 
+def test_call_of_a_function_has_a_link():
+    text = linked("<article><code>copy_session()</code>", ".", {"copy_session": "reference/transfer#copy"})
+    assert text == '<article><a href="reference/transfer/#copy"><code>copy_session()</code></a>'
+
+
 def test_each_mention_in_the_reference_has_a_link():
     text = linked("<article><code>Turn</code> <code>Turn</code>", "reference/errors", TARGETS)
     assert 2 == text.count('<a href="../session/#openai_sessions.Turn">')

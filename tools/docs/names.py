@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 CODE = re.compile(
-    r"(?P<kept><a\b.*?</a>|<h[1-6]\b.*?</h[1-6]>|<pre\b.*?</pre>)|<code>(?P<name>\w+)</code>", re.DOTALL
+    r"(?P<kept><a\b.*?</a>|<h[1-6]\b.*?</h[1-6]>|<pre\b.*?</pre>)|<code>(?P<name>\w+)(?:\(\))?</code>",
+    re.DOTALL,
 )
 
 
@@ -39,7 +40,7 @@ def linked(text: str, page: str, targets: Mapping[str, str]) -> str:
         if not is_reference:
             seen.add(name)
         path, _, anchor = targets[name].partition("#")
-        return f'<a href="{posixpath.relpath(path, page)}/#{anchor}"><code>{name}</code></a>'
+        return f'<a href="{posixpath.relpath(path, page)}/#{anchor}">{match[0]}</a>'
 
     head, article, rest = text.partition("<article")
     return head + article + CODE.sub(link, rest)
