@@ -72,7 +72,8 @@ def exists(command):
         commands = [*app.registered_commands, *app.registered_groups]
         return arguments[0] in [each.name or each.callback.__name__ for each in commands]
     if program == "uv":
-        return arguments == ["sync"] or (arguments[0] == "run" and exists(arguments[1:]))
+        started = arguments[1:] if arguments[0] == "run" else arguments
+        return arguments == ["sync"] or exists(started)
     if program in ("python", "pytest"):
         return arguments[0] in PASTED or (ROOT / arguments[0]).exists()
     if program == "pip":
