@@ -71,7 +71,8 @@ class OpenAIConversationStore(ConversationStore):
     database of the directory. A save is stored once and whole, although replies are lost, or not at all. Of
     several that continue the same revision one succeeds, and the others raise `ConversationConflict`. What a
     process leaves that is killed in a save, and what a failed save could not undo, are entries that no
-    history contains: nobody reads them, and deleting the conversation deletes them.
+    history contains: nobody reads them, and deleting the conversation deletes them. A first save that fails,
+    or that loses against a deletion, leaves an empty name, which is in no list and which the next one uses.
 
     Loading takes one request for each 100 messages, and one for the newest messages with `limit`; if the
     conversation was branched, a limit may take more. A save takes one request for each 20 new messages, and
@@ -136,19 +137,20 @@ class OpenAIConversationStore(ConversationStore):
         if (None if before is None else before.revision) != expected_revision:
             raise ConversationConflict(conversation_id)
         metadata = {} if stored is None else stored.metadata
+        changed = {**metadata, _RECORD: _records.dump_json(record).decode()}
         try:
             entries = [*await self._shared(record, before, new_entries), *new_entries]
+            items = [_item_of(entry, record.revision) for entry in entries]
             session = await self._directory.session(name, None if before is None else _BRANCH, **_WHOLE)
         except LookupError:  # deleted by another writer: a NameNotFoundError is one too
             raise ConversationConflict(conversation_id) from None
-        if entries:
-            await session.add_items([_item_of(entry, record.revision) for entry in entries])
-        changed = {**metadata, _RECORD: _records.dump_json(record).decode()}
+        if items:
+            await session.add_items(items)
         try:
             await self._directory.set_metadata(name, changed, expected=metadata)
         except (NameChangedError, NameNotFoundError):
-            if entries:
-                await self._undo(name, session, record.revision)
+            if items:
+                await _delete_written(session, record.revision)
             raise ConversationConflict(conversation_id) from None
 
     async def delete_record(self, conversation_id: str, *, expected_revision: str) -> None:
@@ -238,30 +240,11 @@ class OpenAIConversationStore(ConversationStore):
         if base is None or (before is not None and base == before.head_id):
             return []
         if before is not None:
-            await self._history_in(record.conversation_id, base, None)
+            await self._history_in(record.conversation_id, base, 1)
             return []
         if record.forked_from is not None:
             return await self._history_in(record.forked_from, base, None)
         return await self.read_history(base)
-
-    async def _undo(self, name: str, session: NamedSession, revision: str) -> None:
-        """Delete the items that were written with a revision, which no other save has.
-
-        If another writer has deleted the conversation meanwhile, the write has created it again: delete it.
-        """
-        try:
-            try:
-                await self._directory.forget(name, delete=True, expected={})
-            except NameChangedError:  # there is a record
-                written = [
-                    item_id
-                    for turn in await session.turns()
-                    for item, item_id in zip(turn.items, turn.item_ids, strict=True)
-                    if (_written_in(item) or {}).get("revision") == revision
-                ]
-                await session.delete_items(written)
-        except (SessionError, openai.OpenAIError) as error:
-            logger.warning("entries of a save that lost a race are left: %s", type(error).__name__)
 
 
 class _EntryId(str):
@@ -327,3 +310,17 @@ def _written_in(item: Any) -> dict[str, Any] | None:
 def _entry_of(written: Mapping[str, Any]) -> ConversationEntry:
     (message,) = ModelMessagesTypeAdapter.validate_python([written["message"]])
     return ConversationEntry(id=written["id"], parent_id=written["parent_id"], message=message)
+
+
+async def _delete_written(session: NamedSession, revision: str) -> None:
+    """Delete the items that were written with a revision, which no other save has."""
+    try:
+        written = [
+            item_id
+            for turn in await session.turns()
+            for item, item_id in zip(turn.items, turn.item_ids, strict=True)
+            if (_written_in(item) or {}).get("revision") == revision
+        ]
+        await session.delete_items(written)
+    except (SessionError, openai.OpenAIError) as error:
+        logger.warning("entries of a save that lost a race are left: %s", type(error).__name__)

@@ -145,11 +145,11 @@ async def test_conversation_that_is_deleted_during_a_save_stays_deleted(
         with pytest.raises(ConversationConflict):
             await saving
         await deleting
-    assert () == emulator.conversations()
-    assert None is await directory.get("pydantic-ai/7f3a")
+    assert [] == stored_texts(emulator)
+    assert ([], None) == (await store.list_conversations(), await store.load("7f3a"))
 
 
-async def test_save_after_the_deletion_by_another_process_leaves_nothing(
+async def test_save_after_the_deletion_by_another_process_stores_nothing(
     url, store, directory, client, emulator
 ):
     """The name and the hosted conversation go between the check of the revision and the write."""
@@ -163,8 +163,10 @@ async def test_save_after_the_deletion_by_another_process_leaves_nothing(
         ]
         with pytest.raises(ConversationConflict):
             await OpenAIConversationStore(interrupted).save(saved)
-    assert () == emulator.conversations()
-    assert None is await directory.get(name)
+    assert [[]] == stored_texts(emulator)
+    assert ([], None) == (await store.list_conversations(), await store.load("7f3a"))
+    await store.save(conversation(3))
+    assert [["question 3", "answer 3"]] == stored_texts(emulator)
 
 
 async def test_delete_that_a_save_has_overtaken_deletes_nothing(url, client, store, emulator):

@@ -19,7 +19,9 @@ from pydantic_ai.messages import (
     ToolReturnPart,
     UserPromptPart,
 )
+from pydantic_ai.tools import DeferredToolRequests
 from pydantic_ai.usage import RequestUsage, RunUsage
+from pydantic_core import PydanticSerializationError
 
 from openai_sessions.adapters.pydantic_ai import OpenAIConversationStore
 from openai_sessions.errors import ConversationNotFoundError
@@ -382,6 +384,18 @@ async def test_missing_entry_is_an_error(store, directory):
         await store.load("7f3a")
     with pytest.raises(LookupError):
         await store.load("7f3a", limit=1)
+
+
+@pytest.mark.parametrize("field", ["messages", "deferred_tool_requests"])
+async def test_what_has_no_json_is_refused_before_a_request(store, emulator, field):
+    unsaved = conversation(1)
+    if field == "messages":
+        unsaved.messages.append(asked("?", metadata={"no JSON": object()}))
+    else:
+        unsaved.deferred_tool_requests = DeferredToolRequests(metadata={"call_1": {"no JSON": object()}})
+    with pytest.raises(PydanticSerializationError):
+        await store.save(unsaved)
+    assert ([], None) == (made(emulator), await store.load("7f3a"))
 
 
 @pytest.mark.parametrize(("conversation_id", "message"), [("x" * 256, "has 268 characters"), ("a\0", "NUL")])
