@@ -17,6 +17,7 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,10 +111,16 @@ def check(built: Distributions, checkout: Path) -> None:
     check_files(built, tracked_files(checkout))
     check_rebuilt(built, checkout)
     program = first_program((checkout / "README.md").read_text(encoding="utf-8"))
-    for archive, installer in ((built.wheel, "pip"), (built.sdist, "uv")):
-        step(f"{archive.name}, installed with {installer}")
-        with tempfile.TemporaryDirectory() as away:
-            try_out(archive, installer, program=program, folder=Path(away))
+    with ThreadPoolExecutor() as at_once:
+        for title, tried in [
+            (
+                f"{archive.name}, installed with {installer}",
+                at_once.submit(try_out, archive, installer, program),
+            )
+            for archive, installer in ((built.wheel, "pip"), (built.sdist, "uv"))
+        ]:
+            step(title)
+            print(tried.result())
 
 
 def check_metadata(built: Distributions) -> None:
@@ -183,18 +190,25 @@ def first_program(readme: str) -> str:
     return block[1]
 
 
-def try_out(archive: Path, installer: str, *, program: str, folder: Path) -> None:
-    """Install a file without extras and with them, and use what it installs.
+def try_out(archive: Path, installer: str, program: str) -> str:
+    """Install a file without extras and with them, away from the checkout, and use what it installs.
 
     Args:
         archive: The wheel or the sdist.
         installer: `pip` or `uv`.
         program: The first program of the README.
-        folder: An empty folder away from the checkout.
+
+    Returns:
+        What the program prints.
 
     Raises:
         ReleaseError: A command failed, or succeeded without the extra that it needs.
     """
+    with tempfile.TemporaryDirectory() as folder:
+        return _try_out(archive, installer, program, Path(folder))
+
+
+def _try_out(archive: Path, installer: str, program: str, folder: Path) -> str:
     app = Environment(folder / "app", installer)
     app.install(archive)
     run(app.python, "-c", BARE, cwd=folder)
@@ -209,7 +223,7 @@ def try_out(archive: Path, installer: str, *, program: str, folder: Path) -> Non
     with tools.serve(folder) as base_url:
         settings = {"OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": "sk-none", "NO_PROXY": "127.0.0.1"}
         settings["OPENAI_AGENTS_DISABLE_TRACING"] = "1"
-        print(run(app.python, "program.py", cwd=folder, variables=settings).strip())
+        return run(app.python, "program.py", cwd=folder, variables=settings).strip()
 
 
 class Environment:
