@@ -12,6 +12,7 @@ from openai_sessions.cli._setup import AZURE_PATH, find_access, settings, versio
 from openai_sessions.emulator import Fault
 from tests.cli.command import COMMAND, environment, eventually, run_here
 from tests.cli.service import turns
+from tests.cli.terminal import terminal
 from tests.docs.markdown import code_blocks, table_after
 from tests.examples.stand_in import API_KEY, ROOT
 
@@ -430,6 +431,20 @@ def test_ctrl_c_deletes_the_conversation(service):
     assert "Interrupted." in errors.splitlines()
     assert API_KEY not in output + errors
     assert service.conversations() == []
+
+
+@pytest.mark.exhaustive
+def test_narrow_terminal_continues_details_below_their_column(service, tmp_path):
+    with terminal(tmp_path, width=60, height=60, **service.variables) as screen:
+        screen.run("doctor", "--base-url", "http://127.0.0.1:9/v1")
+        exit_code, shown = screen.finish()
+    assert exit_code == 1
+    assert [shown[-5][25:], *shown[-4:-1]] == [
+        "connect: http://127.0.0.1:9/v1",
+        " " * 25 + "refused the connection",
+        " " * 25 + "Start the server, or check the port",
+        " " * 25 + "in --base-url.",
+    ]
 
 
 def test_versions_are_those_of_the_installed_packages():

@@ -281,6 +281,18 @@ async def test_list_in_the_wrong_order_is_told(emulator):
     assert detail == f"item 1 is {json.dumps(PAIR[1])}, not {json.dumps(PAIR[0])}"
 
 
+async def test_pop_of_another_item_is_told(emulator):
+    async def alter(request, send):
+        is_newest = request.url.params.get("limit") == "1"
+        url = request.url.copy_set_param("order", "asc") if is_newest else request.url
+        return await send(
+            HTTP_FAMILY.Request(request.method, url, headers=request.headers, content=request.content)
+        )
+
+    (first, *_) = failures(await examined(client_of(Altered(emulator, alter))))
+    assert first == ("pop", f"returned {json.dumps(PAIR[0])}, not the newest item", KEPT)
+
+
 async def test_list_that_starts_again_is_told(emulator):
     async def alter(request, send):
         url = request.url.copy_remove_param("after")
@@ -402,6 +414,24 @@ async def test_question_that_is_not_stored_is_told(emulator):
 
     ((check, detail, _),) = failures(await examined(client_of(Altered(emulator, alter)), model="x"))
     assert (check, detail.partition(" [")[0]) == ("response", "the question was not stored, but")
+
+
+async def test_answer_that_is_not_stored_is_told(emulator):
+    async def alter(request, send):
+        response = await send(request)
+        if request.url.path.endswith("/responses"):
+            (conversation,) = emulator.conversations()
+            path = f"/v1/conversations/{conversation.id}/items/{emulator.items(conversation.id)[-1]['id']}"
+            await send(
+                HTTP_FAMILY.Request(
+                    "DELETE", request.url.copy_with(path=path), headers={"authorization": f"Bearer {KEY}"}
+                )
+            )
+        return response
+
+    ((check, detail, remedy),) = failures(await examined(client_of(Altered(emulator, alter)), model="x"))
+    assert (check, remedy) == ("response", KEPT)
+    assert detail.startswith("the answer was not stored, but ")
 
 
 @pytest.mark.exhaustive
