@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 import tarfile
 import zipfile
 
@@ -186,3 +187,11 @@ def test_readme_that_does_not_render_is_refused(tmp_path, description, complaint
     with pytest.raises(ReleaseError) as caught:
         check_metadata(Distributions(wheel=wheel, sdist=wheel))
     assert complaint in str(caught.value)
+
+
+@pytest.mark.exhaustive
+def test_uv_resolves_all_extras_and_groups_for_every_python(checkout):
+    """`uv sync` does so in a checkout. An extra or a group that an older Python lacks needs a marker."""
+    pytest.importorskip("uv", reason="uv is not installed")
+    assert "" == run(sys.executable, "-m", "uv", "lock", "--quiet", "--project", checkout)
+    assert '\nname = "openai-agents"\n' in (checkout / "uv.lock").read_text()
