@@ -229,6 +229,15 @@ async def test_call_without_a_run_is_an_error(users, sessions, emulator, name):
     assert ([], ()) == (users.selected, emulator.requests)
 
 
+async def test_encrypting_all_users_at_once_is_an_error(users, sessions):
+    """An EncryptedSession has one key for one session: the function encrypts that of each user."""
+    encrypted = EncryptedSession("all", sessions, encryption_key="0123456789abcdefghij")
+    agent = Agent(name="Guide", model=ScriptedModel([]))
+    with pytest.raises(MissingContextError):
+        await run(agent, "Hello", session=encrypted, context=ANN)
+    assert [] == users.selected
+
+
 @pytest.mark.parametrize("play", [run, run_streamed], ids=lambda play: play.__name__)
 async def test_run_without_a_context_is_an_error(users, sessions, emulator, play):
     agent = Agent(name="Guide", model=ScriptedModel([]))

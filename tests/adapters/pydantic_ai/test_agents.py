@@ -1,6 +1,7 @@
 """Agents of Pydantic AI whose conversations are stored and continued, by real runs."""
 
 import asyncio
+import re
 
 import pytest
 from pydantic_ai import Agent
@@ -10,11 +11,14 @@ from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, ToolRetu
 from pydantic_ai.models.function import FunctionModel
 from pydantic_ai.models.test import TestModel
 from pydantic_ai.tools import DeferredToolRequests, RunContext
+from starlette.applications import Starlette
+from starlette.routing import Route
 
 from openai_sessions.adapters.pydantic_ai import OpenAIConversationStore
 from openai_sessions.directory import SessionDirectory
+from tests.wire import HTTP_FAMILY
 
-from .stage import made
+from .stage import made, said
 
 
 async def ask(store, agent, question, **options):
@@ -114,3 +118,29 @@ def test_run_sync_with_one_event_loop_for_each_call(url, emulator, monkeypatch):
         for _ in range(2):
             result = asyncio.run(turn())
     assert 4 == len(result.all_messages())
+
+
+@pytest.mark.exhaustive
+async def test_chat_in_a_browser_is_kept_to_its_user(store):
+    """The adapter of a chat UI loads and saves by the store; another user does not find the conversation."""
+    ui = pytest.importorskip("pydantic_ai.ui.vercel_ai", exc_type=ImportError)
+    agent = Agent(TestModel(custom_output_text="Hi there!"))
+
+    async def chat(request):
+        scope = request.headers["user"]
+        return await ui.VercelAIAdapter.dispatch_request(
+            request, agent=agent, conversation_store=store, conversation_scope=scope
+        )
+
+    async def send(browser, user, number):
+        message = {"id": f"m{number}", "role": "user", "parts": [{"type": "text", "text": f"{number}?"}]}
+        body = {"trigger": "submit-message", "id": "7f3a", "messages": [message]}
+        return await browser.post("/chat", json=body, headers={"user": user})
+
+    transport = HTTP_FAMILY.ASGITransport(app=Starlette(routes=[Route("/chat", chat, methods=["POST"])]))
+    async with HTTP_FAMILY.AsyncClient(transport=transport, base_url="http://chat") as browser:
+        replies = [await send(browser, user, number) for number, user in enumerate(("ann", "ann", "bob"))]
+    assert [200, 200, 404] == [reply.status_code for reply in replies]
+    assert "Hi there!" in "".join(re.findall('"delta":"([^"]*)"', replies[1].text))
+    loaded = await store.load("7f3a", scope="ann")
+    assert ["0?", "Hi there!", "1?", "Hi there!"] == said(loaded.messages)
