@@ -218,26 +218,27 @@ class Examination:
 
     async def _passes(self, name: str, check: Callable[[], Awaitable[Found]]) -> bool:
         """Run a check, and report its result."""
-        tally = Tally(expected=404 if name in ("server", "gone") else None)
-        started, failure = time.perf_counter(), None
-        try:
-            with RunningOperation(self._session, tally).entered():
-                found = await check()
-        except CheckFailedError as error:
-            failure = error.failure
-        except (OpenAIError, SessionError) as error:
-            failure = diagnosed(error, name, self._access)
-        ms = round((time.perf_counter() - started) * 1000, 1)
-        requests = tally.requests or None
-        timed: dict[str, Any] = {"check": name, "ms": ms if requests else None, "requests": requests}
-        if failure is not None:
-            self._report(CheckResult(status="failed", detail=failure.detail, remedy=failure.remedy, **timed))
+        tally, started = Tally(expected=404 if name in ("server", "gone") else None), time.perf_counter()
+        with RunningOperation(self._session, tally).entered():
+            found = await self._result_of(name, check)
+        ms = round((time.perf_counter() - started) * 1000, 1) if tally.requests else None
+        timed: dict[str, Any] = {"check": name, "ms": ms, "requests": tally.requests or None}
+        if isinstance(found, Failure):
+            self._report(CheckResult(status="failed", detail=found.detail, remedy=found.remedy, **timed))
             return False
         recovered = tally.failures()
         status: Literal["ok", "note"] = "note" if recovered or found.differs else "ok"
         detail = f"{found.detail}; recovered from {recovered}" if recovered else found.detail
         self._report(CheckResult(status=status, detail=detail, **timed))
         return True
+
+    async def _result_of(self, name: str, check: Callable[[], Awaitable[Found]]) -> Found | Failure:
+        try:
+            return await check()
+        except CheckFailedError as error:
+            return error.failure
+        except (OpenAIError, SessionError) as error:
+            return diagnosed(error, name, self._access)
 
     def _note_created(self, conversation_id: str) -> None:
         self._created = conversation_id

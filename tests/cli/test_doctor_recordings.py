@@ -34,7 +34,7 @@ def test_recording_of_a_server_replays(path):
     """Every file in the folder: to add a server, record it and put the file there."""
     found = replay(path)
     assert (found.exit_code, found.stderr, found.failed) == (0, "", {})
-    assert OF_SERVER == list(found.checks)
+    assert OF_SERVER == [name for name in found.checks if name not in ("orphan", "response")]
     assert not re.search(r"\d (ms|s) ", "\n".join(found.lines))  # times of a replay tell nothing
 
 
