@@ -25,6 +25,7 @@ from pydantic_core import PydanticSerializationError
 
 from openai_sessions.adapters.pydantic_ai import OpenAIConversationStore
 from openai_sessions.errors import ConversationNotFoundError
+from tests.examples.stand_in import run_python
 
 from .stage import asked, conversation, made, next_turn, said, stored_texts, turn
 
@@ -119,6 +120,28 @@ async def test_items_of_other_programs_are_passed_over(store, directory):
     loaded = await store.load("7f3a")
     assert ["question 1", "answer 1"] == said(loaded.messages)
     assert loaded == await store.load("7f3a", limit=2)
+
+
+@pytest.mark.exhaustive
+async def test_entries_that_are_stored_twice_are_read_once(store, directory):
+    """As a request leaves them that the server applies after it was given up and sent again."""
+    saved = conversation(1, 2)
+    await store.save(saved)
+    session = await directory.session("pydantic-ai/7f3a")
+    await session.add_items((await session.get_items())[1:])
+    assert saved == await store.load("7f3a")
+    for limit in range(1, 5):
+        assert saved.messages[-limit:] == (await store.load("7f3a", limit=limit)).messages
+
+
+@pytest.mark.exhaustive
+def test_missing_pydantic_ai_is_named_with_its_extra():
+    code = "import sys; sys.modules['pydantic_ai'] = None; import openai_sessions.adapters.pydantic_ai"
+    finished = run_python("-c", code, base_url="http://127.0.0.1:9/v1")
+    assert finished.stderr.endswith(
+        "ImportError: OpenAIConversationStore requires pydantic-ai-slim 2.66 or newer: "
+        "pip install 'openai-sessions[pydantic-ai]'\n"
+    )
 
 
 async def test_unknown_conversation_is_none_without_a_request(store, emulator):
