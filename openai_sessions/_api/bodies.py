@@ -54,13 +54,20 @@ def limited(http_client: Any, operation: str) -> Iterator[None]:
         _operation.reset(token)
 
 
-def json_object(operation: str, response: Any) -> Item:
+def json_object(operation: str, response: Any, *, may_be_empty: bool = False) -> Item:
     """Return the JSON object that a response has for its body.
+
+    Args:
+        operation: The name of the request, for errors.
+        response: A response whose body is read.
+        may_be_empty: Whether it may have no body, and so an empty object.
 
     Raises:
         InvalidResponseError: It has none, or it is too large or nested too deeply.
     """
     request_id, content = response.headers.get("x-request-id"), response.content
+    if may_be_empty and not content:
+        return {}
     if len(content) > MAX_BODY:
         raise _too_large(operation, request_id)
     try:

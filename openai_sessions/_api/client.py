@@ -453,9 +453,7 @@ class ConversationsClient:
         if late is not None:
             raise late
         self._has_warned = False
-        if request.method == "DELETE" and not response.content:
-            return {}
-        return json_object(request.name, response)
+        return json_object(request.name, response, may_be_empty=request.method == "DELETE")
 
     def _warn_once(self, name: str, error: BaseException) -> None:
         """Log the first of several requests in a row that found no connection."""
