@@ -53,6 +53,7 @@ def test_unrecorded_request_of_the_other_family_is_refused(served, path):
     assert len(served.requests) == 0
 
 
+@pytest.mark.exhaustive
 def test_cassette_is_played_by_another_version_of_openai(served, path):
     """The other one is that of the Python which the variable OTHER_PYTHON names, or this one again."""
     other = os.environ.get("OTHER_PYTHON", sys.executable)

@@ -101,6 +101,7 @@ class TestPytestRecording:
         assert [file for file in files if "recognisable" in file.read_text()] == []
         self.run(pytester, url, "--block-network").assert_outcomes(passed=2)
 
+    @pytest.mark.exhaustive
     def test_marker_reports_misses_and_damage(self, pytester):
         with answering(self.answer) as url:
             self.run(pytester, url, "--record-mode=rewrite").assert_outcomes(passed=2)

@@ -173,6 +173,7 @@ def test_copy_that_was_cut_short_goes_on(service):
     assert service.texts("conv_begun") == service.texts("conv_1")
 
 
+@pytest.mark.exhaustive
 def test_copy_that_is_terminated_leaves_no_conversation(service):
     """`test_terminal.py` presses Ctrl-C."""
     service.holds("conv_1", turns(2_000))

@@ -98,6 +98,7 @@ async def test_identical_items_with_a_shared_lock_are_all_kept(emulator, session
     assert ["yes"] * len(BATCHES) == await contents(session)
 
 
+@pytest.mark.exhaustive
 async def test_writes_without_a_lock_lose_nothing(session, staff, unlocked):
     """Writes of more than one request may interleave; each process finds its own items once, in order."""
     append_in_rounds(staff, unlocked)

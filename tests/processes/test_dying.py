@@ -51,6 +51,7 @@ async def test_writer_killed_leaves_whole_requests(emulator, session, staff, unl
     assert [*left, *batch("next", 0)] == await session.get_items()
 
 
+@pytest.mark.exhaustive
 async def test_lock_of_a_killed_writer_is_freed_by_its_lease(emulator, session, staff, locked):
     """The next process has to wait for the lock, gets it when the lease is over, and goes on."""
     from redis.asyncio import Redis  # noqa: PLC0415 - installed where the fixture has not skipped
