@@ -232,7 +232,8 @@ class Banner:
         _print(console, Text("\nSet these variables to use it; Ctrl-C stops it:\n"))
         _print(console, Text(f"    export OPENAI_BASE_URL={self.url}/v1"))
         key = "one of the keys given" if self.has_keys else "any text"
-        _print(console, Text.assemble("    export OPENAI_API_KEY=...", (f"  # {key}\n", "dim")))
+        _print(console, Text.assemble("    export OPENAI_API_KEY=...", (f"  # {key}", "dim")))
+        _print(console, Text.assemble("    export OPENAI_AGENTS_DISABLE_TRACING=1", (_TRACING, "dim")))
 
     def _facts(self) -> Iterable[tuple[str, str]]:
         yield "API", f"{self.url}/v1"
@@ -245,6 +246,9 @@ class Banner:
             yield "" if index else "Faults", line
         if self.delay_ms:
             yield "Delay", f"{self.delay_ms} ms before each response"
+
+
+_TRACING = "  # Agents SDK: no traces to OpenAI\n"
 
 
 def _seeded_text(seeded: SeedResult) -> str:

@@ -58,7 +58,7 @@ def serving(*arguments, **variables):
     )
     try:
         printed = ""
-        while process.poll() is None and "OPENAI_API_KEY=" not in printed:
+        while process.poll() is None and "OPENAI_AGENTS_DISABLE_TRACING=" not in printed:
             printed += process.stdout.readline()
         base_url = next((word for word in printed.split() if word.startswith("http://")), None)
         yield process, printed, base_url

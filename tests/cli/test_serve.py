@@ -305,5 +305,6 @@ def test_banner_says_how_to_use_the_server(tmp_path):
         "",
         "    export OPENAI_BASE_URL=http://127.0.0.1:80/v1",
         "    export OPENAI_API_KEY=...  # one of the keys given",
+        "    export OPENAI_AGENTS_DISABLE_TRACING=1  # Agents SDK: no traces to OpenAI",
         "",
     ]
