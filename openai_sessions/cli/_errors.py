@@ -40,7 +40,7 @@ class ExitCode(IntEnum):
 
     DONE = 0
     FAILED = 1
-    """The service, a database or a file failed, or the user answered no."""
+    """The service, a database or a file failed, or the user answered no; or a check found something."""
 
     USAGE = 2
     """The command cannot run as given; nothing was sent to the service."""

@@ -33,13 +33,17 @@ async def check(workspace: Workspace, conversation: str, *, as_json: bool) -> No
         workspace: The workspace.
         conversation: A conversation id, or a name from the directory.
         as_json: Whether to print JSON, one finding per line.
+
+    Raises:
+        CommandError: There is something to repair.
     """
     session = await workspace.source(conversation)
     with progress(f"Reading {conversation}", quiet=workspace.settings.quiet):
         report = await session.check()
     _write_findings(report, as_json=as_json)
-    if report.is_sound:
-        workspace.note("Nothing to repair.")
+    if not report.is_sound:
+        raise CommandError("", exit_code=ExitCode.FAILED)
+    workspace.note("Nothing to repair.")
 
 
 async def repair(workspace: Workspace, conversation: str, *, as_json: bool) -> None:

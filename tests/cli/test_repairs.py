@@ -29,22 +29,23 @@ def broken(service):
 
 def test_check_prints_each_finding_and_writes_nothing(broken):
     line = f"{ids(broken)[-1]}\tfunction_call\tlook_up\\x1b[2J\tcall without output\tclose"
-    assert broken.output("check", "conv_1") == [line]
+    finished = broken.run("check", "conv_1")
+    assert (finished.returncode, finished.stdout, finished.stderr) == (1, f"{line}\n", "")
     assert operations(broken) == ["list_items"]
 
 
 def test_check_as_json(broken):
-    assert broken.json("check", "conv_1", "--json") == [
-        {
-            "problem": "call without output",
-            "item_id": ids(broken)[-1],
-            "item_type": "function_call",
-            "call_id": "c1",
-            "name": "look_up\x1b[2J",
-            "remedy": "close",
-            "is_repaired": False,
-        }
-    ]
+    finished = broken.run("check", "conv_1", "--json")
+    assert finished.returncode == 1
+    assert json.loads(finished.stdout) == {
+        "problem": "call without output",
+        "item_id": ids(broken)[-1],
+        "item_type": "function_call",
+        "call_id": "c1",
+        "name": "look_up\x1b[2J",
+        "remedy": "close",
+        "is_repaired": False,
+    }
 
 
 def test_repair_asks_nothing_and_says_what_was_done(broken):
