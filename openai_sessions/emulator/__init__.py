@@ -7,7 +7,14 @@ and services (`Fault`, `Emulator.inject`, `Emulator.inject_at_random`).
 from openai_sessions.emulator._app import EmulatedRequest
 from openai_sessions.emulator._emulator import Emulator
 from openai_sessions.emulator._faults import FAULT_KINDS, Fault, FaultKind, OperationName
-from openai_sessions.emulator._responses._scripts import Reply, ReplyOutput, ReplyStatus, ResponseRequest
+from openai_sessions.emulator._responses._scripts import (
+    ErrorReply,
+    Reply,
+    ReplyCondition,
+    ReplyOutput,
+    ReplyStatus,
+    ResponseRequest,
+)
 from openai_sessions.emulator._store import (
     Contents,
     InvalidSeedError,
@@ -21,11 +28,13 @@ __all__ = [
     "Contents",
     "EmulatedRequest",
     "Emulator",
+    "ErrorReply",
     "Fault",
     "FaultKind",
     "InvalidSeedError",
     "OperationName",
     "Reply",
+    "ReplyCondition",
     "ReplyOutput",
     "ReplyStatus",
     "ResponseRequest",

@@ -18,7 +18,14 @@ from openai_sessions.emulator._faults import (
 )
 from openai_sessions.emulator._responses._background import BackgroundResponses
 from openai_sessions.emulator._responses._operations import ResponseOperations
-from openai_sessions.emulator._responses._scripts import Replies, Reply, ReplyStatus, ScriptedReply
+from openai_sessions.emulator._responses._scripts import (
+    Replies,
+    Reply,
+    ReplyCondition,
+    ReplyStatus,
+    ReplyTarget,
+    ScriptedReply,
+)
 from openai_sessions.emulator._server import in_process_client, serving
 from openai_sessions.emulator._store import Contents, SeedResult, Store, StoredConversation, store_seeds
 
@@ -205,11 +212,12 @@ class Emulator:
         """Wait until all background responses have ended."""
         await asyncio.to_thread(self._background.wait)
 
-    def reply(
+    def reply(  # noqa: PLR0913 - the reply, its requests and its end
         self,
         reply: Reply,
         *,
         conversation_id: str | None = None,
+        when: ReplyCondition | None = None,
         times: int | None = 1,
         status: ReplyStatus = "completed",
         delay: float = 0,
@@ -222,19 +230,22 @@ class Emulator:
 
         Args:
             reply: The text of a message; an output item, such as `{"type": "function_call", "name": "add",
-                "arguments": {"a": 1}}`; a list of items and texts; or a function that returns one of these
-                for a `ResponseRequest`. Missing fields (ids, a status, the parts of a message) are filled in.
+                "arguments": {"a": 1}}`; a list of items and texts; an `ErrorReply`; or a function that
+                returns one of these for a `ResponseRequest`. Missing fields (ids, a status, the parts of a
+                message) are filled in.
             conversation_id: The conversation of the request; None for any request, even without one.
+            when: Returns for a `ResponseRequest` whether the reply is for it; None for any request. A request
+                for which it raises gets a 400 `scripted_reply_failed`.
             times: The number of requests that get the reply; None for all that follow.
             status: The final status of the response. Only a completed response is added to its conversation.
             delay: Seconds to wait after each event of a stream, or of a background response.
 
         Raises:
-            ValueError: The reply is not valid output of a model, or a number is too small.
+            ValueError: The reply is not valid output of a model, a number is too small, or an `ErrorReply` is
+                given with a status or delay.
         """
-        self._replies.add(
-            ScriptedReply(reply, conversation_id=conversation_id, times=times, status=status, delay=delay)
-        )
+        target = ReplyTarget(conversation_id, when)
+        self._replies.add(ScriptedReply(reply, target=target, times=times, status=status, delay=delay))
 
     def clear_replies(self) -> None:
         """Remove all replies and return to the default."""

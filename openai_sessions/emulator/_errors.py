@@ -313,7 +313,10 @@ def unsupported_parameter(param: str) -> ApiError:
 
 def no_reply(reason: str) -> ApiError:
     """Return the 400 for a request without a reply; clients do not retry it."""
-    message = f"The emulator has no reply for this request: {reason}. Queue one with Emulator.reply."
+    message = (
+        f"The emulator has no reply for this request: {reason}. "
+        "Queue one with Emulator.reply, or add one to the file of serve --replies."
+    )
     return ApiError(message, code="no_scripted_reply")
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from openai_sessions.emulator import Emulator, ResponseRequest
+from openai_sessions.emulator import Emulator, ErrorReply, ResponseRequest
 
 from .responding import ADD, CALL, MODEL, ask, items_of, output_of, refused, text_of
 from .wire import user
@@ -264,3 +264,111 @@ def test_emulators_do_not_share_replies():
     with Emulator() as one, Emulator() as other:
         one.reply("Hello")
         assert (1, 0) == (one.unused_replies, other.unused_replies)
+
+
+async def test_reply_with_a_condition_waits_for_its_request(emulator, wire):
+    """Those without one get the next reply in the queue."""
+    emulator.reply("for b", when=lambda request: request.user_text == "b")
+    emulator.reply("for any", times=None)
+    assert ["for any", "for b", "for any"] == [text_of(await ask(wire, text)) for text in "abb"]
+
+
+async def test_condition_sees_the_conversation_and_can_change_nothing(emulator, wire, conversation):
+    def when(request):
+        request.items[0]["content"][0]["text"] = "changed"
+        return request.conversation_id is not None
+
+    emulator.reply(lambda request: request.texts[0], when=when, conversation_id=conversation)
+    assert "You said: x" == text_of(await ask(wire, "x"))
+    assert "x" == text_of(await ask(wire, "x", conversation=conversation))
+    assert ["x", "x"] == await wire.texts(conversation, order="asc")
+
+
+async def test_used_up_conditions_leave_the_default_to_other_requests(emulator, wire):
+    emulator.reply("Hello", when=lambda request: request.user_text == "a")
+    await ask(wire, "a")
+    assert "no_scripted_reply" == (await refused(wire, given="a"))[1]
+    assert "You said: b" == text_of(await ask(wire, "b"))
+    emulator.clear_replies()
+    assert "You said: a" == text_of(await ask(wire, "a"))
+
+
+async def test_condition_that_raises_is_reported_and_uses_no_reply(emulator, wire):
+    emulator.reply("Hello", when=lambda request: {}["key"])
+    status, answer = await wire.post("/responses", {"model": MODEL, "input": "x"})
+    assert (400, "scripted_reply_failed") == (status, answer["error"]["code"])
+    assert answer["error"]["message"].endswith("KeyError: 'key'")
+    assert 1 == emulator.unused_replies
+
+
+async def test_condition_may_queue_replies(emulator, wire):
+    """It is called without a lock."""
+    emulator.reply("Hello", when=lambda request: emulator.reply("queued meanwhile"))
+    emulator.reply("after it")
+    assert ["after it"] == [text_of(await ask(wire))]
+
+
+async def test_reply_that_another_request_uses_meanwhile_is_passed_over(emulator, wire):
+    def when(request):
+        if request.user_text == "slow":
+            emulator.clear_replies()
+            emulator.reply("the next")
+        return True
+
+    emulator.reply("taken", when=when)
+    assert "You said: slow" == text_of(await ask(wire, "slow"))
+    assert "the next" == text_of(await ask(wire, "x"))
+
+
+async def test_tool_outputs_are_those_at_the_end(emulator, wire):
+    seen = []
+    emulator.reply(lambda request: str(seen.append(request.tool_outputs)), times=None)
+    custom = {"type": "custom_tool_call", "call_id": "call_2", "name": "look", "input": ""}
+    parts = [{"type": "input_text", "text": "t"}, {"type": "input_text", "text": "wo"}]
+    outputs = [output_of("call_1"), {**output_of("call_2", parts), "type": "custom_tool_call_output"}]
+    await ask(wire, [{**CALL, "arguments": "{}"}, custom, *outputs])
+    await ask(wire, [{**CALL, "arguments": "{}"}, output_of("call_1"), user("and?")])
+    assert [(("add", "1"), ("look", "two")), ()] == seen
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (
+            ErrorReply("Too long.", code="context_length_exceeded"),
+            (400, "invalid_request_error", "context_length_exceeded"),
+        ),
+        (ErrorReply("Busy.", status=503), (503, "server_error", None)),
+        (ErrorReply("Slow.", status=429, type="requests"), (429, "requests", None)),
+        (lambda request: ErrorReply(request.user_text), (400, "invalid_request_error", None)),
+    ],
+)
+async def test_error_reply_is_the_response_and_stores_nothing(emulator, wire, conversation, reply, error):
+    emulator.reply(reply, times=2)
+    for stream in (False, True):
+        body = {"model": MODEL, "input": "x", "conversation": conversation, "stream": stream}
+        status, answer = await wire.post("/responses", body)
+        assert error == (status, answer["error"]["type"], answer["error"]["code"])
+        message = "x" if callable(reply) else reply.message
+        assert (message, None) == (answer["error"]["message"], answer["error"]["param"])
+    assert [] == await items_of(wire, conversation)
+    await wire.add_one(conversation, user("goes on"))
+
+
+@pytest.mark.parametrize("status", [200, 399, 600])
+def test_error_reply_needs_the_status_of_an_error(status):
+    with pytest.raises(ValueError, match=f"status must be from 400 to 599, not {status}"):
+        ErrorReply("x", status=status)
+
+
+@pytest.mark.parametrize("option", [{"status": "failed"}, {"delay": 1}])
+def test_error_reply_has_no_options_of_output(emulator, option):
+    with pytest.raises(ValueError, match="an error has none: leave them out"):
+        emulator.reply(ErrorReply("x"), **option)
+
+
+def test_condition_that_is_a_coroutine_function_is_refused(emulator):
+    async def when(request): ...
+
+    with pytest.raises(ValueError, match="condition must be a plain function"):
+        emulator.reply("Hello", when=when)

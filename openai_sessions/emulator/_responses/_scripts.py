@@ -9,6 +9,7 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, Literal, get_args
 
 from openai_sessions.emulator._errors import ApiError, JsonObject, no_reply, reply_failed
@@ -46,6 +47,26 @@ class ResponseRequest:
                 return "".join(_texts(item))
         return ""
 
+    @property
+    def tool_outputs(self) -> tuple[tuple[str, str], ...]:
+        """The names of the tools whose outputs end the items, each with the text of its output, in order.
+
+        Outputs of functions and custom tools count; empty after any other item.
+        """
+        names = {item["call_id"]: item["name"] for item in self.items if item["type"] in _TOOL_CALLS}
+        outputs = takewhile(lambda item: item["type"] in _TOOL_OUTPUTS, reversed(self.items))
+        newest = [(names.get(item["call_id"], ""), _output_text(item["output"])) for item in outputs]
+        return tuple(reversed(newest))
+
+
+_TOOL_CALLS = frozenset({"function_call", "custom_tool_call"})
+
+_TOOL_OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output"})
+
+
+def _output_text(output: Any) -> str:
+    return output if isinstance(output, str) else "".join(part.get("text", "") for part in output)
+
 
 def _texts(item: JsonObject) -> list[str]:
     if item.get("type") != "message":
@@ -56,8 +77,38 @@ def _texts(item: JsonObject) -> list[str]:
 ReplyOutput = str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]
 """The output of a model: the text of a message, an item, or a list of items and texts."""
 
-Reply = ReplyOutput | Callable[[ResponseRequest], ReplyOutput]
-"""An output, or a function that returns one for a request."""
+
+@dataclass(frozen=True, slots=True)
+class ErrorReply:
+    """An error response in place of output: nothing is stored.
+
+    Clients of openai repeat a request that gets a 408, 409, 429 or 5xx, and each time it uses a reply.
+
+    Args:
+        message: The message.
+        status: The HTTP status, from 400 to 599.
+        code: The code, such as `context_length_exceeded`.
+        type: The type; None for `server_error` from 500 on, and `invalid_request_error` below.
+
+    Raises:
+        ValueError: The status is out of range.
+    """
+
+    message: str
+    status: int = field(default=400, kw_only=True)
+    code: str | None = field(default=None, kw_only=True)
+    type: str | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not 400 <= self.status <= 599:
+            raise ValueError(f"status must be from 400 to 599, not {self.status}.")
+
+
+Reply = ReplyOutput | ErrorReply | Callable[[ResponseRequest], ReplyOutput | ErrorReply]
+"""An output or an error, or a function that returns one for a request."""
+
+ReplyCondition = Callable[[ResponseRequest], bool]
+"""A function that returns whether a reply is for a request."""
 
 ReplyStatus = Literal["completed", "incomplete", "failed"]
 """The final status of a response."""
@@ -80,7 +131,7 @@ class Replies:
     def __init__(self) -> None:
         self._mutex = threading.Lock()
         self._queue: list[ScriptedReply] = []
-        self._used_up: set[str | None] = set()
+        self._used_up: list[ReplyTarget] = []
 
     def add(self, reply: ScriptedReply) -> None:
         """Append a reply."""
@@ -102,39 +153,70 @@ class Replies:
         """Return the output of the first matching reply, or the default if no reply was ever added for it.
 
         Raises:
-            ApiError: 400 if the matching replies are used up, the reply is invalid, or the default cannot
-                answer the request.
+            ApiError: 400 if the matching replies are used up, the reply or a condition is invalid, or the
+                default cannot answer the request; or the error that the reply is.
         """
-        reply = self._take(request.conversation_id)
+        reply = self._take(request)
         if reply is not None:
             return reply.answer(request, new_id=new_id)
         return Answer(output_items(default_reply(request), new_id=new_id))
 
-    def _take(self, conversation_id: str | None) -> ScriptedReply | None:
+    def _take(self, request: ResponseRequest) -> ScriptedReply | None:
+        """Return the first matching reply and count its use. Conditions are called without the mutex."""
         with self._mutex:
-            for reply in self._queue:
-                if reply.is_for(conversation_id):
-                    self._count(reply)
-                    return reply
-            if self._used_up & {None, conversation_id}:
-                raise no_reply("all replies scripted for it have been used")
+            queued = tuple(self._queue)
+        for reply in queued:
+            if reply.target.includes(request) and self._use(reply):
+                return reply
+        with self._mutex:
+            used_up = tuple(self._used_up)
+        if any(target.includes(request) for target in used_up):
+            raise no_reply("all replies scripted for it have been used")
         return None
 
-    def _count(self, reply: ScriptedReply) -> None:
-        if reply.times is None:
-            return
-        reply.times -= 1
-        if not reply.times:
-            self._queue.remove(reply)
-            self._used_up.add(reply.conversation_id)
+    def _use(self, reply: ScriptedReply) -> bool:
+        """Count a use; return False if other requests have used up or cleared the reply meanwhile."""
+        with self._mutex:
+            if reply not in self._queue:
+                return False
+            if reply.times is not None:
+                reply.times -= 1
+            if reply.times == 0:
+                self._queue.remove(reply)
+                if reply.target not in self._used_up:
+                    self._used_up.append(reply.target)
+            return True
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class ReplyTarget:
+    """The requests that a reply is for."""
+
+    conversation_id: str | None = None
+    when: ReplyCondition | None = None
+
+    def includes(self, request: ResponseRequest) -> bool:
+        """Return whether the reply is for the request.
+
+        Raises:
+            ApiError: 400 if the condition raises.
+        """
+        if self.conversation_id not in {None, request.conversation_id}:
+            return False
+        if self.when is None:
+            return True
+        try:
+            return bool(self.when(copy.deepcopy(request)))
+        except Exception as error:
+            raise reply_failed(error) from error
+
+
+@dataclass(slots=True, eq=False)
 class ScriptedReply:
     """A reply and the requests it is for, as `Emulator.reply` documents."""
 
     reply: Reply
-    conversation_id: str | None = field(default=None, kw_only=True)
+    target: ReplyTarget = field(default=ReplyTarget(), kw_only=True)
     times: int | None = field(default=1, kw_only=True)
     status: ReplyStatus = field(default="completed", kw_only=True)
     delay: float = field(default=0, kw_only=True)
@@ -146,28 +228,32 @@ class ScriptedReply:
             raise ValueError(f"Unknown status {self.status!r}; the statuses are {', '.join(_STATUSES)}.")
         if self.delay < 0:
             raise ValueError(f"delay must be at least 0 seconds, not {self.delay}.")
-        if inspect.iscoroutinefunction(self.reply):
-            raise ValueError("A reply function must be a plain function, not a coroutine function.")
+        if isinstance(self.reply, ErrorReply):
+            if self.status != "completed" or self.delay:
+                raise ValueError(
+                    "status and delay are those of output, and an error has none: leave them out."
+                )
+            return
+        if inspect.iscoroutinefunction(self.reply) or inspect.iscoroutinefunction(self.target.when):
+            raise ValueError(
+                "A reply function or condition must be a plain function, not a coroutine function."
+            )
         if not callable(self.reply):
             self._checked(self.reply, new_id=lambda prefix: f"{prefix}_0")
-
-    def is_for(self, conversation_id: str | None) -> bool:
-        """Return whether the reply matches a request of the conversation."""
-        return self.conversation_id in {None, conversation_id}
 
     def answer(self, request: ResponseRequest, *, new_id: NewId) -> Answer:
         """Return the output for the request.
 
         Raises:
-            ApiError: 400 if the reply function raises or returns invalid output.
+            ApiError: The error that the reply is; 400 if the reply function raises or returns invalid output.
         """
-        if not callable(self.reply):
-            return Answer(self._checked(self.reply, new_id=new_id), self.status, self.delay)
         try:
-            output = self._checked(self.reply(copy.deepcopy(request)), new_id=new_id)
+            reply = self.reply(copy.deepcopy(request)) if callable(self.reply) else self.reply
+            if not isinstance(reply, ErrorReply):
+                return Answer(self._checked(reply, new_id=new_id), self.status, self.delay)
         except Exception as error:
             raise reply_failed(error) from error
-        return Answer(output, self.status, self.delay)
+        raise _api_error(reply)
 
     def _checked(self, output: ReplyOutput, *, new_id: NewId) -> tuple[JsonObject, ...]:
         items = output_items(output, new_id=new_id)
@@ -176,6 +262,11 @@ class ScriptedReply:
         if self.status == "incomplete" and items and "status" in items[-1]:
             return (*items[:-1], {**items[-1], "status": "incomplete"})
         return items
+
+
+def _api_error(reply: ErrorReply) -> ApiError:
+    kind = reply.type or ("server_error" if reply.status >= 500 else "invalid_request_error")
+    return ApiError(reply.message, status=reply.status, kind=kind, code=reply.code)
 
 
 def default_reply(request: ResponseRequest) -> str:
@@ -189,26 +280,9 @@ def default_reply(request: ResponseRequest) -> str:
         raise no_reply("its tool_choice demands a tool call, whose arguments only a test can choose")
     if request.body.get("text", {}).get("format", {}).get("type", "text") != "text":
         raise no_reply("its text.format demands JSON, which only a test can choose")
-    outputs = _newest_outputs(request.items)
-    if outputs:
-        return "\n".join(outputs)
+    if request.tool_outputs:
+        return "\n".join(text for _, text in request.tool_outputs)
     return f"You said: {request.user_text}" if request.user_text else "You said nothing."
-
-
-_TOOL_OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output"})
-
-
-def _newest_outputs(items: tuple[JsonObject, ...]) -> list[str]:
-    outputs: list[str] = []
-    for item in reversed(items):
-        if item["type"] not in _TOOL_OUTPUTS:
-            break
-        outputs.insert(0, _output_text(item["output"]))
-    return outputs
-
-
-def _output_text(output: Any) -> str:
-    return output if isinstance(output, str) else "".join(part.get("text", "") for part in output)
 
 
 _CALLS_BY_ID = frozenset(
