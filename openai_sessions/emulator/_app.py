@@ -79,6 +79,7 @@ def build_app(
         ("DELETE", response, "delete_response", responses.delete),
         ("POST", f"{response}/cancel", "cancel_response", responses.cancel),
         ("GET", f"{response}/input_items", "list_input_items", responses.list_input_items),
+        ("POST", "/v1/responses/input_tokens", "count_input_tokens", responses.count_input_tokens),
     )
     streams: dict[OperationName, StreamOperation] = {
         "create_response": responses.stream,

@@ -71,6 +71,7 @@ OperationName = Literal[
     "delete_response",
     "cancel_response",
     "list_input_items",
+    "count_input_tokens",
 ]
 
 OPERATION_NAMES: tuple[OperationName, ...] = get_args(OperationName)

@@ -41,6 +41,7 @@ AFTER = {
     "delete_response": (1, ["0"], {}, 0),
     "cancel_response": (1, ["0"], {}, 2),
     "list_input_items": BEFORE,
+    "count_input_tokens": BEFORE,
 }
 """The state after each operation."""
 
@@ -106,6 +107,7 @@ class Subject:
             "delete_response": lambda: responses.delete(self.response_id),
             "cancel_response": lambda: responses.cancel(self.running_id),
             "list_input_items": lambda: input_items.list(self.response_id),
+            "count_input_tokens": lambda: responses.input_tokens.count(**asked),
         }
         return await actions[operation]()
 

@@ -132,8 +132,35 @@ def _tool(tool: JsonObject) -> JsonObject:
 _FUNCTION_DEFAULTS = {"description": None, "parameters": None, "strict": True}
 
 
+def input_tokens(request: JsonObject, *, seen: Iterable[JsonObject]) -> int:
+    """Return how many tokens the input of a request has.
+
+    A word is a token, in the instructions, the items and the definitions of tools; an image is 85, as the API
+    counts one of low detail.
+
+    Args:
+        request: The checked body of the request.
+        seen: The items that a model would be shown.
+    """
+    items = list(seen)
+    instructions = _words({"instructions": request.get("instructions")})
+    tools = sum(len(json.dumps(tool).split()) for tool in request.get("tools", ()))
+    return instructions + tools + _words(items) + _IMAGE_TOKENS * _images(items)
+
+
+_IMAGE_TOKENS = 85
+
+
+def _images(value: Any) -> int:
+    if isinstance(value, list):
+        return sum(map(_images, value))
+    if isinstance(value, dict):
+        return (value.get("type") == "input_image") + sum(map(_images, value.values()))
+    return 0
+
+
 def _usage(request: JsonObject, *, seen: Iterable[JsonObject], output: Iterable[JsonObject]) -> JsonObject:
-    read = _words({"instructions": request.get("instructions")}) + _words(list(seen))
+    read = input_tokens(request, seen=seen)
     written = _words(list(output))
     return {
         "input_tokens": read,

@@ -52,7 +52,12 @@ from openai_sessions.emulator._items import (
     shown_item,
 )
 from openai_sessions.emulator._responses._background import BackgroundRun, StoredResponse
-from openai_sessions.emulator._responses._events import ResponseStream, response_body, response_ids
+from openai_sessions.emulator._responses._events import (
+    ResponseStream,
+    input_tokens,
+    response_body,
+    response_ids,
+)
 from openai_sessions.emulator._responses._scripts import OUTPUT_TYPES, ResponseRequest
 from openai_sessions.emulator._schema import (
     FLAG,
@@ -157,6 +162,26 @@ class ResponseOperations:
         stored = self._current(request)
         return list_body(page_of(stored.input_items, check_page(request.query)), include=include)
 
+    def count_input_tokens(self, request: ApiRequest) -> JsonObject:
+        """POST /responses/input_tokens: the `usage.input_tokens` of a response to the same input."""
+        body = check_count(request.body)
+        history = self._history(body, owner=request.owner)
+        given = prepare_input(
+            body["input"],
+            history=history,
+            new_id=response_ids(int(time.time())),
+            accept_unknown_types=self._accept_unknown_types,
+        )
+        tokens = input_tokens(body, seen=(*history, *given.items))
+        return {"object": "response.input_tokens", "input_tokens": tokens}
+
+    def _history(self, body: JsonObject, *, owner: str) -> tuple[JsonObject, ...]:
+        """Return the items before the input of a request, without a lock."""
+        conversation_id, previous_id = conversation_and_previous(body)
+        if conversation_id is None:
+            return self._chained(previous_id, owner=owner)
+        return self._store.items(conversation_id, owner=owner)
+
     def _current(self, request: ApiRequest) -> StoredResponse:
         """Return the response as it is stored, or as it is while it runs in the background."""
         run = self._background.find(request.response_id, owner=request.owner)
@@ -197,10 +222,7 @@ class ResponseOperations:
     @contextmanager
     def _drafted(self, request: ApiRequest) -> Iterator[_Draft]:
         body = check_request(request.body)
-        conversation_id = body.get("conversation")
-        previous_id = body.get("previous_response_id")
-        if conversation_id is not None and previous_id is not None:
-            raise previous_response_and_conversation()
+        conversation_id, previous_id = conversation_and_previous(body)
         with (
             nullcontext(self._chained(previous_id, owner=request.owner))
             if conversation_id is None
@@ -328,6 +350,35 @@ def check_request(body: Any) -> JsonObject:
     if "conversation" in request:
         request["conversation"] = _checked_conversation(request["conversation"])
     return {**request, "input": _checked_input(body)}
+
+
+_COUNTED = (
+    *("conversation", "input", "instructions", "model", "parallel_tool_calls", "personality"),
+    *("previous_response_id", "reasoning", "text", "tool_choice", "tools", "truncation"),
+)
+"""The parameters of a request for a count. The API documents all of them as optional."""
+
+
+def check_count(body: Any) -> JsonObject:
+    """Return the body of a request for a count, as `check_request` returns that of a response.
+
+    Raises:
+        ApiError: 400 for an unknown, missing or wrongly typed field.
+    """
+    given = {name: value for name, value in check_body(body, known=_COUNTED).items() if value is not None}
+    personality = given.pop("personality", "default")
+    if not isinstance(personality, str):
+        raise wrong_type(personality, kinds=("string",), path="personality")
+    checked = check_request({"model": "any", "input": "none", **given})  # which a response must have
+    return checked if "input" in given else {**checked, "input": []}
+
+
+def conversation_and_previous(body: JsonObject) -> tuple[str | None, str | None]:
+    """Return the ids of the conversation and of the previous response in a checked body: one at most."""
+    conversation_id, previous_id = body.get("conversation"), body.get("previous_response_id")
+    if conversation_id is not None and previous_id is not None:
+        raise previous_response_and_conversation()
+    return conversation_id, previous_id
 
 
 def _check_bounds(request: JsonObject) -> None:
@@ -529,6 +580,10 @@ class ResponseStore:
         with store.exclusive() as connection:
             connection.executescript(_SCHEMA)
 
+    def items(self, conversation_id: str, *, owner: str) -> tuple[JsonObject, ...]:
+        """Return the items of the conversation; an unknown one raises the API's 404."""
+        return self._store.page(conversation_id, owner=owner, request=_ALL_ITEMS).items
+
     @contextmanager
     def locked(self, conversation_id: str, *, owner: str) -> Iterator[tuple[JsonObject, ...]]:
         """Lock the conversation for other writers inside the block, and yield its items.
@@ -538,9 +593,9 @@ class ResponseStore:
         """
         with ExitStack() as stack:
             with self._store.writing(conversation_id):
-                page = self._store.page(conversation_id, owner=owner, request=_ALL_ITEMS)
+                items = self.items(conversation_id, owner=owner)
                 stack.enter_context(self._store.locked(conversation_id))
-            yield page.items
+            yield items
 
     def save(
         self, response: StoredResponse, *, owner: str, conversation_id: str | None, addition: Addition
