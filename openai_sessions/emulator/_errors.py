@@ -101,6 +101,11 @@ def not_found(kind: str, object_id: str) -> ApiError:
     return ApiError(f"{kind} with id '{object_id}' not found.", status=404)
 
 
+def item_not_found(item_id: str) -> ApiError:
+    """Return the 404 for an item that is not in the conversation."""
+    return ApiError(f"Item with id '{item_id}' not found in conversation.", status=404)
+
+
 def conversation_locked() -> ApiError:
     """Return the 400 for a write to a conversation that another writer has locked."""
     message = "Another process is currently operating on this conversation. Please retry in a few seconds."
@@ -211,10 +216,10 @@ def server_error() -> ApiError:
 def unparsable_body() -> ApiError:
     """Return the 400 for a body that is not JSON."""
     message = (
-        "We could not parse the JSON body of your request. The OpenAI API expects a JSON payload, "
-        "but what was sent was not valid JSON."
+        "Invalid body: failed to parse JSON value. Please check the value to ensure it is valid JSON. "
+        "(Common errors include trailing commas, missing closing brackets, missing quotation marks, etc.)"
     )
-    return ApiError(message)
+    return ApiError(message, code="invalid_json")
 
 
 def unknown_parameter(param: str) -> ApiError:
@@ -303,12 +308,6 @@ def number_out_of_range(param: str, kind: str, *, value: float, bound: float) ->
 
 
 # The emulator's own errors
-
-
-def unsupported_parameter(param: str) -> ApiError:
-    """Return the 400 for a parameter that the emulator does not support."""
-    message = f"Unsupported parameter: '{param}' is not supported by the emulator. Leave it out."
-    return ApiError(message, param=param, code="unsupported_parameter")
 
 
 def no_reply(reason: str) -> ApiError:

@@ -677,7 +677,7 @@ _IN_NAMESPACE = {
     ),
 }
 
-_TOOLS = _array_of(
+TOOL_TYPES: Mapping[str, Shape] = MappingProxyType(
     {
         **_IN_NAMESPACE,
         "apply_patch": _fields("allowed_callers?"),
@@ -698,6 +698,7 @@ _TOOLS = _array_of(
             "server_label! server_url connector_id tunnel_id authorization server_description headers? "
             "allowed_tools? allowed_callers? require_approval? defer_loading",
             allowed_tools=_TOOL_NAMES,
+            headers=FREE_OBJECT,
             require_approval=_APPROVAL,
         ),
         "namespace": _fields("name! description! tools!", tools=_array_of(_IN_NAMESPACE)),
@@ -706,14 +707,19 @@ _TOOLS = _array_of(
         "tool_search": _fields("execution description? parameters?"),
         **dict.fromkeys(
             ("web_search", "web_search_2025_08_26"),
-            _fields("external_web_access filters? user_location? search_context_size"),
+            _fields(
+                "external_web_access filters? user_location? search_context_size", user_location=FREE_OBJECT
+            ),
         ),
         **dict.fromkeys(
             ("web_search_preview", "web_search_preview_2025_03_11"),
-            _fields("user_location? search_context_size search_content_types"),
+            _fields("user_location? search_context_size search_content_types", user_location=FREE_OBJECT),
         ),
     }
 )
+"""Every type of tool."""
+
+_TOOLS = _array_of(TOOL_TYPES)
 
 _CONTEXT = {
     "reasoning": ItemType(

@@ -22,6 +22,7 @@ from openai_sessions.emulator._errors import (
     JsonObject,
     conversation_locked,
     duplicate_item,
+    item_not_found,
     not_found,
 )
 from openai_sessions.emulator._items import (
@@ -298,7 +299,7 @@ class Store:
             "SELECT position FROM items WHERE conversation_id = ? AND id = ?", (conversation_id, item_id)
         ).fetchone()
         if row is None:
-            raise not_found("Item", item_id)
+            raise item_not_found(item_id)
         position: int = row[0]
         return position
 
@@ -547,7 +548,7 @@ def _insert_seed(conversation: Conversation, addition: Addition, connection: sql
             raise duplicate_item(item_id)
     for item_id in addition.referenced:
         if item_id not in ids:
-            raise not_found("Item", item_id)
+            raise item_not_found(item_id)
     cursor = connection.execute(
         "INSERT OR IGNORE INTO conversations (id, owner, created_at, metadata) VALUES (?, ?, ?, ?)",
         (conversation.id, EVERY_KEY, conversation.created_at, json.dumps(conversation.metadata)),

@@ -63,8 +63,15 @@ async def test_wrong_method_is_a_405(wire, method, path):
 )
 async def test_body_that_is_not_json_is_a_400(wire, conversation, content):
     status, answer = await wire.send("POST", f"/conversations/{conversation}/items", content=content)
-    assert (status, answer["error"]["type"], answer["error"]["code"]) == (400, "invalid_request_error", None)
-    assert answer["error"]["message"].startswith("We could not parse the JSON body of your request.")
+    assert (status, answer["error"]["type"], answer["error"]["code"]) == (
+        400,
+        "invalid_request_error",
+        "invalid_json",
+    )
+    assert answer["error"]["message"] == (
+        "Invalid body: failed to parse JSON value. Please check the value to ensure it is valid JSON. "
+        "(Common errors include trailing commas, missing closing brackets, missing quotation marks, etc.)"
+    )
 
 
 async def test_requests_are_logged_in_order(emulator, wire, conversation):

@@ -215,7 +215,7 @@ async def test_item_reference_to_an_item_of_the_conversation_adds_nothing(wire, 
 
 async def test_item_reference_to_an_unknown_item_is_a_404(wire, conversation):
     status, answer = await wire.add(conversation, user("one"), {"type": "item_reference", "id": "msg_1"})
-    assert (status, answer["error"]["message"]) == (404, "Item with id 'msg_1' not found.")
+    assert (status, answer["error"]["message"]) == (404, "Item with id 'msg_1' not found in conversation.")
     assert await wire.texts(conversation) == []
 
 

@@ -118,7 +118,7 @@ async def test_deleted_item_is_a_404(wire, conversation):
     await wire.delete(path)
     for status, answer in (await wire.get(path), await wire.delete(path)):
         assert status == 404
-        assert answer["error"]["message"] == f"Item with id '{stored['id']}' not found."
+        assert answer["error"]["message"] == f"Item with id '{stored['id']}' not found in conversation."
 
 
 INCLUDED = {

@@ -114,7 +114,7 @@ STREAMING = "pydantic-ai__conversation_id_streaming_provider_details.json"
 MADE_UP = {"created_at", "completed_at", "model", "usage"}
 """Fields with times, the snapshot of the model, and numbers of tokens."""
 
-CHANGED = {"prompt_cache_retention", "reasoning", "tool_usage"}
+CHANGED = {"prompt_cache_retention", "reasoning", "tool_usage", "tools"}
 """Fields that differ between recordings of different months."""
 
 
@@ -182,6 +182,8 @@ def compare(recorded, body, *, ordered):
     body["usage"]["input_tokens_details"].pop("cache_write_tokens")
     assert shape(recorded["usage"]) == shape(body["usage"])
     assert recorded["reasoning"].items() <= body["reasoning"].items()
+    for genuine, ours in zip(recorded["tools"], body["tools"], strict=True):
+        assert genuine.items() <= ours.items()
     assert recorded.get("tool_usage", body["tool_usage"]) == body["tool_usage"]
     if ordered:
         assert list(recorded) == in_the_order_of(recorded.keys(), body)

@@ -107,13 +107,13 @@ async def test_request_is_echoed(wire):
         "truncation": "auto",
         "user": "someone",
     }
-    hosted = {"type": "web_search", "search_context_size": "low"}
+    hosted = {"type": "code_interpreter", "container": {"type": "auto"}}
     response = await ask(wire, **options, tools=[ADD, hosted])
     assert {**options, "model": MODEL} | {
-        "reasoning": {"context": None, "effort": "low", "summary": None},
+        "reasoning": {"context": None, "effort": "low", "mode": "standard", "summary": None},
         "text": {"format": {"type": "text"}, "verbosity": "low"},
     } == {name: response[name] for name in (*options, "model")}
-    assert [{**ADD, "description": None, "strict": True}, hosted] == response["tools"]
+    assert [{**ADD, "description": None, "output_schema": None, "strict": True}, hosted] == response["tools"]
 
 
 @pytest.mark.parametrize(("asked", "given"), [("auto", "default"), ("fast", "priority"), ("flex", "flex")])
@@ -324,8 +324,6 @@ INVALID_REQUESTS = (
     ({"include": ["everything"]}, "invalid_value", "include[0]"),
     ({"metadata": {"topic": 1}}, "invalid_type", "metadata.topic"),
     ({"background": True, "store": False}, "unsupported_parameter", "background"),
-    ({"prompt": {"id": "pmpt_1"}}, "unsupported_parameter", "prompt"),
-    ({"moderation": {"model": "omni"}}, "unsupported_parameter", "moderation"),
     ({"previous_response_id": "resp_1"}, "previous_response_not_found", "previous_response_id"),
     (
         {"previous_response_id": "resp_1", "conversation": "conv_1"},

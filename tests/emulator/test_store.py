@@ -364,7 +364,10 @@ INVALID_SEEDS = [
         {"items": [{"id": "msg_1", **user("a")}, {"id": "msg_1", **user("b")}]},
         "Duplicate item found with id msg_1.",
     ),
-    ({"items": [{"type": "item_reference", "id": "msg_1"}]}, "Item with id 'msg_1' not found."),
+    (
+        {"items": [{"type": "item_reference", "id": "msg_1"}]},
+        "Item with id 'msg_1' not found in conversation.",
+    ),
     ({**SEED, "id": "conv_before"}, "the id 'conv_before' is already used by an earlier conversation."),
 ]
 

@@ -15,6 +15,7 @@ from starlette.responses import StreamingResponse
 
 from openai_sessions.emulator._errors import ApiError, JsonObject
 from openai_sessions.emulator._faults import Fault, close_early
+from openai_sessions.emulator._responses._settings import PROMPT_MODEL, shown_moderation, shown_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,7 +64,7 @@ def response_body(
         "incomplete_details": {"reason": "max_output_tokens"} if answer.status == "incomplete" else None,
         **_echoes(request),
         "output": list(answer.output),
-        **_settings(request),
+        **shown_settings(request, seen=seen),
         "usage": None if failed else _usage(request, seen=seen, output=answer.output),
         "user": request.get("user"),
         "metadata": request.get("metadata", {}),
@@ -81,55 +82,9 @@ def _echoes(request: JsonObject) -> JsonObject:
         "instructions": request.get("instructions"),
         "max_output_tokens": request.get("max_output_tokens"),
         "max_tool_calls": request.get("max_tool_calls"),
-        "model": request["model"],
-        "moderation": None,
+        "model": request.get("model", PROMPT_MODEL),
+        "moderation": shown_moderation(request),
     }
-
-
-def _settings(request: JsonObject) -> JsonObject:
-    tier = request.get("service_tier", "auto")
-    options = (
-        {"prompt_cache_options": request["prompt_cache_options"]} if "prompt_cache_options" in request else {}
-    )
-    return {
-        "parallel_tool_calls": request.get("parallel_tool_calls", True),
-        "presence_penalty": request.get("presence_penalty", 0.0),
-        "previous_response_id": request.get("previous_response_id"),
-        "prompt_cache_key": request.get("prompt_cache_key"),
-        **options,
-        "prompt_cache_retention": request.get("prompt_cache_retention", "in_memory"),
-        "reasoning": {"context": None, "effort": None, "summary": None, **request.get("reasoning", {})},
-        "safety_identifier": request.get("safety_identifier"),
-        "service_tier": _USED_TIERS.get(tier, tier),
-        "store": request.get("store", True),
-        "temperature": request.get("temperature", 1.0),
-        "text": {"format": {"type": "text"}, "verbosity": "medium", **request.get("text", {})},
-        "tool_choice": request.get("tool_choice", "auto"),
-        "tool_usage": {"image_gen": _NO_IMAGES, "web_search": {"num_requests": 0}},
-        "tools": [_tool(tool) for tool in request.get("tools", ())],
-        "top_logprobs": request.get("top_logprobs", 0),
-        "top_p": request.get("top_p", 1.0),
-        "truncation": request.get("truncation", "disabled"),
-    }
-
-
-_USED_TIERS = {"auto": "default", "fast": "priority"}
-"""The service tiers that the API reports under another name."""
-
-_NO_IMAGES = {
-    "input_tokens": 0,
-    "input_tokens_details": {"image_tokens": 0, "text_tokens": 0},
-    "output_tokens": 0,
-    "output_tokens_details": {"image_tokens": 0, "text_tokens": 0},
-    "total_tokens": 0,
-}
-
-
-def _tool(tool: JsonObject) -> JsonObject:
-    return {"type": "function", **_FUNCTION_DEFAULTS, **tool} if tool["type"] == "function" else tool
-
-
-_FUNCTION_DEFAULTS = {"description": None, "parameters": None, "strict": True}
 
 
 def input_tokens(request: JsonObject, *, seen: Iterable[JsonObject]) -> int:
@@ -417,6 +372,7 @@ def _in_progress(body: JsonObject) -> JsonObject:
         "completed_at": None,
         "error": None,
         "incomplete_details": None,
+        "moderation": None,
         "output": [],
         "service_tier": "auto" if body["service_tier"] == "default" else body["service_tier"],
         "usage": None,

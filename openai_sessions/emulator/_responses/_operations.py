@@ -36,7 +36,6 @@ from openai_sessions.emulator._errors import (
     previous_response_and_conversation,
     previous_response_not_found,
     still_running,
-    unsupported_parameter,
 )
 from openai_sessions.emulator._items import (
     Addition,
@@ -67,11 +66,12 @@ from openai_sessions.emulator._schema import (
     ITEM_TYPES,
     TEXT,
     TEXTS,
+    TOOL_TYPES,
     Null,
     Shape,
     Value,
+    conform,
     conform_object,
-    kind_of,
     one_of,
     wrong_type,
 )
@@ -268,7 +268,13 @@ class ResponseOperations:
 
 
 def _shown(response: JsonObject, *, include: frozenset[str]) -> JsonObject:
-    return {**response, "output": [shown_item(item, include=include) for item in response["output"]]}
+    return {**response, "output": [_shown_output(item, include=include) for item in response["output"]]}
+
+
+def _shown_output(item: JsonObject, *, include: frozenset[str]) -> JsonObject:
+    """Return an item of the output: unlike a listed item, a file search without results has the field."""
+    shown = shown_item(item, include=include)
+    return {"results": None, **shown} if item["type"] == "file_search_call" else shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,32 +292,53 @@ class _Draft:
 
 _NUMBER = Value(("number",))
 
+_PROMPT = Shape(
+    required={"id": TEXT},
+    optional={
+        "variables": FREE_OBJECT.nullable(null=Null.ABSENT),
+        "version": TEXT.nullable(null=Null.ABSENT),
+    },
+)
+
+_TEXT = Shape(
+    optional={
+        "format": FREE_OBJECT.nullable(null=Null.ABSENT),
+        "verbosity": one_of("low", "medium", "high").nullable(null=Null.ABSENT),
+    },
+    is_open=True,
+)
+
 _OPTIONAL: Mapping[str, Value] = {
     **dict.fromkeys(("background", "parallel_tool_calls", "store", "stream"), FLAG),
     **dict.fromkeys(("max_output_tokens", "max_tool_calls", "top_logprobs"), INTEGER),
     **dict.fromkeys(("frequency_penalty", "presence_penalty", "temperature", "top_p"), _NUMBER),
     **dict.fromkeys(("previous_response_id", "prompt_cache_key", "safety_identifier", "user"), TEXT),
     **dict.fromkeys(
-        ("access_programs", "background_options", "image", "metadata", "moderation"), FREE_OBJECT
+        ("access_programs", "background_options", "image", "metadata", "prompt_cache_options"), FREE_OBJECT
     ),
-    **dict.fromkeys(("prompt", "prompt_cache_options", "reasoning", "stream_options", "text"), FREE_OBJECT),
+    **dict.fromkeys(("reasoning", "stream_options"), FREE_OBJECT),
     "context_management": FREE_ARRAY,
     "conversation": Value(("string", "object"), shape=Shape(required={"id": TEXT})),
     "include": TEXTS,
     "instructions": TEXT,
+    "moderation": Value(("object",), shape=Shape(required={"model": TEXT}, is_open=True)),
+    "prompt": Value(("object",), shape=_PROMPT),
     "prompt_cache_retention": one_of("in_memory", "in-memory", "24h"),
     "service_tier": one_of("auto", "default", "fast", "flex", "priority", "scale", "ultrafast"),
+    "text": Value(("object",), shape=_TEXT),
     "tool_choice": Value(("string", "object"), choices=("none", "auto", "required")),
     "tools": Value(("array",), elements=FREE_OBJECT),
     "truncation": one_of("auto", "disabled"),
 }
 
 _REQUEST = Shape(
-    required={"model": Value(("string",), may_be_empty=False)},
-    optional={name: value.nullable(null=Null.ABSENT) for name, value in _OPTIONAL.items()},
+    optional={
+        "model": Value(("string",), may_be_empty=False),
+        **{name: value.nullable(null=Null.ABSENT) for name, value in _OPTIONAL.items()},
+    },
 )
 
-_KNOWN = ("input", *_REQUEST.required, *_REQUEST.optional)
+_KNOWN = ("input", *_REQUEST.optional)
 
 _BOUNDS: Mapping[str, tuple[float, float]] = {
     "frequency_penalty": (-2, 2),
@@ -323,28 +350,25 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "top_p": (0, 1),
 }
 
-_UNSUPPORTED = ("moderation", "prompt")
-"""Parameters that the emulator refuses because it cannot do what they request."""
-
 
 def check_request(body: Any) -> JsonObject:
     """Return the body without nulls, with `input` as a list of items and `conversation` as an id.
 
     Raises:
-        ApiError: 400 for an unknown, missing, wrongly typed or unsupported field.
+        ApiError: 400 for an unknown, missing or wrongly typed field.
     """
     body = check_body(body, known=_KNOWN)
     if "model" in body and body["model"] is None:
         raise wrong_type(None, kinds=("string",), path="model")
     fields = {name: value for name, value in body.items() if name != "input"}
     request = conform_object(fields, to=_REQUEST, path="")
-    for name in _UNSUPPORTED:
-        if request.get(name):
-            raise unsupported_parameter(name)
+    if "model" not in request and "prompt" not in request:
+        raise missing_parameter("model")
     if request.get("background") and request.get("store") is False:
         raise background_without_store()
     _check_bounds(request)
-    _check_tools(request.get("tools", ()))
+    if "tools" in request:
+        request["tools"] = _checked_tools(request["tools"])
     check_include({"include": request.get("include", [])})
     check_metadata(request.get("metadata"))
     if "conversation" in request:
@@ -388,19 +412,16 @@ def _check_bounds(request: JsonObject) -> None:
             check_range(name, value, minimum=minimum, maximum=maximum, kind=kind)
 
 
-def _check_tools(tools: Sequence[JsonObject]) -> None:
-    for index, tool in enumerate(tools):
-        path = f"tools[{index}]"
-        _check_text(tool, "type", path=path)
-        if tool["type"] in {"function", "custom"}:
-            _check_text(tool, "name", path=path)
+def _checked_tools(tools: Sequence[JsonObject]) -> list[JsonObject]:
+    """Return the tools in the form in which items of the input have them; unknown types pass."""
+    return [_checked_tool(tool, path=f"tools[{index}]") for index, tool in enumerate(tools)]
 
 
-def _check_text(value: JsonObject, name: str, *, path: str) -> None:
-    if name not in value:
-        raise missing_parameter(f"{path}.{name}")
-    if kind_of(value[name]) != "string":
-        raise wrong_type(value[name], kinds=("string",), path=f"{path}.{name}")
+def _checked_tool(tool: JsonObject, *, path: str) -> JsonObject:
+    if "type" not in tool:
+        raise missing_parameter(f"{path}.type")
+    name = conform(tool["type"], to=TEXT, path=f"{path}.type")
+    return conform_object(tool, to=TOOL_TYPES[name], path=path) if name in TOOL_TYPES else tool
 
 
 def _checked_conversation(given: str | JsonObject) -> str:
@@ -411,13 +432,14 @@ def _checked_conversation(given: str | JsonObject) -> str:
 
 
 def _checked_input(body: JsonObject) -> list[Any]:
-    if "input" not in body:
+    has_prompt = body.get("prompt") is not None
+    if "input" not in body and not has_prompt:
         raise missing_parameter("input")
-    given = body["input"]
+    given = body.get("input", [])
     if not isinstance(given, str | list):
         raise wrong_type(given, kinds=("string", "array"), path="input")
     if not given:
-        if body.get("conversation") is None and body.get("previous_response_id") is None:
+        if not has_prompt and body.get("conversation") is None and body.get("previous_response_id") is None:
             raise no_input()
         return []
     return [{"role": "user", "content": given}] if isinstance(given, str) else given
@@ -457,8 +479,8 @@ def prepare_input(
             item.
     """
     try:
-        identified = [_identified(item, new_id) for item in items]
-        addition = prepare_items(identified, new_id=new_id, accept_unknown_types=accept_unknown_types)
+        completed = [_completed(item, new_id) for item in items]
+        addition = prepare_items(completed, new_id=new_id, accept_unknown_types=accept_unknown_types)
     except ApiError as error:
         raise error.renamed("items", "input") from None
     _check_ids(addition, history=history)
@@ -469,11 +491,23 @@ def prepare_input(
     return addition
 
 
-def _identified(item: Any, new_id: NewId) -> Any:
-    """Return an item with the id of a local shell's output: clients send it only its `call_id`."""
-    if not isinstance(item, dict) or item.get("type") != "local_shell_call_output" or "id" in item:
+def _completed(item: Any, new_id: NewId) -> Any:
+    """Return an item with what the input of a response may leave out: the items of a conversation may not.
+
+    That is the id of a local shell's output, and the status and the image of a call.
+    """
+    item_type = item.get("type") if isinstance(item, dict) else None
+    if item_type == "local_shell_call_output" and "id" not in item:
+        return {**item, "id": new_id(ITEM_TYPES[item_type].prefix)}
+    if not isinstance(item_type, str) or not item_type.endswith("_call") or item_type not in ITEM_TYPES:
         return item
-    return {**item, "id": new_id(ITEM_TYPES["local_shell_call_output"].prefix)}
+    required = ITEM_TYPES[item_type].shape.required
+    defaults = {name: value for name, value in _CALL_DEFAULTS.items() if name in required}
+    given = {name: value for name, value in item.items() if name != "status" or value is not None}
+    return {**defaults, **given}
+
+
+_CALL_DEFAULTS = {"status": "completed", "result": None}
 
 
 def _check_ids(addition: Addition, *, history: Sequence[JsonObject]) -> None:

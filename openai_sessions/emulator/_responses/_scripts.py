@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 
 from openai_sessions.emulator._errors import ApiError, JsonObject, no_reply, reply_failed
 from openai_sessions.emulator._items import NewId, prepare_items
+from openai_sessions.emulator._responses._hosted import hosted_call
 from openai_sessions.emulator._schema import ITEM_TYPES, OUTPUT_PARTS
 
 
@@ -269,17 +270,32 @@ def _api_error(reply: ErrorReply) -> ApiError:
     return ApiError(reply.message, status=reply.status, kind=kind, code=reply.code)
 
 
-def default_reply(request: ResponseRequest) -> str:
+def default_reply(request: ResponseRequest) -> ReplyOutput:
     """Return the outputs of the preceding tool calls, or an echo of the user's last message.
 
+    A call of a hosted tool that the request demands comes before it.
+
     Raises:
-        ApiError: 400 if the request demands a tool call or JSON, which only a test can choose.
+        ApiError: 400 if the request demands the call of another tool, or JSON, which only a test can choose.
     """
-    choice = request.body.get("tool_choice")
-    if choice == "required" or (isinstance(choice, dict) and choice.get("type") != "allowed_tools"):
-        raise no_reply("its tool_choice demands a tool call, whose arguments only a test can choose")
     if request.body.get("text", {}).get("format", {}).get("type", "text") != "text":
         raise no_reply("its text.format demands JSON, which only a test can choose")
+    call = _demanded_call(request)
+    return _echo(request) if call is None else [call, _echo(request)]
+
+
+def _demanded_call(request: ResponseRequest) -> JsonObject | None:
+    choice = request.body.get("tool_choice")
+    chosen = choice.get("type") if isinstance(choice, dict) else None
+    if choice != "required" and chosen in {None, "allowed_tools"}:
+        return None
+    call = hosted_call(chosen, query=request.user_text)
+    if call is None:
+        raise no_reply("its tool_choice demands a tool call, whose arguments only a test can choose")
+    return call
+
+
+def _echo(request: ResponseRequest) -> str:
     if request.tool_outputs:
         return "\n".join(text for _, text in request.tool_outputs)
     return f"You said: {request.user_text}" if request.user_text else "You said nothing."
