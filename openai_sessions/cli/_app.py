@@ -630,6 +630,13 @@ def serve(  # noqa: PLR0913 - one for each option
         Path | None,
         typer.Option(metavar="FILE", help="Inject the faults in this JSON file; see docs/serve.md."),
     ] = None,
+    replies: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Answer model requests with the replies in this JSON file; see docs/serve.md.",
+        ),
+    ] = None,
     seed_from: Annotated[
         Path | None,
         typer.Option(metavar="FILE.jsonl", help="Load these conversations first, one JSON object per line."),
@@ -648,6 +655,7 @@ def serve(  # noqa: PLR0913 - one for each option
                 api_keys=api_key or (),
                 delay_ms=delay_ms,
                 faults=faults,
+                replies=replies,
                 seed_from=seed_from,
             )
         )

@@ -10,7 +10,7 @@ import typer
 
 from openai_sessions.cli._app import app
 from openai_sessions.cli._errors import ExitCode
-from openai_sessions.cli._serve import inject_from, seed_from
+from openai_sessions.cli._files import inject_from, replies_from, seed_from
 from openai_sessions.emulator import SeedResult
 from tests.cli.command import serving
 from tests.cli.page import CHROMIUM
@@ -89,6 +89,12 @@ def test_file_of_faults_is_one(emulator, tmp_path):
     file = tmp_path / "faults.json"
     file.write_text(code_blocks(SERVE_DOCUMENT, "json")[0])
     assert len(inject_from(file, emulator)) == 3
+
+
+def test_file_of_replies_is_the_example(emulator):
+    example = ROOT / "examples/replies.json"
+    assert code_blocks(SERVE_DOCUMENT, "json")[2] == example.read_text()
+    assert replies_from(example, emulator) == 5
 
 
 def test_line_of_a_file_of_conversations_is_one(emulator, tmp_path):

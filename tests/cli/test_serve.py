@@ -288,6 +288,7 @@ def test_banner_says_how_to_use_the_server(tmp_path):
         has_keys=True,
         seeds=(tmp_path, SeedResult(conversations=1, items=1_000, known=2)),
         faults=("quota", "at random, rate 1, seed 1"),
+        replies=(tmp_path, 1_000),
         delay_ms=5,
     )
     assert printed(banner.print).splitlines() == [
@@ -299,6 +300,7 @@ def test_banner_says_how_to_use_the_server(tmp_path):
         f"  Loaded  1 conversation with 1,000 items (2 more were there already) from {tmp_path}",
         "  Faults  quota",
         "          at random, rate 1, seed 1",
+        f"  Replies 1,000 from {tmp_path}",
         "  Delay   5 ms before each response",
         "",
         "Set these variables to use it; Ctrl-C stops it:",

@@ -7,7 +7,7 @@ import pytest
 
 from openai_sessions import OpenAIConversationsSession
 from openai_sessions.cli._errors import CommandError
-from openai_sessions.cli._serve import inject_from
+from openai_sessions.cli._files import inject_from
 from openai_sessions.emulator import FAULT_KINDS, Emulator
 from tests.cli.command import serving
 from tests.cli.test_serve import HELLO, end, invoke
@@ -139,7 +139,7 @@ MISTAKES = [
     ),
     (
         '{"inject": [{"fault": {"kind": "late_commit", "delay": 1e999}}]}',
-        "inject[0].fault.delay is Infinity; it must be a number.",
+        "1e999 is too large: give a smaller number.",
     ),
     (
         {"inject": [{"fault": {"kind": "cut_mid_stream", "after_events": True}}]},

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from openai_sessions.cli._errors import CommandError
-from openai_sessions.cli._serve import seed_from
+from openai_sessions.cli._files import seed_from
 from openai_sessions.emulator import Emulator, SeedResult
 from tests.cli.test_serve import HELLO, invoke
 from tests.examples.stand_in import ROOT
