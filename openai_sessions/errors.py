@@ -9,6 +9,7 @@
     ├── IncompleteResponseError       a response was lost, or cut: see error.is_stored
     ├── InvalidConversationIdError    another id, or a name: conversation_id=…, or a SessionDirectory
     ├── InvalidItemError              an item cannot be stored: correct it
+    ├── InvalidReadingError           a filter of reading= returned no such list: correct it
     ├── ConversationNotCreatedError   there is no conversation yet: ensure_conversation()
     ├── ClientLoopError               the client belongs to another event loop: create one in each loop
     ├── ClosedClientError             the client was closed: give one that lives as long as the session
@@ -200,6 +201,23 @@ class InvalidItemError(SessionError, ValueError):
         super().__init__(f"items[{index}] cannot be stored: {reason}. {outcome}.")
         self.index = index
         self.reason = reason
+
+
+class InvalidReadingError(SessionError, ValueError):
+    """A filter of `reading=` returned something that a model request cannot contain. Nothing was changed.
+
+    Attributes:
+        name: The filter, by its position in `reading` and its name.
+        problem: What it returned.
+    """
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(
+            f"{name}, returned {problem}. A filter returns a list of items in which calls and their outputs, "
+            "and reasoning and what it led to, are together."
+        )
+        self.name = name
+        self.problem = problem
 
 
 class ConversationNotCreatedError(SessionError, ValueError, AttributeError):

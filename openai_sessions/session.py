@@ -89,6 +89,7 @@ from openai_sessions.errors import (
     ConversationNotFoundError,
     InvalidItemError,
 )
+from openai_sessions.reading import ReadingFilter, checked_reading, read_through
 from openai_sessions.server_managed import ServerManagedTurn
 from openai_sessions.tokens import tiktoken_counter
 from openai_sessions.turn import SessionTurn
@@ -103,6 +104,9 @@ if TYPE_CHECKING:
     Arguments = TypeVarTuple("Arguments")
 
 T = TypeVar("T")
+
+_ALL = 2**31 - 1
+"""A limit above any history's length."""
 
 logger = logging.getLogger("openai_sessions")
 
@@ -142,6 +146,7 @@ class SessionOptions:
     include: Sequence[str] = ()
     history: Literal["full", "incremental"] = "full"
     history_limits: HistoryLimits = field(default_factory=HistoryLimits)
+    reading: Sequence[ReadingFilter] = ()
     requests: RequestSettings = field(default_factory=RequestSettings)
     on_conversation_created: ConversationCallback | None = None
     on_orphan: Callable[[PossibleOrphan], object] | None = None
@@ -150,6 +155,7 @@ class SessionOptions:
     def __post_init__(self) -> None:
         object.__setattr__(self, "metadata", checked_metadata(self.metadata))
         object.__setattr__(self, "include", checked_include(self.include))
+        object.__setattr__(self, "reading", checked_reading(self.reading))
         checked_history(self.history)
         check_client(self.openai_client)
         for name, kind in (("history_limits", HistoryLimits), ("requests", RequestSettings)):
@@ -232,6 +238,7 @@ class OpenAIConversationsSession(AsyncCloseable):
         include: Sequence[str] = (),
         history: Literal["full", "incremental"] = "full",
         history_limits: HistoryLimits | None = None,
+        reading: Sequence[ReadingFilter] = (),
         requests: RequestSettings | None = None,
         on_conversation_created: ConversationCallback | None = None,
         on_orphan: Callable[[PossibleOrphan], object] | None = None,
@@ -245,6 +252,7 @@ class OpenAIConversationsSession(AsyncCloseable):
             include=include,
             history=history,
             history_limits=HistoryLimits() if history_limits is None else history_limits,
+            reading=reading,
             requests=RequestSettings() if requests is None else requests,
             on_conversation_created=on_conversation_created,
             on_orphan=on_orphan,
@@ -374,6 +382,9 @@ class OpenAIConversationsSession(AsyncCloseable):
         With `turns` or `max_tokens`, it returns the newest whole turns within all limits: none if the newest
         turn exceeds one of them. They are read from the newest page back, as far as needed.
 
+        The filters of `reading` are applied last, unless `limit` is given and is not that of
+        `session_settings`: the Agents SDK reads the newest items in this way to compare them.
+
         Args:
             limit: Maximum number of the newest items; None for `session_settings.limit`, or for all if that
                 is None too. Alone it may separate a call from its output.
@@ -390,6 +401,8 @@ class OpenAIConversationsSession(AsyncCloseable):
         Raises:
             ConversationNotFoundError: The server does not know the conversation.
             CursorError: The server's pages contradict each other.
+            InvalidReadingError: A filter of `reading` returned something that a model cannot be sent. An
+                exception that it raises passes through.
             ImportError, VocabularyError: tiktoken is needed and missing, or has no vocabulary.
             openai.OpenAIError: A request failed; transient failures were retried without success.
         """
@@ -402,7 +415,8 @@ class OpenAIConversationsSession(AsyncCloseable):
                 listed = await self._conversation.run(_read_items, wanted, self._history)
         elif not limits.admit_nothing:
             listed = await self._conversation.run(read_newest_turns, limits, self._history)
-        return cast("list[ResponseInputItemParam]", to_replay(self._own(listed or [])))
+        items = await self._filtered(to_replay(self._own(listed or [])), limit)
+        return cast("list[ResponseInputItemParam]", items)
 
     @operation(gives="read", items=one_or_none).stream
     async def iterate_items(
@@ -515,6 +529,12 @@ class OpenAIConversationsSession(AsyncCloseable):
             count = self._count_tokens or await asyncio.to_thread(tiktoken_counter)
         items = checked_limit(_agents.limit_of(self.session_settings) if limit is None else limit)
         return TurnLimits(turns=wanted_turns, tokens=tokens, items=items, count_tokens=count)
+
+    async def _filtered(self, items: list[Item], limit: int | None) -> list[Item]:
+        """Return what the model sees of items that `get_items(limit)` has read, and that may be changed."""
+        if limit not in (None, _agents.limit_of(self.session_settings)):
+            return items
+        return await read_through(items, self._options.reading)
 
     def _own(self, items: Sequence[Item]) -> Sequence[Item]:
         """Return items that the caller may change: copies of those that the session keeps."""
@@ -908,7 +928,9 @@ class OpenAIConversationsSession(AsyncCloseable):
         """Return the history, and whether that is all of it."""
         if not self._stores_as_given():
             self._compacted = _ids_of(await self._conversation.run(_read_items, 1, None) or [])
-            own = await self.get_items(limit=limit)
+            settings_limit = _agents.limit_of(self.session_settings)
+            whole = _ALL if limit is None and settings_limit is None else limit  # past the filters of reading
+            own = await self.get_items(limit=whole)
             return cast("list[Item]", own), limit is not None and len(own) < limit
         wanted = self._wanted(limit)
         if wanted == 0:

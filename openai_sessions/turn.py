@@ -188,6 +188,8 @@ class SessionTurn:
     ) -> list[ResponseInputItemParam]:
         """Return the stored history and what the turn has added, as the session would once it is stored.
 
+        The filters of the session's `reading` see both.
+
         The stored history is read once, and again only if more of it is needed. What others write meanwhile
         may therefore be missing.
 
@@ -202,13 +204,17 @@ class SessionTurn:
             Exception: As for `OpenAIConversationsSession.get_items`.
         """
         self._check_open()
-        session = self._session
-        limits = await session._limits_for(limit, turns, max_tokens, count_tokens)
-        if limits is not None:
-            items = [] if limits.admit_nothing else await self._newest_turns(limits)
+        limits = await self._session._limits_for(limit, turns, max_tokens, count_tokens)
+        items = await self._session._filtered(await self._unfiltered(limit, limits), limit)
+        return cast("list[ResponseInputItemParam]", items)
+
+    async def _unfiltered(self, limit: int | None, limits: TurnLimits | None) -> list[Item]:
+        """Return the newest whole turns within limits, or the newest `limit` items, in replay form."""
+        if limits is None:
+            items = await self._newest(self._session._wanted(limit))
         else:
-            items = await self._newest(session._wanted(limit))
-        return cast("list[ResponseInputItemParam]", to_replay(copied(items)))
+            items = [] if limits.admit_nothing else await self._newest_turns(limits)
+        return to_replay(copied(items))
 
     async def _newest(self, wanted: int | None) -> list[Item]:
         """Return the newest items as listed; None for all."""
@@ -324,7 +330,8 @@ class SessionTurn:
 
         The compaction replaces it with `clear_session` and `add_items`, which costs nothing in a turn.
         """
-        items = cast("list[Item]", await self.get_items(limit=limit))
+        self._check_open()
+        items = await self._unfiltered(limit, None)
         given = _agents.WrittenAsGiven()
         given.add(addition.given for addition in self._additions)
         return given.restored_in(items), limit is not None and len(items) < limit

@@ -29,7 +29,7 @@ Problem: TypeAlias = Literal[
     "approval not answered",
 ]
 
-_EXPLANATIONS: dict[Problem, str] = {
+EXPLANATIONS: dict[Problem, str] = {
     "call without output": "has no output",
     "output without call": "follows no call of its type with its call_id",
     "second output": "is another output of a call that has one",
@@ -61,9 +61,7 @@ class Finding:
 
     def __str__(self) -> str:
         named = ", ".join(filter(None, (self.name, self.call_id)))
-        return (
-            f"{self.item_type} {self.item_id}{f' ({named})' if named else ''} {_EXPLANATIONS[self.problem]}"
-        )
+        return f"{self.item_type} {self.item_id}{f' ({named})' if named else ''} {EXPLANATIONS[self.problem]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +119,7 @@ def _planned(
         if output is not None and output.get("id", object()) not in taken:
             closed[index] = output
             taken.add(output.get("id"))
-    for index in _without_result(items, problems.keys() - closed.keys()):
+    for index in without_result(items, problems.keys() - closed.keys()):
         problems[index] = "reasoning without result"
     findings = tuple(
         _finding(items[index], problems[index], is_closed=index in closed) for index in sorted(problems)
@@ -222,7 +220,7 @@ def _is_result(item: Item) -> bool:
     return item_type not in _NO_RESULTS and not item_type.endswith(("_output", "_response"))
 
 
-def _without_result(items: Sequence[Item], removed: Collection[int]) -> list[int]:
+def without_result(items: Sequence[Item], removed: Collection[int]) -> list[int]:
     """Return the positions of reasoning of whose results none remains, once some items are removed."""
     return [
         index
@@ -270,7 +268,8 @@ def torn_by_replacing(items: Sequence[Item], position: int, new: Item) -> list[s
     These are calls, outputs and reasoning, the new item too; and reasoning that the API knows by its id alone
     and that led to the item, or to one that follows it: they get other ids.
     """
-    lost = _unsound([*items[:position], new, *items[position + 1 :]]) - _unsound(items)
+    replaced = unsound([*items[:position], new, *items[position + 1 :]])
+    lost = replaced.keys() - unsound(items).keys()
     torn = {
         index
         for thought in _thoughts(items)
@@ -281,10 +280,15 @@ def torn_by_replacing(items: Sequence[Item], position: int, new: Item) -> list[s
     return [str(items[index].get("id")) for index in sorted(lost | torn)]
 
 
-def _unsound(items: Sequence[Item]) -> set[int]:
-    """Return the positions of items that lack their counterpart."""
+def unsound(items: Sequence[Item]) -> dict[int, Problem]:
+    """Return the positions of items that lack their counterpart, each with its problem."""
     matches = match_calls(items)
-    return {*matches.open_calls, *matches.orphans, *matches.extras, *_without_result(items, ())}
+    return {
+        **dict.fromkeys(matches.open_calls, "call without output"),
+        **dict.fromkeys(matches.orphans, "output without call"),
+        **dict.fromkeys(matches.extras, "second output"),
+        **dict.fromkeys(without_result(items, ()), "reasoning without result"),
+    }
 
 
 @dataclass(frozen=True, slots=True)

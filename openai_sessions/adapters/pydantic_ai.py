@@ -55,7 +55,7 @@ _MARK = "openai-sessions:pydantic-ai:v1:"
 _BRANCH = "main"
 """The only branch of each name: with it, a directory opens names that exist, and creates none."""
 
-_WHOLE: dict[str, Any] = {"history_limits": None, "session_settings": None}
+_WHOLE: dict[str, Any] = {"history_limits": None, "reading": None, "session_settings": None}
 """Options of sessions that read everything, whatever the options of the directory are."""
 
 _MAX_SHOWN = 10_000

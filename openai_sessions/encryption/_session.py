@@ -32,6 +32,7 @@ from openai_sessions.encryption._envelope import (
     session_cipher,
 )
 from openai_sessions.errors import SessionError
+from openai_sessions.reading import ReadingFilter, checked_reading, read_through
 from openai_sessions.turn import SessionTurn
 
 if TYPE_CHECKING:
@@ -91,30 +92,35 @@ class EncryptedSession(AsyncCloseable):
         encryption_key: A random key of at least 16 bytes, preferably from `Fernet.generate_key()`, as a
             string or bytes; or a list of keys: the first encrypts, all decrypt. A password is not a key.
         ttl: Seconds after which an item is no longer read, by the reader's clock; None for no expiry.
+        reading: Filters of what the model sees, applied in this order to the decrypted items that
+            `get_items()` returns: see `openai_sessions.reading`. The stored history stays as it is.
         clock: Returns the current Unix time in seconds.
 
     Raises:
         ImportError: The package cryptography is not installed.
         ValueError: The key is too weak or contains a lone surrogate, the ttl is not positive, the name is
-            empty or contains a lone surrogate, or the underlying session limits turns or tokens.
+            empty or contains a lone surrogate, or the underlying session limits turns or tokens, or has
+            `reading`.
         TypeError: An argument is of the wrong type; or the underlying session compacts histories, and would
             compact tokens: wrap it around this session instead.
     """
 
     _ignore_ids_for_matching = True  # the Agents SDK then compares items without their ids
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- the arguments of the Agents SDK's class, and ours
         self,
         session_id: str,
         underlying_session: Any,
         encryption_key: str | bytes | Sequence[str | bytes],
         ttl: float | None = 600,
         *,
+        reading: Sequence[ReadingFilter] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._session_id = checked_session_id(session_id)
         self.underlying_session = _checked_underlying(underlying_session)
         self._ttl = checked_seconds("ttl", ttl, none="no expiry")
+        self._reading = checked_reading(reading)
         cipher = session_cipher(session_id, checked_keys(encryption_key))
         self._sealer = Sealer(cipher, ttl=self._ttl, clock=clock)
         self._pop = ReadablePop(self.underlying_session, self._sealer)
@@ -165,6 +171,9 @@ class EncryptedSession(AsyncCloseable):
     async def get_items(self, limit: int | None = None) -> list[ResponseInputItemParam]:
         """Return the readable history, oldest first, ready to be sent to a model.
 
+        The filters of `reading` are applied last, unless `limit` is given and is not that of
+        `session_settings`: the Agents SDK reads the newest items in this way to compare them.
+
         Args:
             limit: The number of newest readable items to return; None for `session_settings.limit`, or for
                 all items if that is None too. 0 and negative numbers return an empty list without a
@@ -175,11 +184,15 @@ class EncryptedSession(AsyncCloseable):
             again; and with their `provider_data`, which the hosted session cannot keep.
 
         Raises:
+            InvalidReadingError: A filter of `reading` returned something that a model cannot be sent. An
+                exception that it raises passes through.
             Exception: An error of the underlying session.
         """
         self._written.forget()
-        items, _ = await self._read(limit)
-        return cast("list[ResponseInputItemParam]", _to_replay(items))
+        items = _to_replay((await self._read(limit))[0])
+        if limit in (None, _agents.limit_of(self.session_settings)):
+            items = await read_through(items, self._reading)
+        return cast("list[ResponseInputItemParam]", items)
 
     async def iterate_items(
         self, *, after: str | None = None
@@ -289,7 +302,12 @@ class EncryptedSession(AsyncCloseable):
                 "OpenAIConversationsSession or a session of a directory, or pass this session to the run"
             )
         return EncryptedTurn(
-            turn, session_id=self._session_id, ttl=self._ttl, sealer=self._sealer, popped=self._pop
+            turn,
+            session_id=self._session_id,
+            ttl=self._ttl,
+            reading=self._reading,
+            sealer=self._sealer,
+            popped=self._pop,
         )
 
     async def aclose(self) -> None:
@@ -426,16 +444,25 @@ class EncryptedTurn(EncryptedSession):
         turn: The turn of the underlying session.
         session_id: That of the encrypted session.
         ttl: The same.
+        reading: The same.
         sealer: Encrypts and opens the envelopes.
         popped: The pop of the encrypted session, which is completed before the turn starts.
     """
 
-    def __init__(
-        self, turn: SessionTurn, *, session_id: str, ttl: float | None, sealer: Sealer, popped: ReadablePop
+    def __init__(  # noqa: PLR0913 -- what an encrypted session has
+        self,
+        turn: SessionTurn,
+        *,
+        session_id: str,
+        ttl: float | None,
+        reading: Sequence[ReadingFilter],
+        sealer: Sealer,
+        popped: ReadablePop,
     ) -> None:
         self._session_id = session_id
         self.underlying_session = turn
         self._ttl = ttl
+        self._reading = tuple(reading)
         self._sealer = sealer
         self._pop = ReadablePop(turn, sealer)
         self._popped_before = popped
@@ -602,7 +629,8 @@ def _checked_underlying(session: Any) -> Any:
 
     Raises:
         TypeError: It lacks methods of a session, or it compacts histories and would compact tokens.
-        ValueError: It limits turns or tokens, and would count tokens as a user's messages.
+        ValueError: It limits turns or tokens, and would count tokens as a user's messages; or it has filters
+            of reading, which would see tokens.
     """
     missing = missing_methods(session)
     if missing:
@@ -614,10 +642,16 @@ def _checked_underlying(session: Any) -> Any:
             f"{type(session).__name__} would compact tokens. Wrap it around the encrypted session instead: "
             f"{type(session).__name__}(…, underlying_session=EncryptedSession(…))"
         )
-    limits = getattr(getattr(session, "_options", None), "history_limits", None)  # of this library's sessions
+    options = getattr(session, "_options", None)  # of this library's sessions
+    limits = getattr(options, "history_limits", None)
     if isinstance(limits, HistoryLimits) and (limits.max_turns or limits.max_tokens):
         raise ValueError(
             "underlying_session has history_limits, and would apply them to encrypted items: create it "
             "without them, and limit items with session_settings"
+        )
+    if getattr(options, "reading", ()):
+        raise ValueError(
+            "underlying_session has reading=, whose filters would see encrypted items: create it without "
+            "them, and give them to EncryptedSession(…, reading=[…])"
         )
     return session

@@ -30,6 +30,7 @@ from openai_sessions._conversation.writing import Progress
 from openai_sessions._items.repairs import RepairReport
 from openai_sessions._items.turns import Turn
 from openai_sessions._items.types import ConversationCallback, CountTokens, Metadata, RunItem
+from openai_sessions.reading import ReadingFilter
 from openai_sessions.sync._background import background_loop
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class OpenAIConversationsSession:
         include: See the async class.
         history: See the async class.
         history_limits: See the async class. `count_tokens` is called on the background loop.
+        reading: See the async class. The filters are called on the background loop.
         requests: See the async class. `on_retry` is called on the background loop.
         on_conversation_created: Called in its own thread, where it may block, and use the session; a
             coroutine function runs on the background loop.
@@ -95,6 +97,7 @@ class OpenAIConversationsSession:
         include: Sequence[str] = (),
         history: Literal["full", "incremental"] = "full",
         history_limits: HistoryLimits | None = None,
+        reading: Sequence[ReadingFilter] = (),
         requests: RequestSettings | None = None,
         on_conversation_created: ConversationCallback | None = None,
         on_orphan: Callable[[PossibleOrphan], object] | None = None,
@@ -115,6 +118,7 @@ class OpenAIConversationsSession:
                 include=include,
                 history=history,
                 history_limits=history_limits,
+                reading=reading,
                 requests=requests,
                 on_conversation_created=_in_thread(on_conversation_created),
                 on_orphan=on_orphan,

@@ -8,7 +8,7 @@ from pathlib import PurePath
 LAYERS = (
     ("errors", "_instrumentation", "_secrets"),
     ("_items", "_arguments"),
-    ("_api", "_agents", "tokens"),
+    ("_api", "_agents", "reading", "tokens"),
     ("_conversation",),
     ("session", "turn", "server_managed"),
     ("encryption", "directory", "context", "redis", "transfer", "sync", "telemetry", "adapters"),

@@ -7,6 +7,7 @@ from openai.types.responses import ResponseInputItemParam
 
 from openai_sessions import EncryptedSession, OpenAIConversationsSession
 from openai_sessions.encryption import SkippedItems
+from openai_sessions.reading import ToolOutputs
 
 
 def takes_a_session(session: Session) -> str:
@@ -30,3 +31,4 @@ async def use() -> None:
         await session.clear_session(purge_items=True)
         print(popped, skipped.unreadable, session.ttl)  # noqa: T201
     EncryptedSession("user_123", SQLiteSession("user_123"), "key", 600, clock=lambda: 0.0)
+    EncryptedSession("user_123", OpenAIConversationsSession(), "key", reading=[ToolOutputs()])
