@@ -23,6 +23,7 @@ from openai_sessions.emulator._errors import (
     JsonObject,
     method_not_allowed,
     missing_key,
+    not_emulated,
     unknown_url,
     wrong_key,
 )
@@ -80,6 +81,7 @@ def build_app(
         ("POST", f"{response}/cancel", "cancel_response", responses.cancel),
         ("GET", f"{response}/input_items", "list_input_items", responses.list_input_items),
         ("POST", "/v1/responses/input_tokens", "count_input_tokens", responses.count_input_tokens),
+        ("POST", "/v1/responses/compact", "compact_response", responses.compact),
     )
     streams: dict[OperationName, StreamOperation] = {
         "create_response": responses.stream,
@@ -89,6 +91,7 @@ def build_app(
         Route(path, handler.endpoint(name, operation, stream=streams.get(name)), methods=[method])
         for method, path, name, operation in table
     ]
+    routes.append(Route("/v1/responses", handler.web_socket, methods=["GET"]))
     app = Starlette(routes=routes, exception_handlers={404: handler.unrouted, 405: handler.unrouted})
     app.router.redirect_slashes = False
     return app
@@ -225,6 +228,10 @@ class RequestHandler:
         wrong_method = isinstance(error, HTTPException) and error.status_code == 405
         describe = method_not_allowed if wrong_method else unknown_url
         return self._respond(ReceivedRequest(request), describe(request.method, request.scope["path"]))
+
+    async def web_socket(self, request: Request) -> Response:
+        """Refuse a handshake: the request that opens a WebSocket connection is a GET."""
+        return self._respond(ReceivedRequest(request), not_emulated("responses over a WebSocket"))
 
     def _respond_with_stream(
         self, fault: Fault | None, received: ReceivedRequest, operation: Operation, stream: StreamOperation

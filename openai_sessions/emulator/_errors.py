@@ -310,6 +310,13 @@ def number_out_of_range(param: str, kind: str, *, value: float, bound: float) ->
 # The emulator's own errors
 
 
+def not_emulated(feature: str) -> ApiError:
+    """Return the 501 for a feature of the API that the emulator lacks; openai's client does not retry it."""
+    message = f"The emulator does not support {feature}."
+    headers = {"x-should-retry": "false"}
+    return ApiError(message, status=501, kind="server_error", code="not_emulated", headers=headers)
+
+
 def no_reply(reason: str) -> ApiError:
     """Return the 400 for a request without a reply; clients do not retry it."""
     message = (

@@ -72,6 +72,7 @@ OperationName = Literal[
     "cancel_response",
     "list_input_items",
     "count_input_tokens",
+    "compact_response",
 ]
 
 OPERATION_NAMES: tuple[OperationName, ...] = get_args(OperationName)

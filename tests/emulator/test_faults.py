@@ -42,6 +42,7 @@ AFTER = {
     "cancel_response": (1, ["0"], {}, 2),
     "list_input_items": BEFORE,
     "count_input_tokens": BEFORE,
+    "compact_response": BEFORE,
 }
 """The state after each operation."""
 
@@ -108,6 +109,7 @@ class Subject:
             "cancel_response": lambda: responses.cancel(self.running_id),
             "list_input_items": lambda: input_items.list(self.response_id),
             "count_input_tokens": lambda: responses.input_tokens.count(**asked),
+            "compact_response": lambda: responses.compact(model="any", input="Hello"),
         }
         return await actions[operation]()
 

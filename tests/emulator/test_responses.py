@@ -593,8 +593,3 @@ async def test_stored_response_cannot_be_streamed(wire):
 async def test_unknown_response_is_a_404(wire, path):
     status, answer = await wire.get(path)
     assert (404, "Response with id 'resp_unknown' not found.") == (status, answer["error"]["message"])
-
-
-@pytest.mark.parametrize("path", ["/responses/compact"])
-async def test_other_operations_do_not_exist(wire, path):
-    assert (await wire.post(path, {}))[0] in {404, 405}

@@ -65,7 +65,7 @@ def response_body(
         **_echoes(request),
         "output": list(answer.output),
         **shown_settings(request, seen=seen),
-        "usage": None if failed else _usage(request, seen=seen, output=answer.output),
+        "usage": None if failed else usage_of(request, seen=seen, output=answer.output),
         "user": request.get("user"),
         "metadata": request.get("metadata", {}),
     }
@@ -114,7 +114,8 @@ def _images(value: Any) -> int:
     return 0
 
 
-def _usage(request: JsonObject, *, seen: Iterable[JsonObject], output: Iterable[JsonObject]) -> JsonObject:
+def usage_of(request: JsonObject, *, seen: Iterable[JsonObject], output: Iterable[JsonObject]) -> JsonObject:
+    """Return the `usage` of a request for the items that a model would be shown, and its output."""
     read = input_tokens(request, seen=seen)
     written = _words(list(output))
     return {

@@ -51,11 +51,13 @@ from openai_sessions.emulator._items import (
     shown_item,
 )
 from openai_sessions.emulator._responses._background import BackgroundRun, StoredResponse
+from openai_sessions.emulator._responses._compaction import compacted
 from openai_sessions.emulator._responses._events import (
     ResponseStream,
     input_tokens,
     response_body,
     response_ids,
+    usage_of,
 )
 from openai_sessions.emulator._responses._scripts import OUTPUT_TYPES, ResponseRequest
 from openai_sessions.emulator._schema import (
@@ -174,6 +176,28 @@ class ResponseOperations:
         )
         tokens = input_tokens(body, seen=(*history, *given.items))
         return {"object": "response.input_tokens", "input_tokens": tokens}
+
+    def compact(self, request: ApiRequest) -> JsonObject:
+        """POST /responses/compact: the messages of the user, and one item that replaces all others."""
+        body = check_compaction(request.body)
+        history = self._history(body, owner=request.owner)
+        second = int(time.time())
+        new_id = response_ids(second)
+        given = prepare_input(
+            body["input"],
+            history=history,
+            new_id=new_id,
+            accept_unknown_types=self._accept_unknown_types,
+        )
+        seen = (*history, *given.items)
+        output = compacted(seen, new_id=new_id)
+        return {
+            "id": new_id("resp"),
+            "object": "response.compaction",
+            "created_at": second,
+            "output": list(output),
+            "usage": usage_of(body, seen=seen, output=output),
+        }
 
     def _history(self, body: JsonObject, *, owner: str) -> tuple[JsonObject, ...]:
         """Return the items before the input of a request, without a lock."""
@@ -395,6 +419,23 @@ def check_count(body: Any) -> JsonObject:
         raise wrong_type(personality, kinds=("string",), path="personality")
     checked = check_request({"model": "any", "input": "none", **given})  # which a response must have
     return checked if "input" in given else {**checked, "input": []}
+
+
+_COMPACTED = (
+    *("image", "input", "instructions", "model", "previous_response_id", "prompt_cache_key"),
+    *("prompt_cache_options", "prompt_cache_retention", "service_tier"),
+)
+"""The parameters of a request for a compaction."""
+
+
+def check_compaction(body: Any) -> JsonObject:
+    """Return the body of a request for a compaction, as `check_request` returns that of a response.
+
+    Raises:
+        ApiError: 400 for an unknown, missing or wrongly typed field, or a request without any items.
+    """
+    given = {name: value for name, value in check_body(body, known=_COMPACTED).items() if value is not None}
+    return check_request({"input": [], **given})
 
 
 def conversation_and_previous(body: JsonObject) -> tuple[str | None, str | None]:

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 
 from openai_sessions.emulator._errors import ApiError, JsonObject, no_reply, reply_failed
 from openai_sessions.emulator._items import NewId, prepare_items
+from openai_sessions.emulator._responses._compaction import replaced_items
 from openai_sessions.emulator._responses._hosted import hosted_call
 from openai_sessions.emulator._schema import ITEM_TYPES, OUTPUT_PARTS
 
@@ -39,6 +40,11 @@ class ResponseRequest:
     def texts(self) -> tuple[str, ...]:
         """The texts of all messages of any role, oldest first."""
         return tuple(text for item in self.items for text in _texts(item))
+
+    @property
+    def compacted_items(self) -> tuple[JsonObject, ...]:
+        """The items that the compaction items of this emulator replaced, oldest first."""
+        return replaced_items(self.items)
 
     @property
     def user_text(self) -> str:
