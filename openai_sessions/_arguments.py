@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeGuard
 
 from openai_sessions._items.text import has_surrogate
-from openai_sessions._items.types import CountTokens
 from openai_sessions.errors import InvalidConversationIdError
 
 MAX_ITEMS_PER_REQUEST = 20
@@ -364,19 +363,6 @@ def checked_include(value: Iterable[str]) -> tuple[str, ...]:
             f"include must be a list of strings such as 'message.output_text.logprobs', not {value!r}"
         )
     return values
-
-
-def checked_count_tokens(value: CountTokens | None) -> CountTokens | None:
-    """Return a function that counts tokens, or None.
-
-    Raises:
-        TypeError: It is not callable.
-    """
-    if value is not None and not callable(value):
-        raise TypeError(
-            f"count_tokens must be a function that returns the number of tokens in a text, not {value!r}"
-        )
-    return value
 
 
 def checked_text(name: str, value: object, *, wanted: str = "the text to search for") -> str:

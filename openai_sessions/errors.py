@@ -22,6 +22,7 @@
     ├── InvalidUsageError             the usage totals are unreadable: set_session_usage(Usage())
     ├── MissingContextError           no run has passed its context: Runner.run(…, context=…)
     ├── VocabularyError               tiktoken is offline: download its vocabulary once, or give count_tokens=
+    ├── TokenCountError               the server does not count tokens: give count_tokens= a function
     ├── CursorError                   the server's pages contradict each other: try again
     ├── InvalidResponseError          the body is not what the API documents: check base_url= and proxies
     ├── RedirectError                 the server is at another address: set base_url= to error.base_url
@@ -417,6 +418,24 @@ class VocabularyError(SessionError):
             "and deploy the directory; or give your own function as count_tokens=."
         )
         self.encoding = encoding
+
+
+class TokenCountError(SessionError):
+    """The server does not count tokens. `__cause__` is its response.
+
+    Attributes:
+        address: Its base URL.
+        status: The HTTP status.
+    """
+
+    def __init__(self, address: str, status: int, message: str) -> None:
+        super().__init__(
+            f"{address} does not count tokens: POST /responses/input_tokens got {message!r}. "
+            "Count texts instead: count_tokens=openai_sessions.tokens.tiktoken_counter(), or a function of "
+            "your own."
+        )
+        self.address = address
+        self.status = status
 
 
 class CursorError(SessionError):

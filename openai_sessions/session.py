@@ -19,7 +19,6 @@ from openai_sessions._arguments import (
     check_client,
     checked_choice,
     checked_conversation_id,
-    checked_count_tokens,
     checked_history,
     checked_include,
     checked_item_id,
@@ -91,7 +90,7 @@ from openai_sessions.errors import (
 )
 from openai_sessions.reading import ReadingFilter, checked_reading, read_through
 from openai_sessions.server_managed import ServerManagedTurn
-from openai_sessions.tokens import tiktoken_counter
+from openai_sessions.tokens import ServerTokens, checked_count_tokens, tiktoken_counter
 from openai_sessions.turn import SessionTurn
 
 if TYPE_CHECKING:
@@ -375,7 +374,7 @@ class OpenAIConversationsSession(AsyncCloseable):
         *,
         turns: int | None = None,
         max_tokens: int | None = None,
-        count_tokens: CountTokens | None = None,
+        count_tokens: CountTokens | ServerTokens | None = None,
     ) -> list[ResponseInputItemParam]:
         """Return the history, oldest first, ready to be sent to a model.
 
@@ -389,9 +388,10 @@ class OpenAIConversationsSession(AsyncCloseable):
             limit: Maximum number of the newest items; None for `session_settings.limit`, or for all if that
                 is None too. Alone it may separate a call from its output.
             turns: Maximum number of the newest turns, as `turns()` returns them.
-            max_tokens: Maximum number of tokens, of the texts that `openai_sessions.tokens.item_text` gives.
-            count_tokens: Returns the number of tokens of a text; by default as in `history_limits`. Without
-                any limit, `history_limits` applies.
+            max_tokens: Maximum number of tokens, of the texts that `openai_sessions.tokens.item_text` gives,
+                or of a whole request with `ServerTokens`.
+            count_tokens: Returns the number of tokens of a text, or an `openai_sessions.tokens.ServerTokens`;
+                by default as in `history_limits`. Without any limit, `history_limits` applies.
 
         Returns:
             New dicts, which the caller may change; none, without a request, if a limit is 0 or less. All
@@ -404,6 +404,7 @@ class OpenAIConversationsSession(AsyncCloseable):
             InvalidReadingError: A filter of `reading` returned something that a model cannot be sent. An
                 exception that it raises passes through.
             ImportError, VocabularyError: tiktoken is needed and missing, or has no vocabulary.
+            TokenCountError: The server was to count tokens, and cannot.
             openai.OpenAIError: A request failed; transient failures were retried without success.
         """
         limits = await self._limits_for(limit, turns, max_tokens, count_tokens)
@@ -512,7 +513,11 @@ class OpenAIConversationsSession(AsyncCloseable):
         return None if wanted is None else max(0, wanted)
 
     async def _limits_for(
-        self, limit: int | None, turns: int | None, max_tokens: int | None, count_tokens: CountTokens | None
+        self,
+        limit: int | None,
+        turns: int | None,
+        max_tokens: int | None,
+        count_tokens: CountTokens | ServerTokens | None,
     ) -> TurnLimits | None:
         """Return the limits of a read, by default those of the session; None if turns do not matter."""
         count = checked_count_tokens(count_tokens)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 
 from openai_sessions import _agents
 from openai_sessions._arguments import checked_choice, checked_items
+from openai_sessions._conversation.counting import start_of_newest
 from openai_sessions._conversation.lazy import HeldConversation
 from openai_sessions._conversation.locked import LockedConversation, settle_all
 from openai_sessions._conversation.newest_turns import read_newest_turns
@@ -23,6 +24,7 @@ from openai_sessions._items.forms import replay_form, to_replay, to_stored
 from openai_sessions._items.turns import TurnLimits, complete_items
 from openai_sessions._items.types import CountTokens, Item, RunItem
 from openai_sessions.errors import ConversationChangedError, TurnStateError
+from openai_sessions.tokens import ServerTokens
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -184,7 +186,7 @@ class SessionTurn:
         *,
         turns: int | None = None,
         max_tokens: int | None = None,
-        count_tokens: CountTokens | None = None,
+        count_tokens: CountTokens | ServerTokens | None = None,
     ) -> list[ResponseInputItemParam]:
         """Return the stored history and what the turn has added, as the session would once it is stored.
 
@@ -242,9 +244,11 @@ class SessionTurn:
             latest = self._latest
             if latest is not None:
                 is_all = is_all or latest.is_whole or latest.limits == limits
-            start = limits.start_of_newest(items, is_all=is_all) if latest or is_all else None
-            if start is not None:
-                return items[start:]
+            if latest or is_all:
+                client = await self._session._clients.client()
+                start = await start_of_newest(client, limits, items, is_all=is_all)
+                if start is not None:
+                    return items[start:]
             await self._read(None, None if self._removed else limits)
 
     def _stored(self) -> list[Item]:

@@ -34,6 +34,7 @@ from openai_sessions.errors import (
     ConversationNotFoundError,
     InvalidResponseError,
     RequestTimeoutError,
+    TokenCountError,
 )
 
 __all__ = [
@@ -59,6 +60,11 @@ HTTP_LIBRARY: Any = importlib.import_module(
     openai.DefaultAsyncHttpxClient.__mro__[1].__module__.partition(".")[0]
 )
 """The HTTP library that the installed openai runs on: httpx, or its fork httpx2."""
+
+COUNT_TOKENS = "count tokens"
+
+_NOT_COUNTING = (404, 405, 501)
+"""What servers answer that have no `POST /responses/input_tokens`."""
 
 _HTTP_LIBRARIES = ("aiohttp", "httpx", "httpx2")
 
@@ -377,6 +383,38 @@ class ConversationsClient:
         """
         path = f"{_response_path(response_id)}/cancel"
         await self.send(Request("cancel response", RequestKind.CANCEL_RESPONSE, "POST", path), exempt=True)
+
+    async def count_input_tokens(self, body: Mapping[str, object]) -> int:
+        """Return how many tokens the input of a response would have.
+
+        Args:
+            body: The body of the request: the model, the input, and what else counts.
+
+        Raises:
+            TokenCountError: The server does not count.
+        """
+        request = Request(COUNT_TOKENS, RequestKind.READ, "POST", "/responses/input_tokens", body=dict(body))
+        attempts = self.retries.attempts(request.kind)
+        answer: Item = {}
+        async for attempt in attempts:
+            with attempt:
+                answer = await self._count_once(request)
+                attempts.succeeded()
+        tokens = answer.get("input_tokens")
+        if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 0:
+            raise InvalidResponseError(request.name, "has no number of tokens under 'input_tokens'", None)
+        return tokens
+
+    async def _count_once(self, request: Request) -> Item:
+        """Send a request for a count, and turn the refusal of a server that cannot count into an error."""
+        try:
+            return await self.send_once(request)
+        except openai.APIStatusError as error:
+            if error.status_code not in _NOT_COUNTING or error.code == "model_not_found":
+                raise
+            raise TokenCountError(
+                address_of(self.base_url).rstrip("/"), error.status_code, error.message
+            ) from error
 
     @asynccontextmanager
     async def confirming_not_found(self, conversation_id: str) -> AsyncIterator[None]:

@@ -6,11 +6,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 
-from openai_sessions._arguments import checked_count_tokens, checked_maximum
+from openai_sessions._arguments import checked_maximum
+from openai_sessions._conversation.counting import start_of_newest
 from openai_sessions._conversation.locked import LockedConversation, settle_all
 from openai_sessions._conversation.reading import CursorGoneError, HistoryCache, ItemList, PageWalk
 from openai_sessions._items.turns import TurnLimits
 from openai_sessions._items.types import CountTokens, Item
+from openai_sessions.tokens import ServerTokens, checked_count_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,9 +24,10 @@ class HistoryLimits:
 
     Attributes:
         max_turns: Maximum number of turns; None for no limit.
-        max_tokens: Maximum number of tokens, of the texts that `openai_sessions.tokens.item_text` returns;
-            None for no limit.
-        count_tokens: Returns the number of tokens of a text; by default tiktoken counts.
+        max_tokens: Maximum number of tokens, of the texts that `openai_sessions.tokens.item_text` returns, or
+            of a whole request with `ServerTokens`; None for no limit.
+        count_tokens: Returns the number of tokens of a text, or an `openai_sessions.tokens.ServerTokens`; by
+            default tiktoken counts.
 
     Raises:
         TypeError: A value is of the wrong type.
@@ -33,7 +36,7 @@ class HistoryLimits:
 
     max_turns: int | None = None
     max_tokens: int | None = None
-    count_tokens: CountTokens | None = None
+    count_tokens: CountTokens | ServerTokens | None = None
 
     def __post_init__(self) -> None:
         checked_maximum("max_turns", self.max_turns, "turns")
@@ -46,14 +49,15 @@ async def read_newest_turns(
 ) -> list[Item]:
     """Return the newest whole turns as listed, read back from the newest page as far as needed."""
     await settle_all(locked)
-    counting = replace(limits, count_tokens=limits.count_tokens and cache(limits.count_tokens))
+    count = limits.count_tokens
+    counting = replace(limits, count_tokens=cache(count)) if callable(count) else limits
     if history is None:
         with suppress(CursorGoneError):
             newest = await _read_back(locked, counting)
             if newest is not None:
                 return newest
     items = await locked.newest(None, history)
-    return items[counting.start_of_newest(items, is_all=True) :]
+    return items[await start_of_newest(locked.client, counting, items, is_all=True) :]
 
 
 async def _read_back(locked: LockedConversation, limits: TurnLimits) -> list[Item] | None:
@@ -64,7 +68,7 @@ async def _read_back(locked: LockedConversation, limits: TurnLimits) -> list[Ite
     while start is None:
         await walk.step()
         items = list(walk.items.values())[::-1]
-        start = limits.start_of_newest(items, is_all=walk.is_at_end)
+        start = await start_of_newest(locked.client, limits, items, is_all=walk.is_at_end)
     if not locked.known.tail.gone.isdisjoint(item.get("id") for item in items):
         return None
     locked.known.tail.learn(items, is_whole=walk.is_at_end)

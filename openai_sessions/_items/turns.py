@@ -7,11 +7,15 @@ from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING
 
 from openai_sessions._items.forms import replay_form, to_replay
 from openai_sessions._items.text import item_text, item_texts, message_text
 from openai_sessions._items.types import CountTokens, Item, is_bare_reasoning, is_user_message
 from openai_sessions.errors import CutPointError
+
+if TYPE_CHECKING:
+    from openai_sessions.tokens import ServerTokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +102,14 @@ class TurnLimits:
         turns: The maximum number of turns; the items before the first user message count as one.
         tokens: The maximum number of tokens.
         items: The maximum number of items.
-        count_tokens: Counts the tokens of a text. Required if tokens are limited.
+        count_tokens: Counts the tokens of a text. Required if tokens are limited. A `ServerTokens` counts no
+            texts: see `_conversation.counting`.
     """
 
     turns: int | None = None
     tokens: int | None = None
     items: int | None = None
-    count_tokens: CountTokens | None = None
+    count_tokens: CountTokens | ServerTokens | None = None
 
     @property
     def admit_nothing(self) -> bool:
@@ -123,7 +128,7 @@ class TurnLimits:
         for number, (candidate, is_certain) in enumerate(_candidates(items, is_all=is_all), 1):
             if _exceeds(number, self.turns) or _exceeds(len(items) - candidate, self.items):
                 return start
-            if self.tokens is not None and self.count_tokens is not None:
+            if self.tokens is not None and callable(self.count_tokens):
                 tokens += _counted(items[max(0, candidate) : counted], self.count_tokens)
                 counted = max(0, candidate)
                 if tokens > self.tokens:
@@ -132,6 +137,25 @@ class TurnLimits:
                 return None
             start = candidate
         return start
+
+    def starts_of_newest(self, items: Sequence[Item], *, is_all: bool) -> tuple[list[int], bool]:
+        """Return the starts of the newest whole turns within the limits of turns and items, newest first.
+
+        Args:
+            items: The newest items of a history as listed, oldest first.
+            is_all: Whether they are the whole history.
+
+        Returns:
+            The starts, and whether older items may have more.
+        """
+        starts: list[int] = []
+        for number, (candidate, is_certain) in enumerate(_candidates(items, is_all=is_all), 1):
+            if _exceeds(number, self.turns) or _exceeds(len(items) - candidate, self.items):
+                return starts, False
+            if not is_certain:
+                return starts, True
+            starts.append(candidate)
+        return starts, False
 
 
 def _candidates(items: Sequence[Item], *, is_all: bool) -> list[tuple[int, bool]]:

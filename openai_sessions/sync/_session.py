@@ -32,6 +32,7 @@ from openai_sessions._items.turns import Turn
 from openai_sessions._items.types import ConversationCallback, CountTokens, Metadata, RunItem
 from openai_sessions.reading import ReadingFilter
 from openai_sessions.sync._background import background_loop
+from openai_sessions.tokens import ServerTokens
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -175,7 +176,7 @@ class OpenAIConversationsSession:
         *,
         turns: int | None = None,
         max_tokens: int | None = None,
-        count_tokens: CountTokens | None = None,
+        count_tokens: CountTokens | ServerTokens | None = None,
     ) -> list[ResponseInputItemParam]:
         """Return the history, oldest first, ready to be sent to a model."""
         return self._run(
@@ -428,7 +429,7 @@ class SessionTurn:
         *,
         turns: int | None = None,
         max_tokens: int | None = None,
-        count_tokens: CountTokens | None = None,
+        count_tokens: CountTokens | ServerTokens | None = None,
     ) -> list[ResponseInputItemParam]:
         """Return the stored history and what the turn has added, oldest first."""
         return self._run(

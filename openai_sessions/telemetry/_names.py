@@ -68,6 +68,7 @@ ROUTES: Mapping[str, tuple[str, str]] = {
     LIST_ITEMS: ("GET", f"{_CONVERSATION}/items"),
     "retrieve item": ("GET", f"{_CONVERSATION}/items/{{item_id}}"),
     "delete item": ("DELETE", f"{_CONVERSATION}/items/{{item_id}}"),
+    "count tokens": ("POST", "/responses/input_tokens"),
 }
 """The HTTP method and path template of each request name."""
 

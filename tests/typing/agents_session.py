@@ -6,7 +6,13 @@ from agents import Agent, Runner, Session, SessionSettings
 from openai import AsyncOpenAI
 from openai.types.responses import ResponseInputItemParam
 
-from openai_sessions import OpenAIConversationsSession, RequestSettings, start_openai_conversations_session
+from openai_sessions import (
+    HistoryLimits,
+    OpenAIConversationsSession,
+    RequestSettings,
+    start_openai_conversations_session,
+)
+from openai_sessions.tokens import ServerTokens
 
 
 def takes_a_session(session: Session) -> str:
@@ -25,6 +31,7 @@ async def use() -> None:
         session_settings={"limit": 10},
         metadata={"topic": "demo"},
         include=["message.output_text.logprobs"],
+        history_limits=HistoryLimits(max_tokens=1000, count_tokens=ServerTokens(model="gpt-5-mini")),
         requests=RequestSettings(timeout=5),
         on_conversation_created=save,
     ) as session:
@@ -33,6 +40,8 @@ async def use() -> None:
         await session.add_items(result.new_items)
         items: list[ResponseInputItemParam] = await session.get_items(limit=5)
         await session.add_items(items)
+        counted = ServerTokens(model="gpt-5-mini", tools=[{"type": "web_search"}])
+        items = await session.get_items(max_tokens=100, count_tokens=counted)
         await session.add_items([{"role": "user", "content": "Hello"}])
         async with session.turn(on_error="keep", on_conflict="raise") as turn:
             takes_a_session(turn)
