@@ -133,10 +133,11 @@ BOTH = outputs(("add", "5"), ("look", "rain"))
         ({"output_text": ""}, {}, False),
         ({"output_of": "look", "output_text": "rain"}, {"input": BOTH}, True),
         ({"output_of": "add", "output_text": "rain"}, {"input": BOTH}, False),
+        ({"model": "any"}, {"model": openai.omit, "prompt": {"id": "pmpt_1"}}, False),
         ({"user_text": "Hello", "model": "other"}, {}, False),
         ({"user_text": "other", "model": "any"}, {}, False),
     ],
-    ids=range(19),
+    ids=range(20),
 )
 async def test_condition_selects_requests(replies, ask, when, options, matches):
     replies({"reply": "selected", "when": when})

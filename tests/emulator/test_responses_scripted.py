@@ -1,8 +1,12 @@
 """Scripted replies: their forms, the requests that get them, and what happens when they are used up."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from openai_sessions.emulator import Emulator, ErrorReply, ResponseRequest
+from openai_sessions.emulator._responses._scripts import Replies, ReplyTarget, ScriptedReply
 
 from .responding import ADD, CALL, MODEL, ask, items_of, output_of, refused, text_of
 from .wire import user
@@ -318,6 +322,21 @@ async def test_reply_that_another_request_uses_meanwhile_is_passed_over(emulator
     emulator.reply("taken", when=when)
     assert "You said: slow" == text_of(await ask(wire, "slow"))
     assert "the next" == text_of(await ask(wire, "x"))
+
+
+def test_reply_that_two_requests_want_at_once_is_used_once():
+    """Both conditions are true before either request uses the reply."""
+    replies, both = Replies(), threading.Barrier(2)
+    replies.add(ScriptedReply("one", target=ReplyTarget(when=lambda request: both.wait(30) >= 0)))
+    replies.add(ScriptedReply("two"))
+
+    def take(conversation_id):
+        answer = replies.answer(ResponseRequest({}, (), conversation_id), new_id=lambda prefix: f"{prefix}_1")
+        return answer.output[0]["content"][0]["text"]
+
+    with ThreadPoolExecutor(2) as pool:
+        assert ["one", "two"] == sorted(pool.map(take, ("conv_1", "conv_2")))
+    assert 0 == replies.unused()
 
 
 async def test_tool_outputs_are_those_at_the_end(emulator, wire):
