@@ -161,14 +161,13 @@ class SessionSource:
 
 
 async def _all_items(session: AnySession) -> list[Item]:
-    """Return all items of a session, ignoring the limit of its settings.
+    """Return all items of a session, past the limit of its settings and the filters of a session under it.
 
     Raises:
         TypeError: It is a synchronous session.
         InvalidItemError: An item is not JSON.
     """
-    limit = getattr(getattr(session, "session_settings", None), "limit", None)
-    found = session.get_items(None if limit is None else _ALL)
+    found = session.get_items(_ALL)
     if not inspect.isawaitable(found):
         raise _synchronous(session)
     return [_as_dict(index, item) for index, item in enumerate(await found)]

@@ -475,6 +475,10 @@ async def test_conversation_with_an_open_call_is_refused_until_it_is_closed(wire
     assert (await ask(wire, "c", previous_response_id=answer["id"]))["output"]
 
 
+async def test_output_of_a_function_answers_a_tool_search_by_the_client(wire):
+    assert (await ask(wire, [SEARCH, output_of("call_1"), user("b")]))["output"]
+
+
 @pytest.mark.parametrize("name", PAIRS)
 async def test_conversation_with_an_output_alone_is_refused(wire, name):
     call, output = PAIRS[name]
