@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 from agents import Agent, OpenAIResponsesModel, RunConfig, Runner, SessionSettings, function_tool
+from agents.memory import OpenAIResponsesCompactionSession
 
 from openai_sessions import EncryptedSession, HistoryLimits, OpenAIConversationsSession, copy_session, sync
 from openai_sessions.directory import SessionDirectory
@@ -86,6 +87,13 @@ async def test_every_other_read_sees_the_stored_history(world, session):
     await session.pop_item()
     assert await session.pop_item() == OUTPUT
     assert await world.session(session.session_id).get_items() == [*TURN, QUESTION, CALL]
+
+
+async def test_a_copy_through_a_wrapper_of_the_agents_sdk_sees_the_stored_history(world, session):
+    """The wrapper has no `iterate_items`."""
+    other = world.session()
+    await copy_session(OpenAIResponsesCompactionSession("any", session), other)
+    assert await other.get_items() == TURN * 2
 
 
 async def test_a_fork_has_the_filters(session):
