@@ -593,12 +593,19 @@ def _check_calls(items: Iterable[JsonObject]) -> None:
                 waiting[call] = None
         elif item_type in _OUTPUTS and not _is_hosted(item):
             # The API documents the output of a local shell with the id of its call instead.
-            call = (_OUTPUTS[item_type], item.get("call_id", item["id"]))
-            if call not in called:
-                raise call_missing(call[1], kind=_CALLS[call[0]])
-            waiting.pop(call, None)
+            call_id = item.get("call_id", item["id"])
+            answered = [call for call in _answerable(item_type, call_id) if call in called]
+            if not answered:
+                raise call_missing(call_id, kind=_CALLS[_OUTPUTS[item_type]])
+            waiting.pop(answered[0], None)
     for item_type, call_id in waiting:
         raise output_missing(call_id, kind=_CALLS[item_type])
+
+
+def _answerable(item_type: str, call_id: Any) -> tuple[tuple[str, Any], ...]:
+    """Return the calls that an output may answer: that of a function, a tool search by the client too."""
+    others = (("tool_search_call", call_id),) if item_type == "function_call_output" else ()
+    return ((_OUTPUTS[item_type], call_id), *others)
 
 
 def _is_hosted(item: JsonObject) -> bool:
