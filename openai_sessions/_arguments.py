@@ -24,6 +24,9 @@ MAX_REQUEST_BYTES = 8_000_000
 MAX_PAGE_SIZE = 100
 """The maximum number of items in a page of a list."""
 
+EVERY_ITEM = 2**31 - 1
+"""A `limit` above any history's length: reads also what a compaction item stands for."""
+
 MAX_TEXT = 10_485_760
 """The maximum number of characters in one text (`InputTextContentParam` in OpenAI's OpenAPI document)."""
 

@@ -80,6 +80,7 @@ from openai_sessions._items.turns import (
     TurnLimits,
     cut_after_item,
     cut_before_turn,
+    from_newest_compaction,
     split_turns,
 )
 from openai_sessions._items.types import ConversationCallback, CountTokens, Item, Metadata, RunItem
@@ -203,7 +204,7 @@ class OpenAIConversationsSession(AsyncCloseable):
             the items that the session then keeps in memory: exact while others only append, pop or clear, as
             deletions further back are not seen.
         history_limits: How much of the history the model sees: the newest whole turns within limits of turns
-            and tokens. By default all of it.
+            and tokens. By default all of it, from the newest compaction item on.
         requests: Timeout and retries of requests.
         on_conversation_created: Called with the id of each conversation that this session creates, before its
             first item is written, so that an application can save the id. May be a coroutine function. If it
@@ -378,6 +379,10 @@ class OpenAIConversationsSession(AsyncCloseable):
     ) -> list[ResponseInputItemParam]:
         """Return the history, oldest first, ready to be sent to a model.
 
+        It starts at the newest compaction item, unless `history_limits` says otherwise, or `limit` is given
+        alone and is not that of `session_settings`: see `HistoryLimits`. Everything is in `turns()` and
+        `iterate_items()`.
+
         With `turns` or `max_tokens`, it returns the newest whole turns within all limits: none if the newest
         turn exceeds one of them. They are read from the newest page back, as far as needed.
 
@@ -386,7 +391,7 @@ class OpenAIConversationsSession(AsyncCloseable):
 
         Args:
             limit: Maximum number of the newest items; None for `session_settings.limit`, or for all if that
-                is None too. Alone it may separate a call from its output.
+                is None too. Alone it may separate a call from its output, and cut off the compaction item.
             turns: Maximum number of the newest turns, as `turns()` returns them.
             max_tokens: Maximum number of tokens, of the texts that `openai_sessions.tokens.item_text` gives,
                 or of a whole request with `ServerTokens`.
@@ -396,7 +401,8 @@ class OpenAIConversationsSession(AsyncCloseable):
         Returns:
             New dicts, which the caller may change; none, without a request, if a limit is 0 or less. All
             items take one request for each 100 of them and at most two more: two at a time, or all at once if
-            the process has read them before.
+            the process has read them before. The newest page is read first, and is enough if the compaction
+            item is there.
 
         Raises:
             ConversationNotFoundError: The server does not know the conversation.
@@ -409,13 +415,14 @@ class OpenAIConversationsSession(AsyncCloseable):
         """
         limits = await self._limits_for(limit, turns, max_tokens, count_tokens)
         self._written.forget()
-        listed: list[Item] | None = None
+        listed: Sequence[Item] | None = None
         if limits is None:
             wanted = self._wanted(limit)
             if wanted != 0:
                 listed = await self._conversation.run(_read_items, wanted, self._history)
+                listed = self._needed(listed or [], limit)
         elif not limits.admit_nothing:
-            listed = await self._conversation.run(read_newest_turns, limits, self._history)
+            listed, _ = await self._conversation.run(read_newest_turns, limits, self._history) or ([], True)
         items = await self._filtered(to_replay(self._own(listed or [])), limit)
         return cast("list[ResponseInputItemParam]", items)
 
@@ -423,7 +430,7 @@ class OpenAIConversationsSession(AsyncCloseable):
     async def iterate_items(
         self, *, after: str | None = None
     ) -> AsyncGenerator[ResponseInputItemParam, None]:
-        """Yield the history item by item, oldest first, as `get_items` would return it.
+        """Yield the whole history item by item, oldest first, each as `get_items` would return it.
 
         For histories that do not fit into memory: it keeps some hundred items, however many there are. A
         request for each 99 items is sent when the items before them are used up, and the conversation is
@@ -512,6 +519,19 @@ class OpenAIConversationsSession(AsyncCloseable):
         wanted = checked_limit(_agents.limit_of(self.session_settings) if limit is None else limit)
         return None if wanted is None else max(0, wanted)
 
+    def _needed(self, items: Sequence[Item], limit: int | None) -> Sequence[Item]:
+        """Return what a model needs of the items that `get_items(limit)` has listed."""
+        is_for_model = self._from_compaction and self._is_for_model(limit)
+        return from_newest_compaction(items) if is_for_model else items
+
+    def _is_for_model(self, limit: int | None) -> bool:
+        """Return whether `get_items(limit)` returns what a model sees: the limit is that of the session."""
+        return limit in (None, _agents.limit_of(self.session_settings))
+
+    @property
+    def _from_compaction(self) -> bool:
+        return self._options.history_limits.from_compaction
+
     async def _limits_for(
         self,
         limit: int | None,
@@ -519,7 +539,7 @@ class OpenAIConversationsSession(AsyncCloseable):
         max_tokens: int | None,
         count_tokens: CountTokens | ServerTokens | None,
     ) -> TurnLimits | None:
-        """Return the limits of a read, by default those of the session; None if turns do not matter."""
+        """Return the limits of a read, by default those of the session; None if only items are limited."""
         count = checked_count_tokens(count_tokens)
         wanted_turns = checked_number("turns", turns, "turns")
         tokens = checked_number("max_tokens", max_tokens, "tokens")
@@ -528,18 +548,22 @@ class OpenAIConversationsSession(AsyncCloseable):
             wanted_turns, tokens = limits.max_turns, limits.max_tokens
         if count is not None and tokens is None:
             raise ValueError("count_tokens= needs max_tokens=, which is not given: give both, or neither")
-        if wanted_turns is None and tokens is None:
+        items = checked_limit(_agents.limit_of(self.session_settings) if limit is None else limit)
+        if wanted_turns is None and tokens is None and (items is not None or not self._from_compaction):
             return None
         if tokens is not None and count is None:
             count = self._count_tokens or await asyncio.to_thread(tiktoken_counter)
-        items = checked_limit(_agents.limit_of(self.session_settings) if limit is None else limit)
-        return TurnLimits(turns=wanted_turns, tokens=tokens, items=items, count_tokens=count)
+        return TurnLimits(
+            turns=wanted_turns,
+            tokens=tokens,
+            items=items,
+            count_tokens=count,
+            from_compaction=self._from_compaction,
+        )
 
     async def _filtered(self, items: list[Item], limit: int | None) -> list[Item]:
         """Return what the model sees of items that `get_items(limit)` has read, and that may be changed."""
-        if limit not in (None, _agents.limit_of(self.session_settings)):
-            return items
-        return await read_through(items, self._options.reading)
+        return await read_through(items, self._options.reading) if self._is_for_model(limit) else items
 
     def _own(self, items: Sequence[Item]) -> Sequence[Item]:
         """Return items that the caller may change: copies of those that the session keeps."""

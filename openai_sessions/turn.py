@@ -21,8 +21,8 @@ from openai_sessions._conversation.state import Receipt
 from openai_sessions._conversation.writing import append_and_delete, delete_appended
 from openai_sessions._instrumentation import operation
 from openai_sessions._items.forms import replay_form, to_replay, to_stored
-from openai_sessions._items.turns import TurnLimits, complete_items
-from openai_sessions._items.types import CountTokens, Item, RunItem
+from openai_sessions._items.turns import TurnLimits, calls_by_output, complete_items, newest_compaction
+from openai_sessions._items.types import CountTokens, Item, RunItem, is_compaction
 from openai_sessions.errors import ConversationChangedError, TurnStateError
 from openai_sessions.tokens import ServerTokens
 
@@ -213,7 +213,8 @@ class SessionTurn:
     async def _unfiltered(self, limit: int | None, limits: TurnLimits | None) -> list[Item]:
         """Return the newest whole turns within limits, or the newest `limit` items, in replay form."""
         if limits is None:
-            items = await self._newest(self._session._wanted(limit))
+            newest = await self._newest(self._session._wanted(limit))
+            items = list(self._session._needed(newest, limit))
         else:
             items = [] if limits.admit_nothing else await self._newest_turns(limits)
         return to_replay(copied(items))
@@ -238,18 +239,37 @@ class SessionTurn:
 
     async def _newest_turns(self, limits: TurnLimits) -> list[Item]:
         """Return the newest whole turns as listed."""
-        is_all = self._is_cleared
         while True:
             items = [*self._stored(), *self._sent()]
             latest = self._latest
-            if latest is not None:
-                is_all = is_all or latest.is_whole or latest.limits == limits
+            is_read = latest is not None and latest.limits == limits
+            is_all = self._is_cleared or (latest is not None and latest.is_whole)
+            is_all = is_all or (is_read and not self._needs_older(items))
             if latest or is_all:
-                client = await self._session._clients.client()
-                start = await start_of_newest(client, limits, items, is_all=is_all)
+                start = await self._start_of_newest(limits, items, is_all=is_all)
                 if start is not None:
                     return items[start:]
-            await self._read(None, None if self._removed else limits)
+            await self._read(None, None if self._removed or is_read else limits)
+
+    async def _start_of_newest(
+        self, limits: TurnLimits, items: Sequence[Item], *, is_all: bool
+    ) -> int | None:
+        """Return the start of the newest whole turns, with a client only if the server may count them."""
+        if not limits.are_of_turns:
+            return limits.start_of_newest(items, is_all=is_all)
+        client = await self._session._clients.client()
+        return await start_of_newest(client, limits, items, is_all=is_all)
+
+    def _needs_older(self, items: Sequence[Item]) -> bool:
+        """Return whether the turn has changed what follows from a compaction item that it has read.
+
+        It has removed the item, or added the output of a call that was dropped.
+        """
+        read = self._latest.items if self._latest else ()
+        if newest_compaction(read) is None:
+            return False
+        removed = any(is_compaction(item) and item.get("id") in self._removed for item in read)
+        return removed or None in calls_by_output(items).values()
 
     def _stored(self) -> list[Item]:
         """Return the stored items that were read and that the turn has not removed."""
@@ -335,7 +355,7 @@ class SessionTurn:
         The compaction replaces it with `clear_session` and `add_items`, which costs nothing in a turn.
         """
         self._check_open()
-        items = await self._unfiltered(limit, None)
+        items = to_replay(copied(await self._newest(self._session._wanted(limit))))
         given = _agents.WrittenAsGiven()
         given.add(addition.given for addition in self._additions)
         return given.restored_in(items), limit is not None and len(items) < limit
@@ -478,9 +498,9 @@ async def _read_stored(
         items = await locked.newest(count, history)
         is_whole = count is None or len(items) < count
         return _Read(locked.conversation_id, items, _newest_id(items), is_whole)
-    items = await read_newest_turns(locked, limits, history)
-    newest = items or await locked.newest(1)  # the newest turn may exceed the limits
-    return _Read(locked.conversation_id, items, _newest_id(newest), is_whole=False, limits=limits)
+    items, is_whole = await read_newest_turns(locked, limits, history)
+    newest = items if items or is_whole else await locked.newest(1)  # the newest turn may exceed the limits
+    return _Read(locked.conversation_id, items, _newest_id(newest), is_whole, limits)
 
 
 def _newest_id(items: Sequence[Item]) -> str | None:

@@ -19,12 +19,14 @@ from openai_sessions._conversation.reading import (
     page_ends,
     read_all,
     read_back,
+    read_from_both_ends,
     read_newest,
     read_newest_page,
 )
 from openai_sessions._conversation.shielding import Cancellation, OperationCancelledError
 from openai_sessions._conversation.state import CannotTellError, Conversation, Receipt
 from openai_sessions._instrumentation import Counted, Reconciled, tell
+from openai_sessions._items.turns import calls_by_output, compaction_start, newest_compaction
 from openai_sessions._items.types import Item
 from openai_sessions.errors import UnfinishedDeletionError, UnsettledWriteError
 
@@ -60,35 +62,82 @@ class LockedConversation:
     async def newest(self, limit: int | None, history: HistoryCache | None = None) -> list[Item]:
         """Return the newest items as listed, oldest first.
 
-        A listing that shows items which this process has deleted may be stale, and is requested again; what
-        it still shows then is there.
-
         Args:
             limit: How many items; None for all.
             history: The result of the previous read of all items, from which this one may be joined.
         """
-        items: list[Item] = []
-        for _ in range(_READS):
-            items = await self._listed(limit, history)
-            if self.known.tail.gone.isdisjoint(item.get("id") for item in items):
-                break
-        if history is not None and limit is None:
-            history.learn(self.conversation_id, items, self.known.revision)
-        self.known.tail.learn(items, is_whole=limit is None or len(items) < limit)
+        items, _ = await self._newest(limit, history)
         return items
 
-    async def _listed(self, limit: int | None, history: HistoryCache | None) -> list[Item]:
-        if limit is not None:
-            return await read_newest(self.client, self.conversation_id, limit)
+    async def from_compaction(self, history: HistoryCache | None = None) -> tuple[list[Item], bool]:
+        """Return what a model needs, as `compaction_start` says, and whether it is the whole history.
+
+        A history without a compaction item is read whole. One that had none when this process last read it
+        is taken to have none still, and is read as `newest` reads it; if it has one, it is at hand too.
+
+        Args:
+            history: The result of the previous read, from which this one may be joined.
+        """
+        return await self._newest(None, history, from_compaction=True)
+
+    async def _newest(
+        self, limit: int | None, history: HistoryCache | None, *, from_compaction: bool = False
+    ) -> tuple[list[Item], bool]:
+        """Return the newest items as listed, oldest first, and whether they are all items.
+
+        A listing that shows items which this process has deleted may be stale, and is requested again; what
+        it still shows then is there.
+        """
+        items: list[Item] = []
+        is_all = False
+        for _ in range(_READS):
+            if limit is not None:
+                items = await read_newest(self.client, self.conversation_id, limit)
+                is_all = len(items) < limit
+            else:
+                items, is_all = await self._listed(history, from_compaction=from_compaction)
+                if is_all:
+                    self.known.tail.page_ends = page_ends(items)
+            if self.known.tail.gone.isdisjoint(item.get("id") for item in items):
+                break
+        if limit is None:
+            self._learn(items, history, is_all=is_all)
+        self.known.tail.learn(items, is_whole=is_all)
+        return items, is_all
+
+    async def _listed(
+        self, history: HistoryCache | None, *, from_compaction: bool
+    ) -> tuple[list[Item], bool]:
+        """Return all items as listed, or only what a model needs, and whether they are all."""
+        tail = self.known.tail
         if history is not None and history.is_of(self.conversation_id, self.known.revision):
-            page, is_all = await read_newest_page(self.client, self.conversation_id)
-            joined = history.joined(page, is_all=is_all)
+            joined = await self._joined(history, from_compaction=from_compaction)
             if joined is not None:
-                self.known.tail.page_ends = page_ends(joined)
                 return joined
-        items = await read_all(self.client, self.conversation_id, self.known.tail.page_ends)
-        self.known.tail.page_ends = page_ends(items)
-        return items
+        if from_compaction and (tail.is_compacted or not tail.page_ends):
+            return await read_from_both_ends(self.client, self.conversation_id, from_compaction=True)
+        return await read_all(self.client, self.conversation_id, tail.page_ends), True
+
+    async def _joined(
+        self, history: HistoryCache, *, from_compaction: bool
+    ) -> tuple[list[Item], bool] | None:
+        """Return the previous read joined with the newest page; None if more must be read."""
+        if not (history.is_whole or from_compaction):
+            return None
+        page, is_only = await read_newest_page(self.client, self.conversation_id)
+        joined = history.joined(page, is_all=is_only)
+        is_all = history.is_whole or is_only
+        if joined is not None and (is_all or _has_what_it_needs(joined)):
+            return joined, is_all
+        compaction = newest_compaction(page) if from_compaction else None
+        start = None if compaction is None else compaction_start(page, compaction, is_all=False)
+        return None if start is None else (page[start:], False)
+
+    def _learn(self, items: Sequence[Item], history: HistoryCache | None, *, is_all: bool) -> None:
+        """Store what the next read can use."""
+        self.known.tail.is_compacted = newest_compaction(items) is not None
+        if history is not None:
+            history.learn(self.conversation_id, items, self.known.revision, is_whole=is_all)
 
     async def know_the_tail(self) -> None:
         """Read the newest items unless they are known."""
@@ -220,6 +269,11 @@ class LockedConversation:
                 )
         if left:
             raise OperationCancelledError
+
+
+def _has_what_it_needs(items: Sequence[Item]) -> bool:
+    """Return whether items have a compaction item, and the calls of all outputs."""
+    return newest_compaction(items) is not None and None not in calls_by_output(items).values()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Reading a history in as few round trips as the API allows.
 
 A history of N items takes at most ⌈N/100⌉ + 2 requests. A cold read sends the first page alone and then reads
-from both ends, two requests at a time; a warm one sends all requests at once, after the cursors at which the
+from both ends, two requests at a time; what a model needs starts with the newest page, which is enough if the
+compaction item is there. A warm read sends all requests at once, after the cursors at which the
 pages of the previous read ended. Servers may contradict themselves: a page is believed only as far as it fits
 the pages before it.
 """
@@ -16,6 +17,7 @@ from typing import Any
 
 from openai_sessions._api.client import ConversationsClient, NotFoundError, Order, Page
 from openai_sessions._arguments import MAX_PAGE_SIZE
+from openai_sessions._items.turns import compaction_start, newest_compaction
 from openai_sessions._items.types import Item
 from openai_sessions.errors import CursorError
 
@@ -68,7 +70,8 @@ async def read_all(client: ConversationsClient, conversation_id: str, ends: Sequ
         CursorError: The server's pages contradict each other.
     """
     if not ends:
-        return await _read_from_both_ends(client, conversation_id)
+        items, _ = await read_from_both_ends(client, conversation_id)
+        return items
     oldest = ItemList(client, conversation_id, "asc")
     ahead = PagesAhead(oldest, [None, *ends])
     walk = PageWalk(oldest, ahead)
@@ -138,32 +141,64 @@ async def _read_while(items: ItemList, wanted: Callable[[Collection[object]], in
     raise _always_gone(items.conversation_id, cursor)
 
 
-async def _read_from_both_ends(client: ConversationsClient, conversation_id: str) -> list[Item]:
-    """Read pages from the oldest and from the newest item until the two walks meet."""
+async def read_from_both_ends(
+    client: ConversationsClient, conversation_id: str, *, from_compaction: bool = False
+) -> tuple[list[Item], bool]:
+    """Read pages from the oldest and from the newest item until the two walks meet.
+
+    Args:
+        client: The client.
+        conversation_id: The conversation.
+        from_compaction: Read the newest page first, and nothing else once the newest pages have a compaction
+            item and what is needed from before it. By default the oldest page is the first.
+
+    Returns:
+        The items, oldest first, each id once, and whether they are the whole history.
+
+    Raises:
+        CursorError: The server's pages contradict each other.
+    """
     cursor = ""
     for _ in range(1 + _MAX_RESTARTS):
         oldest = PageWalk(ItemList(client, conversation_id, "asc"))
         newest = PageWalk(ItemList(client, conversation_id, "desc"))
         try:
-            await oldest.step()
+            await (newest if from_compaction else oldest).step()
+            if newest.is_at_end:
+                return list(newest.items.values())[::-1], True
             while not (oldest.is_at_end or newest.is_at_end):
-                failed, gone = await asyncio.gather(oldest.step(), newest.step(), return_exceptions=True)
-                if failed is not None:
-                    raise failed
-                if isinstance(gone, CursorGoneError):
+                if from_compaction and (needed := _from_compaction(newest)) is not None:
+                    return needed, False
+                errors = await asyncio.gather(oldest.step(), newest.step(), return_exceptions=True)
+                if _is_newest_gone(*errors):
                     break  # the newest items are being popped: go on from the oldest end alone
-                if gone is not None:
-                    raise gone
-                if next(reversed(oldest.items)) in newest.items:
-                    return _joined(oldest, newest)
+                if next(reversed(oldest.items), None) in newest.items:
+                    return _joined(oldest, newest), True
                 if not oldest.items.keys().isdisjoint(newest.items):
                     break  # the item at the oldest end's cursor was deleted meanwhile
             while not oldest.is_at_end:
                 await oldest.step()
-            return list(oldest.items.values())
+            return list(oldest.items.values()), True
         except CursorGoneError as error:
             cursor = str(error)
     raise _always_gone(conversation_id, cursor)
+
+
+def _is_newest_gone(of_oldest: BaseException | None, of_newest: BaseException | None) -> bool:
+    """Return whether only the cursor of the walk from the newest item is gone; raise any other error."""
+    if of_oldest is not None:
+        raise of_oldest
+    if of_newest is not None and not isinstance(of_newest, CursorGoneError):
+        raise of_newest
+    return of_newest is not None
+
+
+def _from_compaction(newest: PageWalk) -> list[Item] | None:
+    """Return what a model needs of a walk from the newest item, or None if it is not there yet."""
+    items = list(newest.items.values())[::-1]
+    compaction = newest_compaction(items)
+    start = None if compaction is None else compaction_start(items, compaction, is_all=False)
+    return None if start is None else items[start:]
 
 
 def _always_gone(conversation_id: str, cursor: str) -> CursorError:
@@ -264,25 +299,38 @@ def _joined(oldest: PageWalk, newest: PageWalk) -> list[Item]:
 
 
 class HistoryCache:
-    """All items of a conversation as they were last listed."""
+    """The items of a conversation as they were last listed: all, or what a model needs of them.
+
+    Attributes:
+        is_whole: Whether they are all items.
+    """
 
     def __init__(self) -> None:
         self._conversation_id: str | None = None
         self._revision: object = None
         self._items: list[Item] = []
+        self.is_whole = False
 
     def is_of(self, conversation_id: str, revision: object = None) -> bool:
         """Return whether the items are those of this conversation, and of this revision of it."""
         return self._conversation_id == conversation_id and self._revision is revision
 
-    def learn(self, conversation_id: str, items: Sequence[Item], revision: object = None) -> None:
-        """Store what a read of all items has returned, oldest first."""
+    def learn(
+        self,
+        conversation_id: str,
+        items: Sequence[Item],
+        revision: object = None,
+        *,
+        is_whole: bool = True,
+    ) -> None:
+        """Store what a read has returned, oldest first; `is_whole`: it was all items."""
+        self.is_whole = is_whole
         self._conversation_id = conversation_id
         self._revision = revision
         self._items = list(items)
 
     def joined(self, page: Sequence[Item], *, is_all: bool) -> list[Item] | None:
-        """Return the whole history, given its newest page, or None if the page does not fit.
+        """Return the history as far back as it is known, given its newest page; None if that does not fit.
 
         It fits if the known items that it shows follow each other without a gap, and its other items follow
         them: then others have only appended, or deleted the newest.

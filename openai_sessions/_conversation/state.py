@@ -195,9 +195,11 @@ class TailCache:
     Each list of ids is kept as one string: a tuple of 128 ids takes twice the memory.
     """
 
-    __slots__ = ("_gone", "_ids", "_is_known", "_is_whole", "_page_ends")
+    __slots__ = ("_gone", "_ids", "_is_known", "_is_whole", "_page_ends", "is_compacted")
 
     def __init__(self) -> None:
+        self.is_compacted = False
+        """Whether the latest read had a compaction item, so that the next one starts with the newest page."""
         self._ids = self._gone = self._page_ends = ""
         self._is_known = False
         self._is_whole = False
@@ -272,6 +274,7 @@ class TailCache:
         self._ids = self._gone = self._page_ends = ""
         self._is_known = False
         self._is_whole = False
+        self.is_compacted = False
 
 
 def _joined(ids: Iterable[str]) -> str:

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 
 from openai_sessions._items.forms import replay_form, to_replay
 from openai_sessions._items.text import item_text, item_texts, message_text
-from openai_sessions._items.types import CountTokens, Item, is_bare_reasoning, is_user_message
+from openai_sessions._items.types import (
+    CountTokens,
+    Item,
+    is_bare_reasoning,
+    is_compaction,
+    is_user_message,
+)
 from openai_sessions.errors import CutPointError
 
 if TYPE_CHECKING:
@@ -104,12 +110,21 @@ class TurnLimits:
         items: The maximum number of items.
         count_tokens: Counts the tokens of a text. Required if tokens are limited. A `ServerTokens` counts no
             texts: see `_conversation.counting`.
+        from_compaction: Nothing before the newest compaction item is read, except what `compaction_start`
+            keeps. That and the item itself are not a turn: if the items after it are within the limits, it
+            is kept, with the messages before it unless they exceed the tokens or items.
     """
 
     turns: int | None = None
     tokens: int | None = None
     items: int | None = None
     count_tokens: CountTokens | ServerTokens | None = None
+    from_compaction: bool = False
+
+    @property
+    def are_of_turns(self) -> bool:
+        """Whether turns or tokens are limited."""
+        return self.turns is not None or self.tokens is not None
 
     @property
     def admit_nothing(self) -> bool:
@@ -123,6 +138,32 @@ class TurnLimits:
             items: The newest items of a history as listed, oldest first.
             is_all: Whether they are the whole history.
         """
+        compaction = newest_compaction(items) if self.from_compaction else None
+        if compaction is None:
+            return self._start_of_turns(items, is_all=is_all)
+        start = self._start_of_turns(items[compaction + 1 :], is_all=True)
+        return compaction + 1 + start if start else self._start_with(compaction, items, is_all=is_all)
+
+    def _start_with(self, compaction: int, items: Sequence[Item], *, is_all: bool) -> int | None:
+        """Return the start of a history whose items after the compaction item are within the limits."""
+        for keep_messages in (True, False):
+            start = compaction_start(items, compaction, is_all=is_all, keep_messages=keep_messages)
+            if start is None or self._admit(items[start:]):
+                return start
+        return _start_after(compaction, items)
+
+    def _admit(self, items: Sequence[Item]) -> bool:
+        """Return whether items are within the limits of items and tokens."""
+        if _exceeds(len(items), self.items):
+            return False
+        if self.tokens is None or not callable(self.count_tokens):
+            return True
+        return _counted(items, self.count_tokens) <= self.tokens
+
+    def _start_of_turns(self, items: Sequence[Item], *, is_all: bool) -> int | None:
+        """Return what `start_of_newest` does, without regard to compaction."""
+        if not self.are_of_turns and self.items is None:
+            return 0 if is_all else None
         start = counted = len(items)
         tokens = 0
         for number, (candidate, is_certain) in enumerate(_candidates(items, is_all=is_all), 1):
@@ -146,8 +187,28 @@ class TurnLimits:
             is_all: Whether they are the whole history.
 
         Returns:
-            The starts, and whether older items may have more.
+            The starts, and whether older items may have more. Those of the compaction item, and of the
+            messages before it, are the last.
         """
+        compaction = newest_compaction(items) if self.from_compaction else None
+        if compaction is None:
+            return self._starts_of_turns(items, is_all=is_all)
+        after = compaction + 1
+        found, _ = self._starts_of_turns(items[after:], is_all=True)
+        whole = _start_after(compaction, items)
+        starts = [after + start for start in found if after + start >= whole]
+        if after < len(items) and 0 not in found:
+            return starts, False
+        for keep_messages in (False, True):
+            start = compaction_start(items, compaction, is_all=is_all, keep_messages=keep_messages)
+            if start is None:
+                return starts, True
+            if start not in starts and not _exceeds(len(items) - start, self.items):
+                starts.append(start)
+        return starts, False
+
+    def _starts_of_turns(self, items: Sequence[Item], *, is_all: bool) -> tuple[list[int], bool]:
+        """Return what `starts_of_newest` does, without regard to compaction."""
         starts: list[int] = []
         for number, (candidate, is_certain) in enumerate(_candidates(items, is_all=is_all), 1):
             if _exceeds(number, self.turns) or _exceeds(len(items) - candidate, self.items):
@@ -156,6 +217,68 @@ class TurnLimits:
                 return starts, True
             starts.append(candidate)
         return starts, False
+
+
+def newest_compaction(items: Sequence[Item]) -> int | None:
+    """Return the position of the newest compaction item, or None."""
+    return next((place for place in reversed(range(len(items))) if is_compaction(items[place])), None)
+
+
+def from_newest_compaction(items: Sequence[Item]) -> Sequence[Item]:
+    """Return the items that a model needs: all, if none of them is a compaction item."""
+    compaction = newest_compaction(items)
+    return items if compaction is None else items[compaction_start(items, compaction, is_all=True) :]
+
+
+def compaction_start(
+    items: Sequence[Item], compaction: int, *, is_all: bool, keep_messages: bool = True
+) -> int | None:
+    """Return where the items start that a model needs, or None if older items are needed to know.
+
+    OpenAI's guide to compaction allows to drop the items before the newest compaction item. Two kinds of
+    them are kept, so that nothing that a model needs is lost:
+
+    - the messages directly before it that are not the assistant's: `/responses/compact` returns the user's
+      messages and then the compaction item, and its output is to be passed on unpruned;
+    - calls before it whose outputs are after it, with the reasoning before them, and all that follows them:
+      a model refuses an output without its call.
+
+    Args:
+        items: The newest items of a history, oldest first.
+        compaction: The position of the newest compaction item.
+        is_all: Whether they are the whole history.
+        keep_messages: Whether to keep the messages before the compaction item.
+    """
+    start = compaction
+    while keep_messages and start and _is_retained(items[start - 1]):
+        start -= 1
+    call_of = calls_by_output(items)
+    earliest = len(items)
+    index = len(items)
+    while index:
+        index -= 1
+        call = call_of.get(index, len(items))
+        if call is None and not is_all:
+            return None
+        earliest = min(earliest, len(items) if call is None else call)
+        follows_reasoning = index and index < start and items[index - 1].get("type") == "reasoning"
+        if index <= min(start, earliest) and not follows_reasoning:
+            break
+    return None if index == 0 and not is_all else index
+
+
+def _is_retained(item: Item) -> bool:
+    """Return whether an item may be one of those that compaction returns before a compaction item."""
+    return item.get("type") in (None, "message") and item.get("role") != "assistant"
+
+
+def _start_after(compaction: int, items: Sequence[Item]) -> int:
+    """Return where the items after a compaction item start, without outputs of calls before it."""
+    answers = [output for output, call in calls_by_output(items).items() if call is None or call < compaction]
+    if not answers or answers[-1] < compaction:
+        return compaction + 1
+    starts = [start for start, _ in turn_starts(items, is_all=True) if start > answers[-1]]
+    return starts[-1] if starts else len(items)
 
 
 def _candidates(items: Sequence[Item], *, is_all: bool) -> list[tuple[int, bool]]:

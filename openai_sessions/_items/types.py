@@ -86,6 +86,11 @@ def is_user_message(item: Item) -> bool:
     return item.get("type") in (None, "message") and item.get("role") == "user"
 
 
+def is_compaction(item: Item) -> bool:
+    """Return whether an item stands for the items before it, as OpenAI's compaction gives it."""
+    return item.get("type") == "compaction"
+
+
 def is_bare_reasoning(item: Item) -> bool:
     """Return whether an item is reasoning without encrypted content, which the API knows by its id alone."""
     return item.get("type") == "reasoning" and not item.get("encrypted_content")

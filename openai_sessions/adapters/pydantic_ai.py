@@ -38,6 +38,7 @@ except ImportError as error:
     ) from error
 
 from openai_sessions.errors import NameChangedError, NameNotFoundError, SessionError
+from openai_sessions.session import HistoryLimits
 
 if TYPE_CHECKING:
     from openai_sessions.directory import NamedSession, SessionDirectory, SessionEntry
@@ -55,7 +56,11 @@ _MARK = "openai-sessions:pydantic-ai:v1:"
 _BRANCH = "main"
 """The only branch of each name: with it, a directory opens names that exist, and creates none."""
 
-_WHOLE: dict[str, Any] = {"history_limits": None, "reading": None, "session_settings": None}
+_WHOLE: dict[str, Any] = {
+    "history_limits": HistoryLimits(from_compaction=False),
+    "reading": None,
+    "session_settings": None,
+}
 """Options of sessions that read everything, whatever the options of the directory are."""
 
 _MAX_SHOWN = 10_000

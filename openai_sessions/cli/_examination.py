@@ -27,7 +27,7 @@ from openai_sessions.cli._failures import Failure, diagnosed
 from openai_sessions.cli._output import counted
 from openai_sessions.cli._setup import Access, CheckResult
 from openai_sessions.errors import SessionError
-from openai_sessions.session import OpenAIConversationsSession, RequestSettings
+from openai_sessions.session import HistoryLimits, OpenAIConversationsSession, RequestSettings
 
 METADATA = {"created_by": "openai-sessions doctor"}
 """The metadata of the conversation, by which one that was left behind can be recognised."""
@@ -165,6 +165,7 @@ class Examination:
         self._session = OpenAIConversationsSession(
             openai_client=client,
             metadata=METADATA,
+            history_limits=HistoryLimits(from_compaction=False),
             requests=RequestSettings(timeout=timeout, retry_policy=policy),
             on_conversation_created=self._note_created,
             on_orphan=self._note_orphan,

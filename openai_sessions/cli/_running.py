@@ -25,7 +25,7 @@ from openai_sessions._api.retries import RetryEvent, RetryPolicy
 from openai_sessions.cli._errors import CommandError, ExitCode, explained, interruptible, one_line_errors
 from openai_sessions.cli._output import escaped_line
 from openai_sessions.errors import NameNotFoundError, NameTakenError
-from openai_sessions.session import OpenAIConversationsSession, RequestSettings
+from openai_sessions.session import HistoryLimits, OpenAIConversationsSession, RequestSettings
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -326,7 +326,10 @@ class Workspace:
         return self._closed_at_end(session)
 
     def _session_options(self) -> dict[str, Any]:
-        return {"requests": RequestSettings(retry_policy=POLICY, on_retry=self._note_retry)}
+        return {
+            "history_limits": HistoryLimits(from_compaction=False),
+            "requests": RequestSettings(retry_policy=POLICY, on_retry=self._note_retry),
+        }
 
     def _note_retry(self, event: RetryEvent) -> None:
         if sys.stderr.isatty():

@@ -16,12 +16,19 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 from openai_sessions import _agents
 from openai_sessions._agents import WrittenAsGiven
 from openai_sessions._api.clients import AsyncCloseable
-from openai_sessions._arguments import checked_items, checked_limit, checked_seconds, missing_methods
+from openai_sessions._arguments import (
+    EVERY_ITEM,
+    checked_items,
+    checked_limit,
+    checked_seconds,
+    missing_methods,
+)
 from openai_sessions._conversation.iterating import whole_until
 from openai_sessions._conversation.locks import FairLock
 from openai_sessions._conversation.newest_turns import HistoryLimits
 from openai_sessions._conversation.shielding import Cancellation, OperationCancelledError, run_shielded
 from openai_sessions._items.forms import checked_item, replay_form_with_provider_data, to_replay
+from openai_sessions._items.turns import from_newest_compaction
 from openai_sessions._items.types import Item, RunItem
 from openai_sessions.encryption._envelope import (
     Sealer,
@@ -47,9 +54,6 @@ logger = logging.getLogger("openai_sessions")
 
 _MIN_WINDOW = 20
 """The least number of items read when the first read found too few readable ones."""
-
-_ALL = 2**31 - 1
-"""A limit above any history's length; overrides the limit of the session settings."""
 
 _NEVER_READABLE = (Unreadable.UNDECRYPTABLE, Unreadable.UNENCRYPTED)
 
@@ -80,6 +84,10 @@ class EncryptedSession(AsyncCloseable):
     The API does see the number of items, the length of each, and when each was written. Tokens are Fernet
     (AES-128-CBC and HMAC-SHA256); the Fernet key is derived from `encryption_key` with HKDF-SHA256 and
     `session_id` as salt, so that a token of one session cannot be read in another.
+
+    `get_items()` starts at the newest compaction item, as that of the hosted session does, unless the
+    underlying session has `HistoryLimits(from_compaction=False)`. The type of an item is encrypted, so that
+    the whole history is read and decrypted first.
 
     Reads leave out unreadable items and count them in `skipped`. They never raise an error, and only
     `clear_session()` deletes them. Order, atomicity and behaviour under concurrency are those of the
@@ -119,6 +127,7 @@ class EncryptedSession(AsyncCloseable):
     ) -> None:
         self._session_id = checked_session_id(session_id)
         self.underlying_session = _checked_underlying(underlying_session)
+        self._from_compaction = _limits_of(underlying_session).from_compaction
         self._ttl = checked_seconds("ttl", ttl, none="no expiry")
         self._reading = checked_reading(reading)
         cipher = session_cipher(session_id, checked_keys(encryption_key))
@@ -171,8 +180,9 @@ class EncryptedSession(AsyncCloseable):
     async def get_items(self, limit: int | None = None) -> list[ResponseInputItemParam]:
         """Return the readable history, oldest first, ready to be sent to a model.
 
-        The filters of `reading` are applied last, unless `limit` is given and is not that of
-        `session_settings`: the Agents SDK reads the newest items in this way to compare them.
+        It starts at the newest compaction item, and the filters of `reading` are applied last, unless `limit`
+        is given and is not that of `session_settings`: the Agents SDK reads the newest items in this way to
+        compare them.
 
         Args:
             limit: The number of newest readable items to return; None for `session_settings.limit`, or for
@@ -189,10 +199,12 @@ class EncryptedSession(AsyncCloseable):
             Exception: An error of the underlying session.
         """
         self._written.forget()
-        items = _to_replay((await self._read(limit))[0])
-        if limit in (None, _agents.limit_of(self.session_settings)):
-            items = await read_through(items, self._reading)
-        return cast("list[ResponseInputItemParam]", items)
+        items, _ = await self._read(limit)
+        if limit not in (None, _agents.limit_of(self.session_settings)):
+            return cast("list[ResponseInputItemParam]", _to_replay(items))
+        needed = from_newest_compaction(items) if self._from_compaction else items
+        read = await read_through(_to_replay(needed), self._reading)
+        return cast("list[ResponseInputItemParam]", read)
 
     async def iterate_items(
         self, *, after: str | None = None
@@ -308,6 +320,7 @@ class EncryptedSession(AsyncCloseable):
             reading=self._reading,
             sealer=self._sealer,
             popped=self._pop,
+            from_compaction=self._from_compaction,
         )
 
     async def aclose(self) -> None:
@@ -357,7 +370,7 @@ class EncryptedSession(AsyncCloseable):
         """
         sealed = self._seal(checked_items(items))
         await self._pop.restore()
-        raw = await self._newest(None if _agents.limit_of(self.session_settings) is None else _ALL)
+        raw = await self._newest(None if _agents.limit_of(self.session_settings) is None else EVERY_ITEM)
         expected, self._compacted = self._compacted, None
         if expected is not None and raw[-1:] != expected:
             _agents.log_skipped_compaction(self._session_id)
@@ -447,6 +460,7 @@ class EncryptedTurn(EncryptedSession):
         reading: The same.
         sealer: Encrypts and opens the envelopes.
         popped: The pop of the encrypted session, which is completed before the turn starts.
+        from_compaction: Whether reads start at the newest compaction item.
     """
 
     def __init__(  # noqa: PLR0913 -- what an encrypted session has
@@ -458,9 +472,11 @@ class EncryptedTurn(EncryptedSession):
         reading: Sequence[ReadingFilter],
         sealer: Sealer,
         popped: ReadablePop,
+        from_compaction: bool,
     ) -> None:
         self._session_id = session_id
         self.underlying_session = turn
+        self._from_compaction = from_compaction
         self._ttl = ttl
         self._reading = tuple(reading)
         self._sealer = sealer
@@ -642,16 +658,21 @@ def _checked_underlying(session: Any) -> Any:
             f"{type(session).__name__} would compact tokens. Wrap it around the encrypted session instead: "
             f"{type(session).__name__}(…, underlying_session=EncryptedSession(…))"
         )
-    options = getattr(session, "_options", None)  # of this library's sessions
-    limits = getattr(options, "history_limits", None)
-    if isinstance(limits, HistoryLimits) and (limits.max_turns or limits.max_tokens):
+    limits = _limits_of(session)
+    if limits.max_turns or limits.max_tokens:
         raise ValueError(
             "underlying_session has history_limits, and would apply them to encrypted items: create it "
             "without them, and limit items with session_settings"
         )
-    if getattr(options, "reading", ()):
+    if getattr(getattr(session, "_options", None), "reading", ()):  # of this library's sessions
         raise ValueError(
             "underlying_session has reading=, whose filters would see encrypted items: create it without "
             "them, and give them to EncryptedSession(…, reading=[…])"
         )
     return session
+
+
+def _limits_of(session: Any) -> HistoryLimits:
+    """Return the `history_limits` of a session of this library; the default ones of any other."""
+    limits = getattr(getattr(session, "_options", None), "history_limits", None)
+    return limits if isinstance(limits, HistoryLimits) else HistoryLimits()

@@ -13,6 +13,7 @@ from itertools import chain
 from typing import IO, Any, Protocol, TypeAlias, cast
 
 from openai_sessions._arguments import (
+    EVERY_ITEM,
     MAX_ITEMS_PER_REQUEST,
     MAX_REQUEST_BYTES,
     SESSION_METHODS,
@@ -34,9 +35,6 @@ Progress: TypeAlias = Callable[[int, "int | None"], object]
 
 BATCH = 100
 """About how many items are read and written at once."""
-
-_ALL = 2**31 - 1
-"""The limit that the Agents SDK passes to read all items; overrides the limit of the session settings."""
 
 _IN_MEMORY = 1 << 20
 """Bytes of a journal that are kept in memory."""
@@ -161,13 +159,13 @@ class SessionSource:
 
 
 async def _all_items(session: AnySession) -> list[Item]:
-    """Return all items of a session, past the limit of its settings and the filters of a session under it.
+    """Return all items of a session, past the limit of its settings and what a session under it leaves out.
 
     Raises:
         TypeError: It is a synchronous session.
         InvalidItemError: An item is not JSON.
     """
-    found = session.get_items(_ALL)
+    found = session.get_items(EVERY_ITEM)
     if not inspect.isawaitable(found):
         raise _synchronous(session)
     return [_as_dict(index, item) for index, item in enumerate(await found)]

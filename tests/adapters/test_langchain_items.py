@@ -268,19 +268,21 @@ async def test_history_of_others_is_read(history, session):
     """Such as what an agent of the Agents SDK stored."""
     await session.add_items(
         [
+            {"role": "assistant", "content": "before the compaction item"},
+            {"type": "compaction", "encrypted_content": "gAAAC"},
             {"role": "user", "content": "Hello"},
             REASONING,
             CALL,
             {"type": "function_call_output", "call_id": "call_1", "output": "2"},
-            {"type": "compaction", "encrypted_content": "gAAAC"},
             {"role": "assistant", "content": "Two."},
             {"type": "function_call", "call_id": "call_5", "name": "list", "arguments": "[]"},
         ]
     )
-    human, called, output, answer = await history.aget_messages()
+    summary, human, called, output, answer = await history.aget_messages()
+    assert ["compaction"] == [block["type"] for block in summary.content]
     assert (HumanMessage("Hello"), ToolMessage("2", tool_call_id="call_1")) == (human, output)
     assert ([REASONING, CALL], [TOOL_CALL]) == (called.content, called.tool_calls)
-    assert ["compaction", "text", "function_call"] == [block["type"] for block in answer.content]
+    assert answer.content == "Two."
     assert ["not a JSON object"] == [call["error"] for call in answer.invalid_tool_calls]
 
 

@@ -9,6 +9,7 @@ from agents import Agent, OpenAIResponsesCompactionSession, SQLiteSession
 from agents.memory import openai_responses_compaction_session
 from cryptography.fernet import Fernet
 from openai import BadRequestError
+from openai.types.responses import ResponseCompactionItem
 
 from openai_sessions import OpenAIConversationsSession, RequestSettings
 from openai_sessions.emulator import Emulator
@@ -20,8 +21,8 @@ from tests.wire import FAST
 from .compacting import CompactingService, compacted, said_by_the_user
 from .crashing import DeafApp, crashes
 from .normalised import normalised
-from .scripted import add, calls, says, thinks
-from .staging import play
+from .scripted import ScriptedModel, add, calls, says, thinks
+from .staging import play, run
 
 replaces_in_place = "_atomic_replace_items" in inspect.getsource(openai_responses_compaction_session)
 """Whether this version of the SDK asks a session to replace its history; others clear it and add."""
@@ -384,3 +385,25 @@ async def test_wrapper_that_forwards_attributes_is_compacted_through_its_methods
 def test_methods_for_compaction_are_not_forwarded(client, name):
     assert not hasattr(Forwarding(plain(client)), name)
     assert hasattr(OpenAIConversationsSession, name)
+
+
+@pytest.mark.parametrize("in_turn", [False, True], ids=["session", "turn"])
+async def test_a_model_is_shown_the_newest_compaction_item_and_what_follows(client, in_turn):
+    """The server compacts while it answers (`context_management`): the item is in the output of the model."""
+    item = ResponseCompactionItem(id="cmp_1", encrypted_content="gAAAAA", type="compaction")
+    session = OpenAIConversationsSession(openai_client=client)
+    model = ScriptedModel([[says("Paris."), item], [says("Seine.")], [says("777 km.")]])
+    agent = Agent(name="Guide", model=model)
+    for question in ("The capital of France?", "The river there?", "How long?"):
+        if in_turn:
+            async with session.turn() as turn:
+                await run(agent, question, session=turn)
+        else:
+            await run(agent, question, session=session)
+    shown = [[each.get("role") or each["type"] for each in called.input] for called in model.calls]
+    assert shown == [
+        ["user"],
+        ["compaction", "user"],
+        ["compaction", "user", "assistant", "user"],
+    ]
+    assert 7 == len([each async for each in session.iterate_items()])

@@ -108,6 +108,12 @@ def test_newest_items_or_turns_alone(service, options, expected):
     assert expected == [item["role"] for item in service.json("show", "conv_1", "--json", *options)]
 
 
+@pytest.mark.parametrize("options", [[], ["--limit", "5"], ["--last-turns", "9"]])
+def test_items_before_a_compaction_item_are_shown(service, options):
+    service.holds("conv_1", [*turns(1), {"type": "compaction", "encrypted_content": "gAAAAA"}, *turns(1)])
+    assert 5 == len(service.json("show", "conv_1", "--json", *options))
+
+
 HOSTILE = [
     ("\x1b[31mred\x1b]0;title\x07\x9b2J", r"\x1b[31mred\x1b]0;title\x07\x9b2J"),
     ("one\r\ntwo\tthree\rfour\x7f", "one\ntwo\tthree\\rfour\\x7f"),

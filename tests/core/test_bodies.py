@@ -143,7 +143,7 @@ async def test_a_body_of_the_largest_size_is_read(server, transport):
 @every_transport
 async def test_gzip_is_decoded_and_the_only_encoding_requested(server, transport):
     server.headers = {"content-encoding": "GZip"}
-    server.body = {"GET": gzip.compress(json.dumps(page("m1", "m2")[1]).encode())}
+    server.body = {"GET": gzip.compress(json.dumps(page("m2", "m1")[1]).encode())}
     async with session_on(server, transport) as session:
         assert [item["content"] for item in await session.get_items()] == ["m1", "m2"]
     encodings = [

@@ -1,10 +1,10 @@
-"""Reading from servers whose pages lie."""
+"""Reading the whole history from servers whose pages lie."""
 
 from __future__ import annotations
 
 import pytest
 
-from openai_sessions import ConversationNotFoundError, OpenAIConversationsSession
+from openai_sessions import ConversationNotFoundError, HistoryLimits, OpenAIConversationsSession
 from openai_sessions._items.types import INCLUDE
 from openai_sessions.errors import CursorError, InvalidResponseError
 from tests.wire import Call, Wire, error, not_found, page
@@ -14,7 +14,10 @@ ID = "conv_1"
 
 def reader(answer) -> tuple[Wire, OpenAIConversationsSession]:
     wire = Wire(answer)
-    return wire, OpenAIConversationsSession(conversation_id=ID, openai_client=wire.client)
+    whole = HistoryLimits(from_compaction=False)
+    return wire, OpenAIConversationsSession(
+        conversation_id=ID, openai_client=wire.client, history_limits=whole
+    )
 
 
 def paged(*pages):

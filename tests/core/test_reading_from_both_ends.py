@@ -1,4 +1,4 @@
-"""A history that nobody has read yet: the first page alone, then two at a time until they meet."""
+"""A history that nobody has read yet: the newest page alone, then two at a time until they meet."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from openai_sessions import OpenAIConversationsSession
+from openai_sessions import HistoryLimits, OpenAIConversationsSession
 from tests.wire import error
 
 from .listing import Asked, ItemList, texts
@@ -16,11 +16,11 @@ async def test_the_requests_of_a_history_of_450():
     listing = ItemList(450)
     assert texts(await listing.session().get_items()) == listing.ids
     assert listing.cursors == [
-        ("asc", None),
-        ("asc", "m99"),
         ("desc", None),
-        ("asc", "m199"),
+        ("asc", None),
         ("desc", "m350"),
+        ("asc", "m99"),
+        ("desc", "m250"),
     ]
 
 
@@ -85,7 +85,8 @@ async def test_an_item_deleted_between_the_two_pages_that_hold_it_is_not_put_in_
             listing.ids.remove("m180")
 
     listing.before_answer = delete
-    items = texts(await listing.session().get_items())
+    whole = HistoryLimits(from_compaction=False)
+    items = texts(await listing.session(history_limits=whole).get_items())
     assert items == [f"m{number}" for number in range(250) if number != 180]
 
 

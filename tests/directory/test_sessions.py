@@ -2,7 +2,7 @@
 
 import pytest
 
-from openai_sessions import ConversationNotFoundError, OpenAIConversationsSession
+from openai_sessions import ConversationNotFoundError, HistoryLimits, OpenAIConversationsSession
 from openai_sessions.emulator import Fault
 
 from .stage import CREATE, held, in_tables, made, user
@@ -223,3 +223,14 @@ async def test_turn_that_the_model_stores_creates_and_registers_the_conversation
         await turn.client.responses.create(model="m", input="Hello", conversation=turn.conversation_id)
     assert turn.conversation_id == (await other.get("user_1")).conversation_id
     assert 2 == len(emulator.items(turn.conversation_id))
+
+
+async def test_named_session_and_its_turn_start_at_the_compaction_item(directory, other):
+    old, needed = user("old"), [{"type": "compaction", "encrypted_content": "gAAAAA"}, user("new")]
+    session = await directory.session("user_1")
+    await session.add_items([old, {"role": "assistant", "content": "gone"}, *needed])
+    assert needed == await session.get_items()
+    async with session.turn() as turn:
+        assert needed == await turn.get_items()
+    whole = await other.session("user_1", history_limits=HistoryLimits(from_compaction=False))
+    assert [old, {"role": "assistant", "content": "gone"}, *needed] == await whole.get_items()

@@ -30,9 +30,12 @@ def turns(number):
 
 
 def every_kind():
-    """Return the items of all samples in replay form; reasoning with the item that follows it."""
+    """Return the items of all samples in replay form; reasoning with the item that follows it.
+
+    The compaction item is the first: what a model needs is then everything.
+    """
     items = []
-    for name in SAMPLE_NAMES:
+    for name in sorted(SAMPLE_NAMES, key=lambda name: name != "compaction"):
         if name != _LISTED_ONLY:
             items += to_replay([sample(name), *answer_to(name)])
     return items

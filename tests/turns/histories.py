@@ -66,6 +66,10 @@ def reasoning(encrypted: str | None = None) -> dict:
     }
 
 
+def compaction(content: str = "gAAAAA") -> dict:
+    return {"id": f"cmp_{next(_numbers)}", "type": "compaction", "encrypted_content": content}
+
+
 def ids(items: list[dict]) -> list[str]:
     return [item["id"] for item in items]
 
@@ -93,7 +97,14 @@ def _parts() -> st.SearchStrategy:
     )
 
 
-interleaved = st.lists(_parts(), max_size=14).map(lambda parts: [make(*given) for make, *given in parts])
+def _made(parts: list[tuple]) -> list[dict]:
+    return [make(*given) for make, *given in parts]
+
+
+compacted = st.lists(_parts() | st.just((compaction,)), max_size=14).map(_made)
+"""Draws such histories with compaction items in them."""
+
+interleaved = st.lists(_parts(), max_size=14).map(_made)
 """Draws histories in which items stand in any order: user messages between calls and outputs, and outputs
 of calls that are not there.
 """
