@@ -200,6 +200,30 @@ async def test_a_call_without_its_output_is_not_sent_to_be_counted(counter):
     assert server.sizes == [-1]
 
 
+COMPACTION = {"id": "cmp_1", "type": "compaction", "encrypted_content": "gAAAA"}
+
+
+@pytest.mark.parametrize(
+    ("budget", "read", "counted"),
+    [(103, 10, [10]), (102, 9, [10, 8, 1]), (95, 8, [10, 8, 1]), (50, 4, [10, 8, 4])],
+)
+async def test_a_compaction_item_is_counted_with_the_messages_before_it(counter, budget, read, counted):
+    """It and they are left out before any turn after it is."""
+    server = Counting([*history(3), user("kept"), COMPACTION, *history(2)])
+    items = await server.session().get_items(max_tokens=budget, count_tokens=counter)
+    assert (len(items), server.sizes) == (read, [-1, *counted])
+
+
+async def test_an_output_is_counted_with_its_call_before_the_compaction_item(counter):
+    items = [user("old"), call("c"), COMPACTION, output("c"), user("new"), assistant()]
+    server = Counting(items)
+    assert len(await server.session().get_items(max_tokens=53, count_tokens=counter)) == 5
+    assert [each["type"] for each in server.wire.calls[1].body["input"] if "type" in each] == [
+        *("function_call", "compaction", "function_call_output")
+    ]
+    assert len(await server.session().get_items(max_tokens=52, count_tokens=counter)) == 2
+
+
 @pytest.mark.parametrize("status", [404, 405, 501])
 async def test_a_server_that_does_not_count_is_named_with_the_remedy(counter, status):
     wire = Wire(lambda call: error(status, message="nowhere") if call.method == "POST" else page("msg_1"))
