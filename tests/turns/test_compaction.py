@@ -260,10 +260,10 @@ async def test_a_cleared_turn_of_an_unused_session_needs_no_key(monkeypatch):
 
 
 async def test_an_incremental_read_joined_to_a_part_has_the_call_and_is_not_everything():
-    server = Server([*messages(50), call("a"), compaction(), *messages(150)])
+    server = Server([*messages(350), call("a"), compaction(), *messages(150)])
     session = server.session(history="incremental")
-    assert await session.get_items() == to_replay(server.items[51:])
-    assert sum(len(turn.items) for turn in await server.session(history="incremental").turns()) == 202
+    assert await session.get_items() == to_replay(server.items[351:])
+    assert sum(len(turn.items) for turn in await server.session(history="incremental").turns()) == 502
     server.items += [output("a")]
-    assert await session.get_items() == to_replay(server.items[50:])
-    assert sum(len(turn.items) for turn in await session.turns()) == 203
+    assert await session.get_items() == to_replay(server.items[350:])
+    assert sum(len(turn.items) for turn in await session.turns()) == 503
