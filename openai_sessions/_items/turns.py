@@ -140,9 +140,14 @@ class TurnLimits:
         """
         compaction = newest_compaction(items) if self.from_compaction else None
         if compaction is None:
-            return self._start_of_turns(items, is_all=is_all)
+            start = self._start_of_turns(items, is_all=is_all)
+            return None if start == 0 and self._may_follow_compaction(is_all=is_all) else start
         start = self._start_of_turns(items[compaction + 1 :], is_all=True)
         return compaction + 1 + start if start else self._start_with(compaction, items, is_all=is_all)
+
+    def _may_follow_compaction(self, *, is_all: bool) -> bool:
+        """Return whether an older item, right before those that are known, may be a compaction item."""
+        return self.from_compaction and not is_all
 
     def _start_with(self, compaction: int, items: Sequence[Item], *, is_all: bool) -> int | None:
         """Return the start of a history whose items after the compaction item are within the limits."""
@@ -192,7 +197,8 @@ class TurnLimits:
         """
         compaction = newest_compaction(items) if self.from_compaction else None
         if compaction is None:
-            return self._starts_of_turns(items, is_all=is_all)
+            found, has_more = self._starts_of_turns(items, is_all=is_all)
+            return found, has_more or (0 in found and self._may_follow_compaction(is_all=is_all))
         after = compaction + 1
         found, _ = self._starts_of_turns(items[after:], is_all=True)
         whole = _start_after(compaction, items)
@@ -273,11 +279,13 @@ def _is_retained(item: Item) -> bool:
 
 
 def _start_after(compaction: int, items: Sequence[Item]) -> int:
-    """Return where the items after a compaction item start, without outputs of calls before it."""
+    """Return where the first whole turn after a compaction item starts, without answers to calls before it.
+
+    The items before the first user message belong to a turn that started before the compaction item.
+    """
     answers = [output for output, call in calls_by_output(items).items() if call is None or call < compaction]
-    if not answers or answers[-1] < compaction:
-        return compaction + 1
-    starts = [start for start, _ in turn_starts(items, is_all=True) if start > answers[-1]]
+    after = max([compaction, *answers])
+    starts = [start for start, _ in turn_starts(items, is_all=True) if start > after]
     return starts[-1] if starts else len(items)
 
 

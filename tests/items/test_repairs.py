@@ -11,12 +11,12 @@ from openai_sessions._items.repairs import (
     NOT_ANSWERED,
     NOT_COMPLETED,
     RepairReport,
-    _unsound,
     missing_partners,
     plan_closing,
     plan_repair,
     repaired,
     torn_by_replacing,
+    unsound,
 )
 from openai_sessions._items.turns import match_calls, open_calls
 from openai_sessions.emulator._items import prepare_items
@@ -261,8 +261,8 @@ def test_what_is_deleted_with_its_partners_adds_no_finding(items, places):
     deleted = given_ids | set(missing_partners(items, given_ids))
     assert missing_partners(items, deleted) == []
     left = [item for item in items if item["id"] not in deleted]
-    before = {items[place]["id"] for place in _unsound(items)}
-    after = {left[place]["id"] for place in _unsound(left)}
+    before = {items[place]["id"] for place in unsound(items)}
+    after = {left[place]["id"] for place in unsound(left)}
     assert after <= before
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from openai_sessions.session import ForkParent
+from openai_sessions.session import ForkParent, HistoryLimits
 
 from .histories import assistant, call, output, user
 from .server import Server
@@ -31,13 +31,22 @@ async def test_one_turn_takes_the_newest_page():
 async def test_more_turns_take_one_page_more_where_the_first_does_not_show_where_they_begin():
     server = Server(history(100))
     cursor = server.items[-100]["id"]
-    assert len(await server.session().get_items(turns=25)) == 25 * TURN
+    assert len(await server.session().get_items(turns=24)) == 24 * TURN
     assert len(server.asked) == 1
     assert len(await server.session().get_items(turns=26)) == 26 * TURN
     assert server.asked[1:] == [
         "GET /conversations/conv_1/items limit=100 order=desc",
         f"GET /conversations/conv_1/items limit=100 order=desc after={cursor}",
     ]
+
+
+async def test_turns_that_fill_a_page_take_one_page_more_as_a_compaction_item_may_be_before_them():
+    server = Server(history(100))
+    assert len(await server.session().get_items(turns=25)) == 25 * TURN
+    assert len(server.asked) == 2
+    whole = HistoryLimits(from_compaction=False)
+    assert len(await server.session(history_limits=whole).get_items(turns=25)) == 25 * TURN
+    assert len(server.asked) == 3
 
 
 async def test_a_call_on_the_page_before_has_that_be_read():
