@@ -43,6 +43,7 @@ ORDERS = {
 
 
 @pytest.mark.parametrize("order", one_in(3, ORDERS))
+@pytest.mark.exhaustive
 def test_session_is_what_the_sdk_asks_for(order):
     """An instance of `agents.Session`, used or unused, with settings of the SDK's class."""
     program = "\n".join((*ORDERS[order], FACTS))

@@ -93,6 +93,7 @@ class TestPytestRecording:
         account = [("openai-organization", "recognisable-company"), ("set-cookie", "a=recognisable-cookie")]
         return 200, [*account, ("content-type", "application/json")], json.dumps(created).encode()
 
+    @pytest.mark.exhaustive
     def test_marker_records_without_secrets_and_plays(self, pytester):
         with answering(self.answer) as url:
             self.run(pytester, url, "--record-mode=once").assert_outcomes(passed=2)

@@ -156,6 +156,7 @@ def test_empty_conversation_shows_nothing(service):
     assert [] == service.output("show", service.holds("conv_1", []))
 
 
+@pytest.mark.exhaustive
 def test_output_without_unicode_shows_escapes(service):
     service.holds("conv_1", [user("ü")])
     variables = environment(**service.variables, PYTHONIOENCODING="ascii")

@@ -43,6 +43,7 @@ async def stored_through(base_url, *, api_key="any", conversation_id=None):
         return session.session_id, await session.get_items()
 
 
+@pytest.mark.exhaustive
 async def test_serve_answers_until_ctrl_c_and_prints_requests():
     """What people look at is not a request of a program."""
     with serving("--delay-ms", "1") as (process, printed, base_url):

@@ -75,6 +75,7 @@ except TypeError as error:
     assert run(program) == "Unknown session settings: limits. There is: limit False"
 
 
+@pytest.mark.exhaustive
 def test_changed_settings_survive_the_import_of_the_agents_sdk():
     pytest.importorskip("agents")
     program = """

@@ -49,6 +49,7 @@ async def assert_a_sweep_cleans_up(directory, url, emulator):
 
 
 @pytest.mark.parametrize("deed", one_in(8, DEEDS))
+@pytest.mark.exhaustive
 async def test_process_killed_at_each_step_leaves_nothing_forgotten(
     emulator, sqlite_url, open_on, fork_server, deed
 ):

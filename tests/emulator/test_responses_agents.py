@@ -189,6 +189,7 @@ def test_unchanged_program_runs_on_the_emulator(emulator, base_url):
     assert 2 == sum(request.operation == "create_response" for request in emulator.requests)
 
 
+@pytest.mark.exhaustive
 def test_document_runs_and_prints_what_it_says():
     blocks = code_blocks((ROOT / DOCUMENT).read_text(), "python")
     assert [3, 2, 2, 2, 2, 1] == [len(promised_output(block)) for block in blocks]

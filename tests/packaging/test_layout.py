@@ -119,6 +119,7 @@ def test_each_checkout_has_a_column(checkout, capsys):
     assert "| modules | 5 | 5 |" in lines
 
 
+@pytest.mark.exhaustive
 def test_this_checkout_is_the_default(capsys):
     assert 0 == main([])
     assert f"| names of the root | {len(openai_sessions.__all__)} |" in capsys.readouterr().out

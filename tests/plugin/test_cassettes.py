@@ -61,6 +61,7 @@ def cassettes_of(project):
     return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*.yaml")}
 
 
+@pytest.mark.exhaustive
 def test_cassettes_are_recorded_and_replayed(project, emulator, monkeypatch):
     project.write("pytest.ini", f"{CONFIGURATION}conversations_cassette_dir = recorded\n")
     with emulator.serve() as base_url, monkeypatch.context() as patch:

@@ -156,6 +156,7 @@ async def test_failing_without_requests(conversations):
 """
 
 
+@pytest.mark.exhaustive
 def test_failure_shows_the_requests(project):
     result = project.run_tests(REPORTED, "--tb=short")
     result.assert_outcomes(failed=3)

@@ -106,6 +106,7 @@ async def test_writes_without_a_lock_lose_nothing(session, staff, unlocked):
 
 
 @pytest.mark.parametrize("seed", one_in(3, SEEDS))
+@pytest.mark.exhaustive
 async def test_writes_without_a_lock_lose_nothing_under_faults(emulator, session, staff, unlocked, seed):
     """As long as the items of different processes differ, cut requests are told apart without a lock."""
     upset(emulator, seed=seed)

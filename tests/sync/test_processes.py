@@ -72,6 +72,7 @@ def stalled(emulator, conversation_id):
 
 
 @pytest.mark.usefixtures("stalled")
+@pytest.mark.exhaustive
 def test_interrupt_undoes_the_write(emulator, conversation_id):
     with running("reads_after_interrupt", conversation_id) as process:
         await_items(emulator, conversation_id, 3)

@@ -45,6 +45,7 @@ def copier(*arguments):
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value)),
 )
+@pytest.mark.exhaustive
 async def test_killed_copy_is_completed_by_the_same_call(emulator, tmp_path, move, death):
     request_number, fault, there = death
     source = agents.SQLiteSession("source", tmp_path / "source.db")
