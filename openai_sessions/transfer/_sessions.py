@@ -36,6 +36,9 @@ Progress: TypeAlias = Callable[[int, "int | None"], object]
 BATCH = 100
 """About how many items are read and written at once."""
 
+_HOSTED_OF_SDK = "agents.memory.openai_conversations_session"
+"""The module of the SDK's hosted session: older versions send any limit to the API, which allows 100."""
+
 _IN_MEMORY = 1 << 20
 """Bytes of a journal that are kept in memory."""
 
@@ -165,7 +168,9 @@ async def _all_items(session: AnySession) -> list[Item]:
         TypeError: It is a synchronous session.
         InvalidItemError: An item is not JSON.
     """
-    found = session.get_items(EVERY_ITEM)
+    limit = getattr(getattr(session, "session_settings", None), "limit", None)
+    is_hosted_of_sdk = any(each.__module__ == _HOSTED_OF_SDK for each in type(session).__mro__)
+    found = session.get_items(None if limit is None and is_hosted_of_sdk else EVERY_ITEM)
     if not inspect.isawaitable(found):
         raise _synchronous(session)
     return [_as_dict(index, item) for index, item in enumerate(await found)]
