@@ -16,6 +16,7 @@ from openai_sessions._api.clients import AsyncCloseable, Clients, RequestSetting
 from openai_sessions._api.responses import guarded_client
 from openai_sessions._api.retries import RetryBudget, RetryEvent, RetryPolicy
 from openai_sessions._arguments import (
+    EVERY_ITEM,
     check_client,
     checked_choice,
     checked_conversation_id,
@@ -104,9 +105,6 @@ if TYPE_CHECKING:
     Arguments = TypeVarTuple("Arguments")
 
 T = TypeVar("T")
-
-_ALL = 2**31 - 1
-"""A limit above any history's length."""
 
 logger = logging.getLogger("openai_sessions")
 
@@ -957,9 +955,9 @@ class OpenAIConversationsSession(AsyncCloseable):
         """Return the history, and whether that is all of it."""
         if not self._stores_as_given():
             self._compacted = _ids_of(await self._conversation.run(_read_items, 1, None) or [])
-            settings_limit = _agents.limit_of(self.session_settings)
-            whole = _ALL if limit is None and settings_limit is None else limit  # past the filters of reading
-            own = await self.get_items(limit=whole)
+            # A limit that is not that of the settings passes the filters of `reading` by.
+            is_limited = limit is not None or _agents.limit_of(self.session_settings) is not None
+            own = await self.get_items(limit=limit if is_limited else EVERY_ITEM)
             return cast("list[Item]", own), limit is not None and len(own) < limit
         wanted = self._wanted(limit)
         if wanted == 0:

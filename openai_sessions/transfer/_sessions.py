@@ -169,7 +169,7 @@ async def _all_items(session: AnySession) -> list[Item]:
         InvalidItemError: An item is not JSON.
     """
     limit = getattr(getattr(session, "session_settings", None), "limit", None)
-    is_hosted_of_sdk = any(each.__module__ == _HOSTED_OF_SDK for each in type(session).__mro__)
+    is_hosted_of_sdk = any(each.__module__ == _HOSTED_OF_SDK for each in type(innermost(session)).__mro__)
     found = session.get_items(None if limit is None and is_hosted_of_sdk else EVERY_ITEM)
     if not inspect.isawaitable(found):
         raise _synchronous(session)

@@ -148,6 +148,31 @@ def test_hosted_session_of_the_sdk_is_a_source_and_a_target():
         asyncio.run(there_and_back(base_url))
 
 
+class Wrapper:
+    """A session of an application around another one."""
+
+    def __init__(self, session):
+        self.underlying_session = session
+        self.get_items, self.add_items = session.get_items, session.add_items
+        self.pop_item, self.clear_session = session.pop_item, session.clear_session
+
+
+def test_wrapped_hosted_session_of_the_sdk_is_a_source():
+    """Older versions of it send any limit to the API, which allows 100."""
+    storage, makers = SESSIONS["OpenAIConversationsSession"]
+
+    async def copied(base_url):
+        async with makers(base_url) as (make, _), client_of(base_url) as client:
+            hosted = make()
+            await hosted.add_items(users(3))
+            target = OpenAIConversationsSession(openai_client=client)
+            await copy_session(Wrapper(hosted), target)
+            assert users(3) == await target.get_items()
+
+    with storage() as base_url:
+        asyncio.run(copied(base_url))
+
+
 async def test_copy_to_another_server_and_back(hosted):
     """smg returns page one for a missing cursor, and announces more after each full page."""
     with smg_server() as base_url:
