@@ -360,7 +360,7 @@ _SAFETY_CHECKS = _array_of(
     Shape(required={"id": TEXT}, optional={"code": TEXT.nullable(), "message": TEXT.nullable()})
 )
 
-_SOURCES = _array_of({"url": Shape(required={"url": TEXT})})
+_SOURCES = _array_of({"url": Shape(required={"url": TEXT}), "api": Shape(required={"name": TEXT})})
 
 _SEARCH_ACTION = _object(
     {

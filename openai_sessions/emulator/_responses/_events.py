@@ -7,6 +7,7 @@ import re
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
@@ -319,7 +320,7 @@ def events_of(body: JsonObject, *, obfuscated: bool = True) -> Iterator[JsonObje
         obfuscated: Whether deltas are padded to the same length.
     """
     for number, event in enumerate(_events(body)):
-        if "delta" in event and obfuscated:
+        if isinstance(event.get("delta"), str) and obfuscated:
             event["obfuscation"] = "0" * (_PADDED_LENGTH - len(event["delta"]))
         in_order = dict(sorted({**event, "sequence_number": number}.items()))
         yield {"type": event["type"], **in_order}
@@ -344,9 +345,9 @@ def _events(body: JsonObject) -> Iterator[JsonObject]:
         yield {"type": "response.created", "response": _in_progress(body)}
     yield {"type": "response.in_progress", "response": _in_progress(body)}
     for index, item in enumerate(body["output"]):
-        yield {"type": "response.output_item.added", "item": _without_content(item), "output_index": index}
-        for event in _content_events(item):
-            yield {**event, "item_id": item["id"], "output_index": index}
+        yield {"type": "response.output_item.added", "item": _before(item), "output_index": index}
+        for event in _item_events(item, body=body):
+            yield {**event, **_id_in(event, item), "output_index": index}
         yield {"type": "response.output_item.done", "item": item, "output_index": index}
     yield {"type": _LAST_EVENT[body["status"]], "response": body}
 
@@ -380,42 +381,108 @@ def _in_progress(body: JsonObject) -> JsonObject:
     }
 
 
-_STREAMED_FIELDS = {
-    "function_call": ("arguments", "response.function_call_arguments"),
-    "custom_tool_call": ("input", "response.custom_tool_call_input"),
-}
-"""The field of a call that is streamed in deltas, and the prefix of its events."""
+def _id_in(event: JsonObject, item: JsonObject) -> JsonObject:
+    """Return the `item_id` of an event. The events of a shell's commands have none, as documented."""
+    return {} if event["type"].startswith("response.shell_call_command.") else {"item_id": item["id"]}
 
-_PART_TEXT = {"output_text": "text", "refusal": "refusal", "reasoning_text": "text"}
-"""The field of a content part that is streamed in deltas."""
 
 _WORDS = re.compile(r"\s*\S+|\s+\Z")
 
 _TOKENS = re.compile(r"\w+|\W+")
 
+_WHOLE = re.compile(r"(?s).+")
 
-def _without_content(item: JsonObject) -> JsonObject:
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A text of an item that is sent in deltas, followed by the whole of it.
+
+    Attributes:
+        prefix: The types of its events without "response." and their last word.
+        path: The names of the fields that lead to it. The last one is its name in the last event.
+        pieces: What a delta contains.
+    """
+
+    prefix: str
+    path: tuple[str, ...]
+    pieces: re.Pattern[str] = _TOKENS
+
+    def events(self, item: JsonObject) -> Iterator[JsonObject]:
+        """Yield its events; none for an item without it."""
+        text: Any = item
+        for name in self.path:
+            text = text.get(name)
+        if text is None:
+            return
+        for piece in self.pieces.findall(text):
+            yield {"type": f"response.{self.prefix}.delta", "delta": piece}
+        called = {"name": item["name"]} if item["type"] == "function_call" else {}
+        yield {"type": f"response.{self.prefix}.done", self.path[-1]: text, **called}
+
+
+_Step = str | _Text | Callable[[JsonObject, JsonObject], Iterator[JsonObject]]
+"""An event by its type without "response.", a text, or a function of the item and its response."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Streamed:
+    """How an item of one type is streamed.
+
+    Attributes:
+        before: Its fields in `response.output_item.added`, by their paths, where they differ from the end.
+        steps: What is sent until `response.output_item.done`.
+        absent: Its fields that `response.output_item.added` lacks.
+    """
+
+    before: Mapping[str, Any]
+    steps: tuple[_Step, ...] = ()
+    absent: frozenset[str] = frozenset()
+
+
+def _before(item: JsonObject) -> JsonObject:
     """Return the item as it was before its first content."""
-    status = {"status": "in_progress"} if "status" in item else {}
-    if item["type"] == "message":
-        return {**item, **status, "content": []}
-    if item["type"] == "reasoning":
-        content: JsonObject = {"content": []} if "content" in item else {}
-        return {**item, **status, "summary": [], **content}
-    if item["type"] in _STREAMED_FIELDS:
-        return {**item, **status, _STREAMED_FIELDS[item["type"]][0]: ""}
-    return {**item, **status}
+    streamed = _STREAMED.get(item["type"], _AT_ONCE)
+    started = {name: value for name, value in item.items() if name not in streamed.absent}
+    for path, value in {"status": "in_progress", **streamed.before}.items():
+        started = _with(started, path.split("."), value)
+    return started
 
 
-def _content_events(item: JsonObject) -> Iterator[JsonObject]:
-    if item["type"] == "reasoning":
-        yield from _summary_events(item)
-    if item["type"] in {"message", "reasoning"}:
-        for index, part in enumerate(item.get("content", ())):
-            for event in _part_events(part):
-                yield {**event, "content_index": index}
-    if item["type"] in _STREAMED_FIELDS:
-        yield from _field_events(item)
+def _with(item: JsonObject, path: Sequence[str], value: Any) -> JsonObject:
+    """Return a copy of an object with another value at a path, unless it has no such field."""
+    name, *rest = path
+    if name not in item:
+        return item
+    return {**item, name: _with(item[name], rest, value) if rest else value}
+
+
+def _item_events(item: JsonObject, *, body: JsonObject) -> Iterator[JsonObject]:
+    for step in _STREAMED.get(item["type"], _AT_ONCE).steps:
+        if isinstance(step, _Text):
+            yield from step.events(item)
+        elif isinstance(step, str):
+            yield from _status_events(step, item)
+        else:
+            yield from step(item, body)
+
+
+def _status_events(step: str, item: JsonObject) -> Iterator[JsonObject]:
+    """Yield the event of a step, unless the item ended before it."""
+    ended = item.get("error") is not None or item.get("status", "completed") != "completed"
+    if not (ended and step.endswith(".completed")):
+        yield {"type": f"response.{step}"}
+    elif item["type"].startswith("mcp_") and item.get("status") != "incomplete":
+        yield {"type": f"response.{item['type']}.failed"}
+
+
+_PART_TEXT = {"output_text": "text", "refusal": "refusal", "reasoning_text": "text"}
+"""The field of a content part that is streamed in deltas."""
+
+
+def _content_parts(item: JsonObject, _: JsonObject) -> Iterator[JsonObject]:
+    for index, part in enumerate(item.get("content", ())):
+        for event in _part_events(part):
+            yield {**event, "content_index": index}
 
 
 def _part_events(part: JsonObject) -> Iterator[JsonObject]:
@@ -423,13 +490,38 @@ def _part_events(part: JsonObject) -> Iterator[JsonObject]:
     logprobs: JsonObject = {"logprobs": []} if part["type"] == "output_text" else {}
     empty: JsonObject = {"annotations": []} if "annotations" in part else {}
     yield {"type": "response.content_part.added", "part": {**part, **empty, name: ""}}
-    for piece in _WORDS.findall(part[name]):
-        yield {"type": f"{kind}.delta", "delta": piece, **logprobs}
+    for text, following in _annotated(part[name], part.get("annotations", ())):
+        for piece in _WORDS.findall(text):
+            yield {"type": f"{kind}.delta", "delta": piece, **logprobs}
+        for index, annotation in following:
+            yield {"type": f"{kind}.annotation.added", "annotation": annotation, "annotation_index": index}
     yield {"type": f"{kind}.done", name: part[name], **logprobs}
     yield {"type": "response.content_part.done", "part": part}
 
 
-def _summary_events(item: JsonObject) -> Iterator[JsonObject]:
+def _annotated(
+    text: str, annotations: Sequence[JsonObject]
+) -> Iterator[tuple[str, list[tuple[int, JsonObject]]]]:
+    """Yield the parts of a text, each with the annotations that follow it and their indices.
+
+    A citation of a page or a file follows the text it is about; one of a file in a container comes last.
+    """
+    following: dict[int, list[tuple[int, JsonObject]]] = {}
+    for index, annotation in enumerate(annotations):
+        name = _ANNOTATED_UNTIL.get(annotation["type"], "")
+        end = min(annotation.get(name, len(text)), len(text))
+        following.setdefault(end, []).append((index, annotation))
+    start = 0
+    for end in sorted({*following, len(text)}):
+        yield text[start:end], following.get(end, [])
+        start = end
+
+
+_ANNOTATED_UNTIL = {"url_citation": "end_index", "file_citation": "index", "file_path": "index"}
+"""By the type of an annotation, the field that says where the text ends that it is about."""
+
+
+def _summary_parts(item: JsonObject, _: JsonObject) -> Iterator[JsonObject]:
     kind = "response.reasoning_summary"
     for index, part in enumerate(item["summary"]):
         at = {"summary_index": index}
@@ -440,9 +532,93 @@ def _summary_events(item: JsonObject) -> Iterator[JsonObject]:
         yield {"type": f"{kind}_part.done", "part": part, **at}
 
 
-def _field_events(item: JsonObject) -> Iterator[JsonObject]:
-    name, kind = _STREAMED_FIELDS[item["type"]]
-    for piece in _TOKENS.findall(item[name]):
-        yield {"type": f"{kind}.delta", "delta": piece}
-    called = {"name": item["name"]} if item["type"] == "function_call" else {}
-    yield {"type": f"{kind}.done", name: item[name], **called}
+def _partial_images(item: JsonObject, body: JsonObject) -> Iterator[JsonObject]:
+    """Yield as many partial images as the tool demands, and one without a demand; all are the image."""
+    demanded = [tool.get("partial_images") for tool in body["tools"] if tool["type"] == "image_generation"]
+    shown = {name: item[name] for name in _IMAGE_FACTS if name in item}
+    for index in range(max([1, *filter(None, demanded)]) if item["result"] is not None else 0):
+        yield {
+            "type": "response.image_generation_call.partial_image",
+            "partial_image_index": index,
+            "partial_image_b64": item["result"],
+            **shown,
+        }
+
+
+_IMAGE_FACTS = ("size", "quality", "background", "output_format")
+
+
+def _shell_commands(item: JsonObject, _: JsonObject) -> Iterator[JsonObject]:
+    for index, command in enumerate(item["action"]["commands"]):
+        at = {"command_index": index}
+        yield {"type": "response.shell_call_command.added", "command": "", **at}
+        for event in _Text("shell_call_command", ("command",)).events({"type": "", "command": command}):
+            yield {**event, **at}
+
+
+def _shell_outputs(item: JsonObject, _: JsonObject) -> Iterator[JsonObject]:
+    kind = "response.shell_call_output_content"
+    for index, output in enumerate(item["output"]):
+        at = {"command_index": index}
+        written = {name: output[name] for name in ("stdout", "stderr") if output[name]}
+        if written:
+            yield {"type": f"{kind}.delta", "delta": written, **at}
+        yield {"type": f"{kind}.done", "output": [output], **at}
+
+
+_AT_ONCE = _Streamed({})
+"""How items are streamed whose types have no events of their own."""
+
+_STREAMED: Mapping[str, _Streamed] = {
+    "apply_patch_call": _Streamed(
+        {"operation.diff": ""}, (_Text("apply_patch_call_operation_diff", ("operation", "diff")),)
+    ),
+    "code_interpreter_call": _Streamed(
+        {"code": "", "outputs": None},
+        (
+            "code_interpreter_call.in_progress",
+            _Text("code_interpreter_call_code", ("code",)),
+            "code_interpreter_call.interpreting",
+            "code_interpreter_call.completed",
+        ),
+    ),
+    "custom_tool_call": _Streamed({"input": ""}, (_Text("custom_tool_call_input", ("input",)),)),
+    "file_search_call": _Streamed(
+        {"queries": [], "results": None},
+        ("file_search_call.in_progress", "file_search_call.searching", "file_search_call.completed"),
+    ),
+    "function_call": _Streamed({"arguments": ""}, (_Text("function_call_arguments", ("arguments",)),)),
+    "image_generation_call": _Streamed(
+        {},
+        (
+            "image_generation_call.in_progress",
+            "image_generation_call.generating",
+            _partial_images,
+            "image_generation_call.completed",
+        ),
+        absent=frozenset({*_IMAGE_FACTS, "action", "error", "result", "revised_prompt", "svg_usage"}),
+    ),
+    "local_shell_call": _Streamed({"action.command": [], "action.env": {}}),
+    "mcp_call": _Streamed(
+        {"arguments": "", "error": None, "output": None},
+        (
+            "mcp_call.in_progress",
+            _Text("mcp_call_arguments", ("arguments",), pieces=_WHOLE),
+            "mcp_call.completed",
+        ),
+    ),
+    "mcp_list_tools": _Streamed(
+        {"tools": [], "error": None}, ("mcp_list_tools.in_progress", "mcp_list_tools.completed")
+    ),
+    "message": _Streamed({"content": []}, (_content_parts,)),
+    "program": _Streamed({"code": ""}),
+    "reasoning": _Streamed({"summary": [], "content": []}, (_summary_parts, _content_parts)),
+    "shell_call": _Streamed({"action.commands": []}, (_shell_commands,)),
+    "shell_call_output": _Streamed({"output": []}, (_shell_outputs,)),
+    "tool_search_call": _Streamed({"arguments": {}}),
+    "web_search_call": _Streamed(
+        {"action": {"type": "search"}},
+        ("web_search_call.in_progress", "web_search_call.searching", "web_search_call.completed"),
+    ),
+}
+"""How the items of each type are streamed, as recorded; not recorded are failures of `mcp_list_tools`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,14 +11,14 @@ if TYPE_CHECKING:
 
 
 def hosted_call(tool_type: object, *, query: str) -> JsonObject | None:
-    """Return the completed call of a hosted tool, without its id; None for a tool that needs more facts.
+    """Return the call of a hosted tool as a reply has it; None for a tool that needs more facts.
 
     Args:
         tool_type: The type in `tool_choice`.
         query: What the user asked.
     """
     call = _CALLS.get(tool_type) if isinstance(tool_type, str) else None
-    return None if call is None else {**call(query), "status": "completed"}
+    return None if call is None else call(query)
 
 
 def _web_search(query: str) -> JsonObject:
@@ -31,8 +30,7 @@ def _file_search(query: str) -> JsonObject:
 
 
 def _code_interpreter(_: str) -> JsonObject:
-    container = f"cntr_{secrets.token_hex(24)}"
-    return {"type": "code_interpreter_call", "code": "pass", "container_id": container, "outputs": []}
+    return {"type": "code_interpreter_call", "code": "pass"}
 
 
 def _image_generation(query: str) -> JsonObject:

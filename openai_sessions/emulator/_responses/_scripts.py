@@ -329,7 +329,10 @@ OUTPUT_TYPES = (
     "mcp_approval_request",
     "mcp_call",
     "mcp_list_tools",
+    "program",
+    "program_output",
     "reasoning",
+    "shell_call_output",
     "tool_search_call",
     "tool_search_output",
     "web_search_call",
@@ -342,8 +345,9 @@ def output_items(reply: Any, *, new_id: NewId) -> tuple[JsonObject, ...]:
 
     Args:
         reply: The text of a message, an item, or a list of items and texts. Missing fields are filled in:
-            `id`, `call_id`, the role and parts of a message, `"{}"` for arguments, an empty summary.
-            Arguments may be a mapping.
+            `id`, `call_id`, the role and parts of a message, `"{}"` for arguments, an empty summary, and in
+            calls of hosted tools `completed` for the status, a new container, and no results. Arguments may
+            be a mapping.
         new_id: Returns a new id with the given prefix.
 
     Raises:
@@ -397,13 +401,35 @@ def _completed_item(item: JsonObject, *, new_id: NewId) -> JsonObject:
     item.setdefault("id", new_id(ITEM_TYPES[item_type].prefix))
     if item_type in _CALLS_BY_ID:
         item.setdefault("call_id", f"call_{secrets.token_hex(12)}")
-    if item_type == "function_call":
-        arguments = item.get("arguments", {})
-        compact = json.dumps(arguments, separators=(",", ":")) if isinstance(arguments, dict) else arguments
-        item["arguments"] = compact
-    if item_type == "reasoning":
-        item.setdefault("summary", [])
-    return item
+    if item_type == "code_interpreter_call":
+        item.setdefault("container_id", f"cntr_{secrets.token_hex(24)}")
+    if item_type == "mcp_call":
+        item.setdefault("status", "completed" if item.get("error") is None else "failed")
+    if isinstance(item.get("arguments"), dict) and item_type in _CALLS_WITH_TEXT:
+        item["arguments"] = json.dumps(item["arguments"], separators=(",", ":"))
+    return {**_DEFAULTS.get(item_type, {}), **item}
+
+
+_CALLS_WITH_TEXT = frozenset({"function_call", "mcp_approval_request", "mcp_call"})
+"""The calls whose arguments are a JSON text."""
+
+_COMPLETED: JsonObject = {"status": "completed"}
+
+_DEFAULTS: Mapping[str, JsonObject] = {
+    "apply_patch_call": _COMPLETED,
+    "code_interpreter_call": {**_COMPLETED, "code": None, "outputs": []},
+    "computer_call": {**_COMPLETED, "pending_safety_checks": []},
+    "file_search_call": {**_COMPLETED, "queries": []},
+    "function_call": {"arguments": "{}"},
+    "image_generation_call": {**_COMPLETED, "result": None},
+    "local_shell_call": _COMPLETED,
+    "mcp_approval_request": {"arguments": "{}"},
+    "mcp_call": {"approval_request_id": None, "arguments": "{}", "error": None, "output": None},
+    "program_output": _COMPLETED,
+    "reasoning": {"summary": []},
+    "web_search_call": _COMPLETED,
+}
+"""By the type of an item, fields that the API always shows, and that a script may leave out."""
 
 
 def _type_name(value: object) -> str:
