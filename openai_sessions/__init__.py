@@ -28,10 +28,10 @@ _PUBLIC = {
         "UnsettledWriteError",
     ],
     "session": [
+        "Compaction",
         "HistoryLimits",
         "OpenAIConversationsSession",
         "RequestSettings",
-        "RetryBudget",
         "RetryPolicy",
         "Turn",
         "Usage",

@@ -7,10 +7,10 @@ from openai_sessions.errors import RequestTimeoutError as RequestTimeoutError
 from openai_sessions.errors import SessionError as SessionError
 from openai_sessions.errors import UnsettledWarning as UnsettledWarning
 from openai_sessions.errors import UnsettledWriteError as UnsettledWriteError
+from openai_sessions.session import Compaction as Compaction
 from openai_sessions.session import HistoryLimits as HistoryLimits
 from openai_sessions.session import OpenAIConversationsSession as OpenAIConversationsSession
 from openai_sessions.session import RequestSettings as RequestSettings
-from openai_sessions.session import RetryBudget as RetryBudget
 from openai_sessions.session import RetryPolicy as RetryPolicy
 from openai_sessions.session import Turn as Turn
 from openai_sessions.session import Usage as Usage

@@ -298,15 +298,17 @@ class ConversationHeldError(SessionError, RuntimeError):
 
 
 class ConversationChangedError(SessionError):
-    """Others have written since a turn has read the history, and the turn has `on_conflict="raise"`.
+    """Others have written since the history was read, by a turn with `on_conflict="raise"` or by `compact()`.
 
-    Nothing of the turn was written. Run it again, in a new `session.turn()`, which reads the history again.
+    Nothing was written. Run the turn again, in a new `session.turn()`, which reads the history again; a
+    compaction can wait for the next turn.
 
     Attributes:
-        conversation_id: The id of the conversation that the turn has read; None if there was none.
+        conversation_id: The id of the conversation that was read; None if there was none.
         read_id: The id of the newest item then; None if there was none.
         current_conversation_id: The id of the conversation now; None if there is none.
-        newest_id: The id of its newest item now; None if there is none, or if the conversation is another.
+        newest_id: The id of its newest item now, or of one that others have written or deleted; None if there
+            is none, or if the conversation is another.
     """
 
     def __init__(
@@ -315,14 +317,20 @@ class ConversationChangedError(SessionError):
         read_id: str | None,
         current_conversation_id: str | None,
         newest_id: str | None,
+        *,
+        during: Literal["turn", "compaction"] = "turn",
     ) -> None:
         now = f"the newest item is {newest_id or 'none'}"
         if current_conversation_id != conversation_id:
             now = f"the session has {current_conversation_id or 'no conversation'}"
+        remedy = {
+            "turn": "run the turn again in a new session.turn(), or let one turn wait for the other with "
+            "session.turn(exclusive=True)",
+            "compaction": "compact again when no run uses the conversation",
+        }
         super().__init__(
-            f"{conversation_id or 'The session'} was changed during the turn: the newest item that the turn "
-            f"has read is {read_id or 'none'}, and now {now}. Nothing was written: run the turn again in a "
-            "new session.turn(), or let one turn wait for the other with session.turn(exclusive=True)."
+            f"{conversation_id or 'The session'} was changed during the {during}: the newest item that the "
+            f"{during} has read is {read_id or 'none'}, and now {now}. Nothing was written: {remedy[during]}."
         )
         self.conversation_id = conversation_id
         self.read_id = read_id
@@ -433,6 +441,23 @@ class TokenCountError(SessionError):
             f"{address} does not count tokens: POST /responses/input_tokens got {message!r}. "
             "Count texts instead: count_tokens=openai_sessions.tokens.tiktoken_counter(), or a function of "
             "your own."
+        )
+        self.address = address
+        self.status = status
+
+
+class CompactionError(SessionError):
+    """The server does not compact. `__cause__` is its response.
+
+    Attributes:
+        address: Its base URL.
+        status: The HTTP status.
+    """
+
+    def __init__(self, address: str, status: int, message: str) -> None:
+        super().__init__(
+            f"{address} does not compact histories: POST /responses/compact got {message!r}. Limit what the "
+            "model reads instead: history_limits=openai_sessions.HistoryLimits(max_tokens=…)."
         )
         self.address = address
         self.status = status

@@ -33,6 +33,19 @@ from openai_sessions._arguments import (
     is_conversation_id,
     refuse_positional,
 )
+from openai_sessions._conversation.compacting import (
+    AS_THEY_ARE,
+    CompactedHistory,
+    Compaction,
+    ItemForms,
+    check_compact_when,
+    ends_turn,
+    plan_compaction,
+    read_history,
+    request_compaction,
+    store_compacted,
+    undo_compaction,
+)
 from openai_sessions._conversation.forking import (
     PARENT_KEY,
     ForkParent,
@@ -86,6 +99,7 @@ from openai_sessions._items.turns import (
 )
 from openai_sessions._items.types import ConversationCallback, CountTokens, Item, Metadata, RunItem
 from openai_sessions.errors import (
+    ConversationChangedError,
     ConversationNotCreatedError,
     ConversationNotFoundError,
     InvalidItemError,
@@ -109,6 +123,8 @@ T = TypeVar("T")
 logger = logging.getLogger("openai_sessions")
 
 __all__ = [
+    "CompactedHistory",
+    "Compaction",
     "DeletedItems",
     "Finding",
     "ForkParent",
@@ -130,6 +146,12 @@ __all__ = [
 ]
 
 
+_NOT_FROM_COMPACTION = (
+    "history_limits has from_compaction=False, so that reads would not start at the compaction item: leave "
+    "from_compaction= out"
+)
+
+
 def _items_of(turns: Iterable[Turn]) -> list[Item]:
     return [item for turn in turns for item in turn.items]
 
@@ -145,6 +167,7 @@ class SessionOptions:
     history: Literal["full", "incremental"] = "full"
     history_limits: HistoryLimits = field(default_factory=HistoryLimits)
     reading: Sequence[ReadingFilter] = ()
+    compact_when: Compaction | None = None
     requests: RequestSettings = field(default_factory=RequestSettings)
     on_conversation_created: ConversationCallback | None = None
     on_orphan: Callable[[PossibleOrphan], object] | None = None
@@ -159,6 +182,9 @@ class SessionOptions:
         for name, kind in (("history_limits", HistoryLimits), ("requests", RequestSettings)):
             if not isinstance(getattr(self, name), kind):
                 raise TypeError(f"{name} must be a {kind.__name__}, not {getattr(self, name)!r}")
+        check_compact_when(self.compact_when)
+        if self.compact_when is not None and not self.history_limits.from_compaction:
+            raise ValueError(_NOT_FROM_COMPACTION)
 
     @property
     def hooks(self) -> Hooks:
@@ -203,6 +229,10 @@ class OpenAIConversationsSession(AsyncCloseable):
             deletions further back are not seen.
         history_limits: How much of the history the model sees: the newest whole turns within limits of turns
             and tokens. By default all of it, from the newest compaction item on.
+        compact_when: Compact the history after a turn, once it exceeds `max_turns` or `max_tokens`: see
+            `compact`. A turn ends with items that `add_items` stores, the last of which is an answer of the
+            assistant, or with the block of `turn()`. The history is read for it, in one request for each 100
+            items since the last compaction. A compaction that fails is logged, and the next turn tries again.
         requests: Timeout and retries of requests.
         on_conversation_created: Called with the id of each conversation that this session creates, before its
             first item is written, so that an application can save the id. May be a coroutine function. If it
@@ -237,6 +267,7 @@ class OpenAIConversationsSession(AsyncCloseable):
         history: Literal["full", "incremental"] = "full",
         history_limits: HistoryLimits | None = None,
         reading: Sequence[ReadingFilter] = (),
+        compact_when: Compaction | None = None,
         requests: RequestSettings | None = None,
         on_conversation_created: ConversationCallback | None = None,
         on_orphan: Callable[[PossibleOrphan], object] | None = None,
@@ -251,6 +282,7 @@ class OpenAIConversationsSession(AsyncCloseable):
             history=history,
             history_limits=HistoryLimits() if history_limits is None else history_limits,
             reading=reading,
+            compact_when=compact_when,
             requests=RequestSettings() if requests is None else requests,
             on_conversation_created=on_conversation_created,
             on_orphan=on_orphan,
@@ -592,11 +624,15 @@ class OpenAIConversationsSession(AsyncCloseable):
             ConversationNotFoundError: The server does not know the resumed conversation.
             RequestTimeoutError: A request got no response in time. Nothing of the write remains.
             openai.OpenAIError: A request failed. Nothing of the write remains.
+
+        With `compact_when`, a cancellation during the compaction undoes that, and the items stay stored.
         """
         given = checked_items(items)
         if stored := to_stored(given, on_loss=self._log_loss):
             await self._conversation.run(append_items, stored, create=True, undo=delete_appended)
             self._written.add(given)
+            if ends_turn(stored):
+                await self._compact_after_turn()
 
     @operation(gives="deleted", items=one_or_none)
     @_agents.called_by_runner
@@ -946,6 +982,89 @@ class OpenAIConversationsSession(AsyncCloseable):
         if changed is None:
             raise ConversationNotCreatedError
         return changed
+
+    # Compaction
+
+    @operation()
+    async def compact(self, compaction: Compaction | None = None) -> CompactedHistory | None:
+        """Compact the history: a compaction item stands for all but the newest turns from now on.
+
+        The history is read, `POST /responses/compact` of the session's client compacts its older turns, and
+        what it returns is appended: the user's messages and the compaction item. The newest turns follow, as
+        they are, with new ids; their old copies are deleted. `get_items()` starts at the compaction item from
+        then on, as other clients of the API do; `turns()`, exports and searches see everything, the user's
+        messages twice.
+
+        All or nothing, until the first old item is deleted; after that it is completed, in case of a failure
+        by the next operation. No lock is held while the model compacts. If others write meanwhile, or delete
+        the newest item, nothing is changed: the listing is read after the write, and shows what has come
+        between; then the write is undone.
+
+        A cancelled compaction is undone, or completed once it has begun to delete, within 10 seconds.
+
+        Args:
+            compaction: The model, the limits from which on it compacts, and what stays; by default the
+                session's `compact_when`.
+
+        Returns:
+            None if nothing was compacted: the history is within the limits, or has nothing before the turns
+            that stay; or its newest turn would be compacted while one of its calls waits for an output.
+
+        Raises:
+            ValueError: There is no `compact_when`; or `history_limits` has `from_compaction=False`, so that
+                reads would not start at the compaction item.
+            TypeError: It is not a `Compaction`.
+            ConversationNotCreatedError: The session is unused.
+            ConversationNotFoundError: The server does not know the conversation.
+            ConversationChangedError: Others have written meanwhile. Nothing was changed.
+            CompactionError: The server cannot compact.
+            InvalidResponseError: The response has no compaction item.
+            TokenCountError, ImportError, VocabularyError: Tokens cannot be counted.
+            UnsettledWriteError: The write failed and could not be undone.
+            openai.OpenAIError: A request failed. Nothing was changed.
+        """
+        wanted = self._checked_compaction(compaction)
+        if not self._stores_as_given():
+            raise TypeError(
+                f"{type(self).__name__} overrides get_items() or add_items(), which compact() passes by"
+            )
+        return await self._compact(wanted, AS_THEY_ARE)
+
+    def _checked_compaction(self, compaction: Compaction | None) -> Compaction:
+        check_compact_when(compaction, name="compaction", needs_limits=False)
+        wanted = compaction or self._options.compact_when
+        if wanted is None:
+            raise ValueError("give compact() a Compaction(model=…), or the session compact_when=")
+        if not self._from_compaction:
+            raise ValueError(_NOT_FROM_COMPACTION)
+        return wanted
+
+    async def _compact(self, compaction: Compaction, forms: ItemForms) -> CompactedHistory | None:
+        """Compact the history, of items that are read and written through `forms`."""
+        if compaction.max_tokens is not None and compaction.count_tokens is None:
+            count = self._count_tokens or await asyncio.to_thread(tiktoken_counter)
+            compaction = replace(compaction, count_tokens=count)
+        history = await self._changed(read_history, compaction, forms, self._history)
+        client = await self._clients.client()
+        plan = await plan_compaction(client, compaction, history)
+        if plan is None:
+            return None
+        output, usage = await request_compaction(client, compaction, plan)
+        stored = await self._conversation.run(store_compacted, plan, output, forms, undo=undo_compaction)
+        if stored is None:
+            raise ConversationChangedError(
+                history.conversation_id, history.newest_id, None, None, during="compaction"
+            )
+        return replace(stored, usage=usage)
+
+    async def _compact_after_turn(self) -> None:
+        """Compact the history if it is due; log a failure, as the turn is stored."""
+        if self._options.compact_when is None:
+            return
+        try:
+            await self.compact()
+        except Exception as error:  # noqa: BLE001 -- whatever it was, the turn is stored
+            logger.warning("%r: the history was not compacted: %s: %s", self, type(error).__name__, error)
 
     # What the compaction session of the Agents SDK calls
 

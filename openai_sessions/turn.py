@@ -18,7 +18,7 @@ from openai_sessions._conversation.newest_turns import read_newest_turns
 from openai_sessions._conversation.reading import HistoryCache, copied
 from openai_sessions._conversation.shielding import run_to_end
 from openai_sessions._conversation.state import Receipt
-from openai_sessions._conversation.writing import append_and_delete, delete_appended
+from openai_sessions._conversation.writing import append_and_delete, append_items, delete_appended
 from openai_sessions._instrumentation import operation
 from openai_sessions._items.forms import replay_form, to_replay, to_stored
 from openai_sessions._items.turns import TurnLimits, calls_by_output, complete_items, newest_compaction
@@ -175,6 +175,8 @@ class SessionTurn:
         finally:
             if self._holding is not None:
                 await self._holding.__aexit__(None, None, None)
+        if error is None and self._is_stored:
+            await self._session._compact_after_turn()
 
     # Reading
 
@@ -424,7 +426,7 @@ class SessionTurn:
     async def _append(self, locked: LockedConversation, items: Sequence[Item]) -> Receipt:
         await settle_all(locked)
         await self._check_unchanged(locked)
-        return await append_and_delete(locked, items, ())
+        return await append_items(locked, items)
 
     async def _replace(self, locked: LockedConversation, items: Sequence[Item]) -> None:
         await settle_all(locked)

@@ -28,9 +28,10 @@ from openai_sessions._api.retries import Outcome, RequestKind, Retries
 from openai_sessions._api.transports import address_of, cause_of, counting_sends, found_no_connection
 from openai_sessions._arguments import MAX_REQUEST_BYTES, is_conversation_id
 from openai_sessions._instrumentation import tell_request
-from openai_sessions._items.types import INCLUDE, Item
+from openai_sessions._items.types import INCLUDE, Item, is_compaction
 from openai_sessions.errors import (
     ClosedClientError,
+    CompactionError,
     ConversationNotFoundError,
     InvalidResponseError,
     RequestTimeoutError,
@@ -63,8 +64,10 @@ HTTP_LIBRARY: Any = importlib.import_module(
 
 COUNT_TOKENS = "count tokens"
 
-_NOT_COUNTING = (404, 405, 501)
-"""What servers answer that have no `POST /responses/input_tokens`."""
+COMPACT = "compact history"
+
+_NOT_OFFERED = (404, 405, 501)
+"""What servers answer that have no `POST /responses/input_tokens` or `POST /responses/compact`."""
 
 _HTTP_LIBRARIES = ("aiohttp", "httpx", "httpx2")
 
@@ -94,6 +97,7 @@ class Request:
         conversation_id: The conversation, or None while it is being created.
         params: The query, unless the path has it.
         body: The JSON body of a POST.
+        waits_for_model: Whether a model works on it: then only the client's own limits of time apply.
     """
 
     name: str
@@ -103,6 +107,7 @@ class Request:
     conversation_id: str | None = None
     params: Mapping[str, object] | None = None
     body: object = None
+    waits_for_model: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,27 +399,57 @@ class ConversationsClient:
             TokenCountError: The server does not count.
         """
         request = Request(COUNT_TOKENS, RequestKind.READ, "POST", "/responses/input_tokens", body=dict(body))
-        attempts = self.retries.attempts(request.kind)
-        answer: Item = {}
-        async for attempt in attempts:
-            with attempt:
-                answer = await self._count_once(request)
-                attempts.succeeded()
+        answer = await self._send_if_offered(request, TokenCountError)
         tokens = answer.get("input_tokens")
         if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 0:
             raise InvalidResponseError(request.name, "has no number of tokens under 'input_tokens'", None)
         return tokens
 
-    async def _count_once(self, request: Request) -> Item:
-        """Send a request for a count, and turn the refusal of a server that cannot count into an error."""
+    async def compact(self, body: Mapping[str, object]) -> Item:
+        """Return what replaces items for a model: `output`, with a compaction item, and `usage`.
+
+        The server stores nothing that a later request sees, so that the request is repeated as a read is. It
+        takes as long as a response of the model: only the client's own limits of time apply.
+
+        Args:
+            body: The body of the request: the model, the input, and the instructions.
+
+        Raises:
+            CompactionError: The server does not compact.
+            InvalidResponseError: There is no compaction item in the output.
+        """
+        request = Request(
+            COMPACT, RequestKind.READ, "POST", "/responses/compact", body=dict(body), waits_for_model=True
+        )
+        answer = await self._send_if_offered(request, CompactionError)
+        output = answer.get("output")
+        items = output if isinstance(output, list) and all(isinstance(item, dict) for item in output) else []
+        if not any(is_compaction(item) and item.get("encrypted_content") for item in items):
+            raise InvalidResponseError(request.name, "has no compaction item under 'output'", None)
+        return answer
+
+    async def _send_if_offered(
+        self, request: Request, not_offered: type[TokenCountError | CompactionError]
+    ) -> Item:
+        """Send a request, again as the policy says, to a part of the API that many servers do not have."""
+        attempts = self.retries.attempts(request.kind)
+        answer: Item = {}
+        async for attempt in attempts:
+            with attempt:
+                answer = await self._send_once_if_offered(request, not_offered)
+                attempts.succeeded()
+        return answer
+
+    async def _send_once_if_offered(
+        self, request: Request, not_offered: type[TokenCountError | CompactionError]
+    ) -> Item:
         try:
             return await self.send_once(request)
         except openai.APIStatusError as error:
-            if error.status_code not in _NOT_COUNTING or error.code == "model_not_found":
+            if error.status_code not in _NOT_OFFERED or error.code == "model_not_found":
                 raise
-            raise TokenCountError(
-                address_of(self.base_url).rstrip("/"), error.status_code, error.message
-            ) from error
+            address = address_of(self.base_url).rstrip("/")
+            raise not_offered(address, error.status_code, error.message) from error
 
     @asynccontextmanager
     async def confirming_not_found(self, conversation_id: str) -> AsyncIterator[None]:
@@ -469,7 +504,8 @@ class ConversationsClient:
         async with self.limiter.one() if self.limiter else nullcontext():
             started = time.perf_counter()
             try:
-                with anyio.move_on_after(self.timeout), limited(self.http_client, request.name):
+                timeout = None if request.waits_for_model else self.timeout
+                with anyio.move_on_after(timeout), limited(self.http_client, request.name):
                     target = request
                     for following in reversed(range(MAX_REDIRECTS + 1)):
                         try:

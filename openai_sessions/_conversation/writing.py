@@ -38,6 +38,19 @@ logger = logging.getLogger("openai_sessions")
 Progress = Callable[[int, int], object]
 """Called with the number of items deleted so far, and of all items."""
 
+
+class OvertakenError(Exception):
+    """Others have written before the items of a write were stored, or have deleted the item before them.
+
+    Attributes:
+        item_id: The newest of their items, or the item that is gone.
+    """
+
+    def __init__(self, item_id: str) -> None:
+        super().__init__(item_id)
+        self.item_id = item_id
+
+
 _MAX_LISTINGS = 20
 """How often a history is listed and deleted while other writers add items to it."""
 
@@ -55,14 +68,7 @@ async def append_items(locked: LockedConversation, items: Sequence[Item]) -> Rec
     """
     await settle_all(locked)
     await locked.know_the_tail()
-    return await _append_to_tail(locked, items)
-
-
-async def _append_to_tail(
-    locked: LockedConversation, items: Sequence[Item], old: Sequence[str] = ()
-) -> Receipt:
-    """Append items while nothing is unsettled and the newest items are known; then delete old ones."""
-    return (await _write(locked, items, old)).receipt()
+    return (await _write(locked, items)).receipt()
 
 
 async def append_behind(locked: LockedConversation, items: Sequence[Item]) -> tuple[str, ...]:
@@ -75,13 +81,23 @@ async def append_behind(locked: LockedConversation, items: Sequence[Item]) -> tu
     return (await _write(locked, items)).ids if items else ()
 
 
-async def _write(locked: LockedConversation, items: Sequence[Item], old: Sequence[str] = ()) -> _Write:
+async def _write(
+    locked: LockedConversation, items: Sequence[Item], old: Sequence[str] = (), *, behind: str | None = None
+) -> _Write:
+    """Append items while nothing is unsettled and the newest items are known; then delete old ones.
+
+    Raises:
+        OvertakenError: Others have written between the item `behind`, if one is given, and these items.
+        Exception: As `append_items`.
+    """
     locked.cancellation.has_begun = True
     write = _Write(locked, batches(items, MAX_ITEMS_PER_REQUEST, locked.client.max_bytes))
     deletion = _Deletion(locked, old)
     try:
         for batch in write.batches:
             await write.send(batch)
+        if behind is not None:
+            await write.expect_behind(behind)
         locked.cancellation.check()
         await deletion.run()
     except BaseException as error:
@@ -246,6 +262,23 @@ class _Write:
             tell(Reconciled("deleted copy", len(extra)))
         return copies[0] if copies else None
 
+    async def expect_behind(self, item_id: str) -> None:
+        """Read the newest items, which must show nothing else between an item and those of the write.
+
+        Items of the write that the listing does not show yet are no fault.
+
+        Raises:
+            OvertakenError: There is something else, or the item is gone.
+        """
+        listed = [str(item["id"]) for item in await self._locked.back_to([[item_id]])]
+        if item_id not in listed:
+            raise OvertakenError(item_id)
+        after = listed[listed.index(item_id) + 1 :]
+        own = frozenset(self._ids)
+        end = max((place for place, each in enumerate(after, 1) if each in own), default=0)
+        if others := [each for each in after[:end] if each not in own]:
+            raise OvertakenError(others[-1])
+
     async def undo(self, error: BaseException) -> None:
         """Delete the items that the write has stored, newest first, within a deadline of its own.
 
@@ -310,8 +343,10 @@ class _Write:
         await self._locked.cancellation.cut_short(self._locked.client.retries.sleep(seconds))
 
 
-async def append_and_delete(locked: LockedConversation, items: Sequence[Item], old: Sequence[str]) -> Receipt:
-    """Append items, then delete others, and return the ids of the new ones.
+async def append_and_delete(
+    locked: LockedConversation, items: Sequence[Item], old: Sequence[str], *, behind: str | None = None
+) -> tuple[str, ...]:
+    """Append items, then delete others, and return the ids of the new ones in order.
 
     All or nothing until the first item is deleted. Once one may be deleted, the write succeeds, and deletions
     that failed are left to the next operation.
@@ -320,13 +355,15 @@ async def append_and_delete(locked: LockedConversation, items: Sequence[Item], o
         locked: The conversation, with nothing unsettled.
         items: The new items.
         old: The ids of the items to delete, oldest first. Those that are gone already count as deleted.
+        behind: The id of the newest item, directly behind which the new ones must be stored; None for any.
 
     Raises:
+        OvertakenError: Others have written between it and the new items, which were deleted again.
         Exception: As `append_items`; or a deletion was refused, and the new items were deleted again.
     """
     if items:
         await locked.know_the_tail()
-    return await _append_to_tail(locked, items, old)
+    return (await _write(locked, items, old, behind=behind)).ids
 
 
 async def delete_appended(locked: LockedConversation, appended: Receipt) -> None:
@@ -351,14 +388,18 @@ async def replace_items(
         locked: The conversation.
         items: The new items.
         expected: The ids that must be the newest, oldest first, or else nothing is done and False returned;
-            empty if there must be no item. None to replace whatever there is.
+            empty if there must be no item. None to replace whatever there is. If others have written before
+            the new items were stored, these are deleted again.
         count: The number of items to replace; None for all.
     """
     await settle_all(locked)
     old = [str(item["id"]) for item in await locked.newest(count)]
     if expected is not None and (old[len(old) - len(expected) :] != list(expected) or (old and not expected)):
         return False
-    await _append_to_tail(locked, items)
+    try:
+        await _write(locked, items, behind=expected[-1] if expected else None)
+    except OvertakenError:
+        return False
     await locked.delete(old)
     return True
 

@@ -18,6 +18,7 @@ from openai_sessions import turn as turns
 from openai_sessions._api.clients import Clients, RequestSettings
 from openai_sessions._api.responses import guarded_sync_client
 from openai_sessions._arguments import refuse_positional
+from openai_sessions._conversation.compacting import CompactedHistory, Compaction
 from openai_sessions._conversation.forking import ForkParent
 from openai_sessions._conversation.lazy import PossibleOrphan
 from openai_sessions._conversation.locked import Settlement
@@ -77,6 +78,7 @@ class OpenAIConversationsSession:
         history: See the async class.
         history_limits: See the async class. `count_tokens` is called on the background loop.
         reading: See the async class. The filters are called on the background loop.
+        compact_when: See the async class. `count_tokens` is called on the background loop.
         requests: See the async class. `on_retry` is called on the background loop.
         on_conversation_created: Called in its own thread, where it may block, and use the session; a
             coroutine function runs on the background loop.
@@ -99,6 +101,7 @@ class OpenAIConversationsSession:
         history: Literal["full", "incremental"] = "full",
         history_limits: HistoryLimits | None = None,
         reading: Sequence[ReadingFilter] = (),
+        compact_when: Compaction | None = None,
         requests: RequestSettings | None = None,
         on_conversation_created: ConversationCallback | None = None,
         on_orphan: Callable[[PossibleOrphan], object] | None = None,
@@ -120,6 +123,7 @@ class OpenAIConversationsSession:
                 history=history,
                 history_limits=history_limits,
                 reading=reading,
+                compact_when=compact_when,
                 requests=requests,
                 on_conversation_created=_in_thread(on_conversation_created),
                 on_orphan=on_orphan,
@@ -318,6 +322,10 @@ class OpenAIConversationsSession:
     def repair(self) -> RepairReport:
         """Close or remove what `check()` finds, so that the next response is not refused."""
         return self._run(lambda session: session.repair())
+
+    def compact(self, compaction: Compaction | None = None) -> CompactedHistory | None:
+        """Compact the history: a compaction item stands for all but the newest turns from now on."""
+        return self._run(lambda session: session.compact(compaction))
 
     def rewind(self, *, before_turn: int | None = None, after_item: str | None = None) -> DeletedItems:
         """Delete the items after some point."""

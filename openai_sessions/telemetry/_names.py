@@ -69,6 +69,7 @@ ROUTES: Mapping[str, tuple[str, str]] = {
     "retrieve item": ("GET", f"{_CONVERSATION}/items/{{item_id}}"),
     "delete item": ("DELETE", f"{_CONVERSATION}/items/{{item_id}}"),
     "count tokens": ("POST", "/responses/input_tokens"),
+    "compact history": ("POST", "/responses/compact"),
 }
 """The HTTP method and path template of each request name."""
 
@@ -85,6 +86,7 @@ _CONVENTIONAL: Mapping[str, str] = {
     "add_items": _CREATE,
     "store_turn": _CREATE,
     "atomic_replace_items": "update_memory",
+    "compact": "update_memory",
     "pop_item": _DELETE,
     "settle": _DELETE,
     "clear_session": _DELETE_STORE,

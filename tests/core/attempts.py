@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from openai_sessions import RetryBudget, RetryPolicy
+from openai_sessions import RetryPolicy
 from openai_sessions._api.retries import Failure, Outcome, RequestKind, Retries
-from openai_sessions.session import RetryEvent
+from openai_sessions.session import RetryBudget, RetryEvent
 
 
 class FailedError(Exception):

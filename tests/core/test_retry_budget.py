@@ -7,8 +7,9 @@ import threading
 import openai
 import pytest
 
-from openai_sessions import OpenAIConversationsSession, RequestSettings, RetryBudget
+from openai_sessions import OpenAIConversationsSession, RequestSettings
 from openai_sessions._api.retries import Failure, Outcome
+from openai_sessions.session import RetryBudget
 from tests.wire import FAST, Wire, error
 
 from .attempts import TRANSIENT, Bench

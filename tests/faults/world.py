@@ -9,9 +9,10 @@ from typing import Any
 
 import openai
 
-from openai_sessions import OpenAIConversationsSession, RetryBudget, SessionError
+from openai_sessions import OpenAIConversationsSession, SessionError
 from openai_sessions.emulator import FAULT_KINDS, Fault
 from openai_sessions.emulator._faults import FaultKind, OperationName
+from openai_sessions.session import RetryBudget
 from tests.wire import FAST, HTTP_FAMILY, arguments
 
 FAILURES = (openai.OpenAIError, SessionError)

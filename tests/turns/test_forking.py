@@ -13,13 +13,12 @@ from openai_sessions import (
     HistoryLimits,
     OpenAIConversationsSession,
     RequestSettings,
-    RetryBudget,
     RetryPolicy,
 )
 from openai_sessions._items.forms import to_stored
 from openai_sessions.emulator import Emulator
 from openai_sessions.errors import CutPointError, ForkVerificationError
-from openai_sessions.session import ForkParent
+from openai_sessions.session import ForkParent, RetryBudget
 from tests.faults.stage import Stage, after
 from tests.selection import examples
 from tests.strategies import written_items

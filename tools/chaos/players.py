@@ -16,7 +16,8 @@ import agents
 import openai
 from agents import Agent, OpenAIResponsesModel, RunContextWrapper, Runner, function_tool
 
-from openai_sessions import OpenAIConversationsSession, RequestSettings, RetryBudget, UnsettledWriteError
+from openai_sessions import OpenAIConversationsSession, RequestSettings, UnsettledWriteError
+from openai_sessions.session import RetryBudget
 from tools.chaos.model import question
 from tools.chaos.worlds import POLICY, TIMEOUT, client_over
 

@@ -15,7 +15,8 @@ from typing import Any
 import agents
 import openai
 
-from openai_sessions import OpenAIConversationsSession, RequestSettings, RetryBudget, UnsettledWriteError
+from openai_sessions import OpenAIConversationsSession, RequestSettings, UnsettledWriteError
+from openai_sessions.session import RetryBudget
 from tools.chaos.worlds import POLICY, TIMEOUT, TOO_LATE, ServedWorld, Server, client_over, text_of
 
 WORKERS = 4

@@ -13,9 +13,10 @@ import agents
 import anyio
 import openai
 
-from openai_sessions import OpenAIConversationsSession, RequestSettings, RetryBudget, RetryPolicy
+from openai_sessions import OpenAIConversationsSession, RequestSettings, RetryPolicy
 from openai_sessions.emulator import FAULT_KINDS, EmulatedRequest, Emulator, Fault
 from openai_sessions.emulator._faults import LATE_KINDS
+from openai_sessions.session import RetryBudget
 from tools.chaos.model import reply
 
 TIMEOUT = 0.5
