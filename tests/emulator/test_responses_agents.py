@@ -192,6 +192,6 @@ def test_unchanged_program_runs_on_the_emulator(emulator, base_url):
 @pytest.mark.exhaustive
 def test_document_runs_and_prints_what_it_says():
     blocks = code_blocks((ROOT / DOCUMENT).read_text(), "python")
-    assert [3, 2, 2, 2, 2, 1] == [len(promised_output(block)) for block in blocks]
+    assert [3, 2, 2, 3, 2, 2, 1] == [len(promised_output(block)) for block in blocks]
     finished = run_python("-m", "tests.docs.run_blocks", DOCUMENT, base_url="http://127.0.0.1:9/v1")
     assert (0, "") == (finished.returncode, finished.stderr)

@@ -16,6 +16,7 @@ from starlette.responses import StreamingResponse
 
 from openai_sessions.emulator._errors import ApiError, JsonObject
 from openai_sessions.emulator._faults import Fault, close_early
+from openai_sessions.emulator._responses._compaction import replaced_items
 from openai_sessions.emulator._responses._settings import PROMPT_MODEL, shown_moderation, shown_settings
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def input_tokens(request: JsonObject, *, seen: Iterable[JsonObject]) -> int:
     """Return how many tokens the input of a request has.
 
     A word is a token, in the instructions, the items and the definitions of tools; an image is 85, as the API
-    counts one of low detail.
+    counts one of low detail. A compaction item counts as what it replaced, 50 at most: a summary is short
+    whatever it replaces, and contains something.
 
     Args:
         request: The checked body of the request.
@@ -115,30 +117,45 @@ def _images(value: Any) -> int:
     return 0
 
 
-def usage_of(request: JsonObject, *, seen: Iterable[JsonObject], output: Iterable[JsonObject]) -> JsonObject:
-    """Return the `usage` of a request for the items that a model would be shown, and its output."""
-    read = input_tokens(request, seen=seen)
-    written = _words(list(output))
+def usage_of(request: JsonObject, *, seen: Iterable[JsonObject], output: Sequence[JsonObject]) -> JsonObject:
+    """Return the `usage` of a request for the items that a model would be shown, and those it wrote."""
+    read, written = input_tokens(request, seen=seen), _words(output)
     return {
         "input_tokens": read,
         "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
         "output_tokens": written,
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": {
+            "reasoning_tokens": _words([item for item in output if item["type"] == "reasoning"])
+        },
         "total_tokens": read + written,
     }
 
 
-_COUNTED = frozenset({"text", "refusal", "arguments", "input", "output", "instructions"})
+_COUNTED = frozenset(
+    {
+        *("arguments", "code", "command", "commands", "diff", "input", "instructions", "logs", "output"),
+        *("queries", "refusal", "stderr", "stdout", "text"),
+    }
+)
+"""The fields whose texts are counted."""
+
+_COMPACTION_TOKENS = 50
 
 
 def _words(value: Any, name: str = "") -> int:
     if isinstance(value, str):
         return len(value.split()) if name in _COUNTED else 0
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return sum(_words(each, name) for each in value)
     if isinstance(value, dict):
-        return sum(_words(each, key) for key, each in value.items())
+        return _words_of_object(value)
     return 0
+
+
+def _words_of_object(value: JsonObject) -> int:
+    if value.get("type") == "compaction":
+        return max(1, min(_words(replaced_items([value])), _COMPACTION_TOKENS))
+    return sum(_words(each, key) for key, each in value.items())
 
 
 class ResponseStream:

@@ -196,7 +196,7 @@ class ResponseOperations:
             "object": "response.compaction",
             "created_at": second,
             "output": list(output),
-            "usage": usage_of(body, seen=seen, output=output),
+            "usage": usage_of(body, seen=seen, output=output[-1:]),
         }
 
     def _history(self, body: JsonObject, *, owner: str) -> tuple[JsonObject, ...]:
