@@ -1,8 +1,8 @@
 # Every target creates the virtual environment $(VENV) and installs the packages it needs.
-#   make demo | test | test-all | chaos | mutants | bench | profile | record | pictures | docs | docs-serve | layout | lint | format | typecheck | check | audit | release-check | clean
+#   make demo | test | test-all | chaos | mutants | bench | profile | record | schema | pictures | docs | docs-serve | layout | lint | format | typecheck | check | audit | release-check | clean
 # Variables: PYTHON (any Python >= 3.10), VENV, PINS ("openai==2.45.0 ..."), DEMO_ARGS ("--live"), PYTEST_ARGS, WORKERS (3),
 #   CHAOS_ARGS ("--operations 2000 --seed 7"), BENCH_ARGS ("--quick"), PROFILE_ARGS ("--items 990"), LAYOUT_ARGS (other checkouts),
-#   MUTANTS (patterns of names, as mutmut prints them).
+#   SCHEMA (OpenAI's OpenAPI document, in JSON or YAML), MUTANTS (patterns of names, as mutmut prints them).
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -22,7 +22,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 VERSIONS := from importlib.metadata import version as v; import platform as p; \
   print("Python", p.python_version(), *(f"{n} {v(n)}" for n in ("openai", "openai-agents")), sep=" | ")
 
-.PHONY: help demo test test-all chaos mutants bench profile record pictures docs docs-serve layout lint format typecheck check audit release-check clean FORCE
+.PHONY: help demo test test-all chaos mutants bench profile record schema pictures docs docs-serve layout lint format typecheck check audit release-check clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -57,6 +57,9 @@ profile: $(VENV)/.installed-bench
 
 record: $(VENV)/.installed-dev
 	@$(BIN)/python -m tools.recording
+
+schema: $(VENV)/.installed-dev
+	@$(BIN)/python -m tools.schema $(or $(SCHEMA),$(error Name the document: make schema SCHEMA=openapi.yaml))
 
 pictures: $(VENV)/.installed-dev
 	@$(BIN)/python -m tools.demo_picture

@@ -16,7 +16,6 @@ from openai_sessions.emulator._errors import (
     invalid_id,
     invalid_type,
     missing_parameter,
-    number_out_of_range,
     property_name_too_long,
     too_long,
     too_many_properties,
@@ -24,15 +23,14 @@ from openai_sessions.emulator._errors import (
     unparsable_body,
 )
 from openai_sessions.emulator._schema import (
-    ASSISTANT_MESSAGE,
-    INPUT_MESSAGE,
+    INCLUDE,
     ITEM_TYPES,
-    MESSAGE_ROLES,
+    MESSAGES,
     NOTHING_ADDED,
     TEXT,
-    IdRule,
     ItemType,
     Shape,
+    check_range,
     conform,
     conform_object,
     one_of,
@@ -53,18 +51,6 @@ MAX_PAGE_LENGTH = 100
 
 MAX_ID_LENGTH = 64
 
-INCLUDABLE = (
-    "file_search_call.results",
-    "web_search_call.results",
-    "web_search_call.action.sources",
-    "message.input_image.image_url",
-    "computer_call_output.output.image_url",
-    "code_interpreter_call.outputs",
-    "reasoning.encrypted_content",
-    "message.output_text.logprobs",
-)
-"""The values of `include`."""
-
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}\Z")
 
 _ID_CHARACTERS = re.compile(r"[A-Za-z0-9_-]+\Z")
@@ -73,7 +59,7 @@ _FOREIGN_CHARACTERS = (
     "contains letters, numbers, underscores, or dashes, but this value contained additional characters"
 )
 
-_ROLE = one_of(*MESSAGE_ROLES)
+_ROLE = one_of(*MESSAGES)
 
 Query = Mapping[str, Sequence[str]]
 """The query parameters of a request, each with all of its values."""
@@ -219,17 +205,6 @@ def check_integer(query: Query, name: str) -> int | None:
     return int(text)
 
 
-def check_range(param: str, value: float, *, minimum: float, maximum: float, kind: str = "integer") -> None:
-    """Check that an "integer" or "decimal" is within its bounds.
-
-    Raises:
-        ApiError: 400 that names the bound.
-    """
-    if not minimum <= value <= maximum:
-        bound = maximum if value > maximum else minimum
-        raise number_out_of_range(param, kind, value=value, bound=bound)
-
-
 def check_include(query: Query) -> frozenset[str]:
     """Return the values of `include`, given as `include[]=…` or `include=…`.
 
@@ -238,8 +213,8 @@ def check_include(query: Query) -> frozenset[str]:
     """
     values = [*query.get("include[]", ()), *query.get("include", ())]
     for index, value in enumerate(values):
-        if value not in INCLUDABLE:
-            raise invalid_choice(f"include[{index}]", value=value, choices=INCLUDABLE)
+        if value not in INCLUDE:
+            raise invalid_choice(f"include[{index}]", value=value, choices=INCLUDE)
     return frozenset(values)
 
 
@@ -330,7 +305,7 @@ def _stored_item(item: JsonObject, *, name: str, new_id: NewId, path: str) -> Js
     else:
         raise invalid_choice(f"{path}.type", value=name, choices=("message", *ITEM_TYPES, *NOTHING_ADDED))
     stored = conform_object(fields, to=item_type.shape, path=path)
-    item_id = _given_id(item, item_type=item_type, path=f"{path}.id") or new_id(item_type.prefix)
+    item_id = _given_id(item, item_type=item_type, path=f"{path}.id") or new_id(item_type.prefix or "item")
     return {"id": item_id, "type": name, **stored}
 
 
@@ -338,7 +313,7 @@ def _message(fields: JsonObject, *, path: str) -> tuple[ItemType, JsonObject]:
     if fields.get("role") is None:
         raise missing_parameter(f"{path}.role")
     role = conform(fields["role"], to=_ROLE, path=f"{path}.role")
-    item_type = ASSISTANT_MESSAGE if role == "assistant" else INPUT_MESSAGE
+    item_type = MESSAGES[role]
     text = fields.get("content")
     if not isinstance(text, str):
         return item_type, fields
@@ -349,9 +324,7 @@ def _given_id(item: JsonObject, *, item_type: ItemType, path: str) -> str | None
     value = item.get("id")
     if value is not None:
         return check_id(value, prefix=item_type.prefix, path=path)
-    if item_type.id_rule is IdRule.REQUIRED:
-        raise missing_parameter(path)
-    if item_type.id_rule is IdRule.REQUIRED_UNLESS_ENCRYPTED and not item.get("encrypted_content"):
+    if item_type.needs_id and not item.get("encrypted_content"):  # which reasoning may have instead
         raise missing_parameter(path)
     return None
 

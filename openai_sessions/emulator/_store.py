@@ -31,11 +31,10 @@ from openai_sessions.emulator._items import (
     check_array,
     check_id,
     check_metadata,
-    check_range,
     new_id,
     prepare_items,
 )
-from openai_sessions.emulator._schema import INTEGER, conform
+from openai_sessions.emulator._schema import INTEGER, check_range, conform
 
 if TYPE_CHECKING:
     import os

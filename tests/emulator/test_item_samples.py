@@ -10,14 +10,13 @@ from openai.types.conversations.conversation_item import McpCall
 from pydantic import TypeAdapter
 
 from openai_sessions.emulator import Emulator
-from openai_sessions.emulator._items import INCLUDABLE
-from openai_sessions.emulator._schema import ITEM_TYPES
+from openai_sessions.emulator._schema import INCLUDE, ITEM_TYPES
 from tests.fixtures.documents import listed_validators
 from tests.fixtures.samples import SAMPLE_NAMES, sample
 
 from .wire import Wire, user
 
-EVERYTHING = {"include[]": list(INCLUDABLE)}
+EVERYTHING = {"include[]": list(INCLUDE)}
 LISTED_ONLY = ("message_listed_only_parts",)
 BEYOND_DOCUMENT = ("configuration_update",)
 """Types of the openai package that the public document lacks."""

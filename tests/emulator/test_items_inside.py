@@ -121,6 +121,7 @@ def test_a_value_inside_an_item_is_refused_with_its_path(item, path):
     assert refusal(item) == f"items[0].{path}"
 
 
-def test_a_tool_may_have_fields_that_the_document_does_not_know():
-    tool = {"type": "function", "name": "f", "parameters": {"default": None}, "async": True}
-    assert refusal({"type": "tool_search_output", "tools": [tool]}) is None
+def test_a_tool_has_the_fields_of_the_document_and_of_the_package():
+    tool = {"type": "function", "name": "f", "parameters": {"default": None}}
+    assert refusal({"type": "tool_search_output", "tools": [{**tool, "async": True}]}) is None
+    assert refusal({"type": "tool_search_output", "tools": [{**tool, "mood": 1}]}) == "items[0].tools[0].mood"

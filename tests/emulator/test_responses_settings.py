@@ -75,7 +75,10 @@ TOOLS = {
         {"type": "namespace", "name": "sums", "description": "Sums.", "tools": [ADD]},
         {"name": "sums", "description": "Sums.", "tools": [SHOWN_ADD]},
     ),
-    "unknown": ({"type": "telepathy", "headers": 1}, {"headers": 1}),
+    "image generation of a newer package": (
+        {"type": "image_generation", "output_format": "gif", "frame_count": 3},
+        {**PIXELS, "output_format": "gif", "frame_count": 3},
+    ),
 }
 
 
@@ -109,6 +112,14 @@ async def test_tools_in_items_are_shown(wire):
 @pytest.mark.parametrize(
     ("tool", "code", "param"),
     [
+        ({"type": "telepathy"}, "invalid_value", "type"),
+        ({**ADD, "mood": 1}, "unknown_parameter", "mood"),
+        ({"type": "image_generation", "quality": "best"}, "invalid_value", "quality"),
+        (
+            {"type": "image_generation", "output_compression": 101},
+            "integer_above_max_value",
+            "output_compression",
+        ),
         ({"type": "mcp"}, "missing_required_parameter", "server_label"),
         ({"type": "web_search", "user_location": "Rome"}, "invalid_type", "user_location"),
         ({**MCP, "headers": "x-key"}, "invalid_type", "headers"),

@@ -7,7 +7,7 @@ import pytest
 from openai_sessions import InvalidItemError
 from openai_sessions._arguments import MAX_TEXT
 from openai_sessions.emulator import Emulator
-from tests.examples.stand_in import ROOT
+from tests.fixtures.documents import schemas
 
 from .stores import HELLO, KEY
 
@@ -114,11 +114,7 @@ async def test_too_large_item_is_refused_before_any_request(encrypted, emulator)
 
 
 def test_text_limit_equals_the_public_schema():
-    path = ROOT.parent / "shared/openapi/conversations.openapi.json"
-    if not path.is_file():
-        pytest.skip("the public schema is not beside this checkout")
-    schemas = json.loads(path.read_text())["components"]["schemas"]
-    assert MAX_TEXT == schemas["InputTextContentParam"]["properties"]["text"]["maxLength"]
+    assert MAX_TEXT == schemas()["InputTextContentParam"]["properties"]["text"]["maxLength"]
 
 
 @pytest.mark.parametrize(

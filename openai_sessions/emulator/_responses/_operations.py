@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -46,7 +46,6 @@ from openai_sessions.emulator._items import (
     check_integer,
     check_metadata,
     check_page,
-    check_range,
     prepare_items,
     shown_item,
 )
@@ -61,20 +60,9 @@ from openai_sessions.emulator._responses._events import (
 )
 from openai_sessions.emulator._responses._scripts import OUTPUT_TYPES, ResponseRequest
 from openai_sessions.emulator._schema import (
-    FLAG,
-    FREE_ARRAY,
-    FREE_OBJECT,
-    INTEGER,
     ITEM_TYPES,
-    TEXT,
-    TEXTS,
-    TOOL_TYPES,
-    Null,
-    Shape,
-    Value,
-    conform,
+    REQUESTS,
     conform_object,
-    one_of,
     wrong_type,
 )
 from openai_sessions.emulator._store import page_of
@@ -314,65 +302,9 @@ class _Draft:
     obfuscated: bool
 
 
-_NUMBER = Value(("number",))
+_REQUEST = REQUESTS["response"]
 
-_PROMPT = Shape(
-    required={"id": TEXT},
-    optional={
-        "variables": FREE_OBJECT.nullable(null=Null.ABSENT),
-        "version": TEXT.nullable(null=Null.ABSENT),
-    },
-)
-
-_TEXT = Shape(
-    optional={
-        "format": FREE_OBJECT.nullable(null=Null.ABSENT),
-        "verbosity": one_of("low", "medium", "high").nullable(null=Null.ABSENT),
-    },
-    is_open=True,
-)
-
-_OPTIONAL: Mapping[str, Value] = {
-    **dict.fromkeys(("background", "parallel_tool_calls", "store", "stream"), FLAG),
-    **dict.fromkeys(("max_output_tokens", "max_tool_calls", "top_logprobs"), INTEGER),
-    **dict.fromkeys(("frequency_penalty", "presence_penalty", "temperature", "top_p"), _NUMBER),
-    **dict.fromkeys(("previous_response_id", "prompt_cache_key", "safety_identifier", "user"), TEXT),
-    **dict.fromkeys(
-        ("access_programs", "background_options", "image", "metadata", "prompt_cache_options"), FREE_OBJECT
-    ),
-    **dict.fromkeys(("reasoning", "stream_options"), FREE_OBJECT),
-    "context_management": FREE_ARRAY,
-    "conversation": Value(("string", "object"), shape=Shape(required={"id": TEXT})),
-    "include": TEXTS,
-    "instructions": TEXT,
-    "moderation": Value(("object",), shape=Shape(required={"model": TEXT}, is_open=True)),
-    "prompt": Value(("object",), shape=_PROMPT),
-    "prompt_cache_retention": one_of("in_memory", "in-memory", "24h"),
-    "service_tier": one_of("auto", "default", "fast", "flex", "priority", "scale", "ultrafast"),
-    "text": Value(("object",), shape=_TEXT),
-    "tool_choice": Value(("string", "object"), choices=("none", "auto", "required")),
-    "tools": Value(("array",), elements=FREE_OBJECT),
-    "truncation": one_of("auto", "disabled"),
-}
-
-_REQUEST = Shape(
-    optional={
-        "model": Value(("string",), may_be_empty=False),
-        **{name: value.nullable(null=Null.ABSENT) for name, value in _OPTIONAL.items()},
-    },
-)
-
-_KNOWN = ("input", *_REQUEST.optional)
-
-_BOUNDS: Mapping[str, tuple[float, float]] = {
-    "frequency_penalty": (-2, 2),
-    "max_output_tokens": (16, float("inf")),
-    "max_tool_calls": (1, float("inf")),
-    "presence_penalty": (-2, 2),
-    "temperature": (0, 2),
-    "top_logprobs": (0, 20),
-    "top_p": (0, 1),
-}
+_KNOWN = ("input", *_REQUEST.required, *_REQUEST.optional)
 
 
 def check_request(body: Any) -> JsonObject:
@@ -390,9 +322,6 @@ def check_request(body: Any) -> JsonObject:
         raise missing_parameter("model")
     if request.get("background") and request.get("store") is False:
         raise background_without_store()
-    _check_bounds(request)
-    if "tools" in request:
-        request["tools"] = _checked_tools(request["tools"])
     check_include({"include": request.get("include", [])})
     check_metadata(request.get("metadata"))
     if "conversation" in request:
@@ -400,10 +329,7 @@ def check_request(body: Any) -> JsonObject:
     return {**request, "input": _checked_input(body)}
 
 
-_COUNTED = (
-    *("conversation", "input", "instructions", "model", "parallel_tool_calls", "personality"),
-    *("previous_response_id", "reasoning", "text", "tool_choice", "tools", "truncation"),
-)
+_COUNTED = ("input", *REQUESTS["count"].optional)
 """The parameters of a request for a count. The API documents all of them as optional."""
 
 
@@ -414,17 +340,13 @@ def check_count(body: Any) -> JsonObject:
         ApiError: 400 for an unknown, missing or wrongly typed field.
     """
     given = {name: value for name, value in check_body(body, known=_COUNTED).items() if value is not None}
-    personality = given.pop("personality", "default")
-    if not isinstance(personality, str):
-        raise wrong_type(personality, kinds=("string",), path="personality")
+    alone = {name: given.pop(name) for name in list(given) if name not in _KNOWN}
+    conform_object(alone, to=REQUESTS["count"], path="")
     checked = check_request({"model": "any", "input": "none", **given})  # which a response must have
     return checked if "input" in given else {**checked, "input": []}
 
 
-_COMPACTED = (
-    *("image", "input", "instructions", "model", "previous_response_id", "prompt_cache_key"),
-    *("prompt_cache_options", "prompt_cache_retention", "service_tier"),
-)
+_COMPACTED = ("input", *REQUESTS["compaction"].required, *REQUESTS["compaction"].optional)
 """The parameters of a request for a compaction."""
 
 
@@ -444,25 +366,6 @@ def conversation_and_previous(body: JsonObject) -> tuple[str | None, str | None]
     if conversation_id is not None and previous_id is not None:
         raise previous_response_and_conversation()
     return conversation_id, previous_id
-
-
-def _check_bounds(request: JsonObject) -> None:
-    for name, (minimum, maximum) in _BOUNDS.items():
-        if (value := request.get(name)) is not None:
-            kind = "integer" if _OPTIONAL[name] is INTEGER else "decimal"
-            check_range(name, value, minimum=minimum, maximum=maximum, kind=kind)
-
-
-def _checked_tools(tools: Sequence[JsonObject]) -> list[JsonObject]:
-    """Return the tools in the form in which items of the input have them; unknown types pass."""
-    return [_checked_tool(tool, path=f"tools[{index}]") for index, tool in enumerate(tools)]
-
-
-def _checked_tool(tool: JsonObject, *, path: str) -> JsonObject:
-    if "type" not in tool:
-        raise missing_parameter(f"{path}.type")
-    name = conform(tool["type"], to=TEXT, path=f"{path}.type")
-    return conform_object(tool, to=TOOL_TYPES[name], path=path) if name in TOOL_TYPES else tool
 
 
 def _checked_conversation(given: str | JsonObject) -> str:
