@@ -121,8 +121,8 @@ def _variant(value: JsonObject, *, variants: Mapping[str, Shape], path: str) -> 
 def conform_object(value: JsonObject, *, to: Shape, path: str) -> JsonObject:
     """Validate the fields of an object and return its stored form.
 
-    `type` is not validated: it selected the shape. Fields are stored in the API's order: `type`, fields with
-    defaults, other required fields, the rest.
+    `type` is not validated: it selected the shape. Fields are stored in the API's order: `type`, `status`,
+    and the rest by name.
 
     Args:
         value: The object.
@@ -141,8 +141,11 @@ def conform_object(value: JsonObject, *, to: Shape, path: str) -> JsonObject:
         if name not in stored:
             raise missing_parameter(_inside(path, name))
     completed = {**to.defaults, **stored}
-    in_order = dict.fromkeys(("type", *to.defaults, *to.required, *to.optional, *completed))
-    return {name: completed[name] for name in in_order if name in completed}
+    return {name: completed[name] for name in sorted(completed, key=_position)}
+
+
+def _position(name: str) -> tuple[bool, bool, str]:
+    return name != "type", name != "status", name
 
 
 def _inside(path: str, name: str) -> str:
