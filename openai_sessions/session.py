@@ -39,6 +39,8 @@ from openai_sessions._conversation.compacting import (
     Compaction,
     ItemForms,
     check_compact_when,
+    checked_compaction,
+    compact_after_turn,
     ends_turn,
     plan_compaction,
     read_history,
@@ -146,12 +148,6 @@ __all__ = [
 ]
 
 
-_NOT_FROM_COMPACTION = (
-    "history_limits has from_compaction=False, so that reads would not start at the compaction item: leave "
-    "from_compaction= out"
-)
-
-
 def _items_of(turns: Iterable[Turn]) -> list[Item]:
     return [item for turn in turns for item in turn.items]
 
@@ -182,9 +178,7 @@ class SessionOptions:
         for name, kind in (("history_limits", HistoryLimits), ("requests", RequestSettings)):
             if not isinstance(getattr(self, name), kind):
                 raise TypeError(f"{name} must be a {kind.__name__}, not {getattr(self, name)!r}")
-        check_compact_when(self.compact_when)
-        if self.compact_when is not None and not self.history_limits.from_compaction:
-            raise ValueError(_NOT_FROM_COMPACTION)
+        check_compact_when(self.compact_when, from_compaction=self.history_limits.from_compaction)
 
     @property
     def hooks(self) -> Hooks:
@@ -1023,24 +1017,23 @@ class OpenAIConversationsSession(AsyncCloseable):
             UnsettledWriteError: The write failed and could not be undone.
             openai.OpenAIError: A request failed. Nothing was changed.
         """
-        wanted = self._checked_compaction(compaction)
+        wanted = checked_compaction(
+            compaction, self._options.compact_when, from_compaction=self._from_compaction
+        )
+        return await self._compact(wanted, AS_THEY_ARE)
+
+    @operation()
+    async def _compact(self, compaction: Compaction, forms: ItemForms) -> CompactedHistory | None:
+        """Compact the history, of items that are read and written through `forms`.
+
+        Raises:
+            TypeError: A subclass overrides reads or writes.
+            Exception: As `compact()`.
+        """
         if not self._stores_as_given():
             raise TypeError(
                 f"{type(self).__name__} overrides get_items() or add_items(), which compact() passes by"
             )
-        return await self._compact(wanted, AS_THEY_ARE)
-
-    def _checked_compaction(self, compaction: Compaction | None) -> Compaction:
-        check_compact_when(compaction, name="compaction", needs_limits=False)
-        wanted = compaction or self._options.compact_when
-        if wanted is None:
-            raise ValueError("give compact() a Compaction(model=…), or the session compact_when=")
-        if not self._from_compaction:
-            raise ValueError(_NOT_FROM_COMPACTION)
-        return wanted
-
-    async def _compact(self, compaction: Compaction, forms: ItemForms) -> CompactedHistory | None:
-        """Compact the history, of items that are read and written through `forms`."""
         if compaction.max_tokens is not None and compaction.count_tokens is None:
             count = self._count_tokens or await asyncio.to_thread(tiktoken_counter)
             compaction = replace(compaction, count_tokens=count)
@@ -1058,13 +1051,8 @@ class OpenAIConversationsSession(AsyncCloseable):
         return replace(stored, usage=usage)
 
     async def _compact_after_turn(self) -> None:
-        """Compact the history if it is due; log a failure, as the turn is stored."""
-        if self._options.compact_when is None:
-            return
-        try:
-            await self.compact()
-        except Exception as error:  # noqa: BLE001 -- whatever it was, the turn is stored
-            logger.warning("%r: the history was not compacted: %s: %s", self, type(error).__name__, error)
+        if self._options.compact_when is not None:
+            await compact_after_turn(self)
 
     # What the compaction session of the Agents SDK calls
 

@@ -11,9 +11,10 @@ otherwise the write is undone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from openai_sessions._api.client import ConversationsClient
 from openai_sessions._arguments import checked_maximum, is_whole_number
@@ -31,9 +32,11 @@ from openai_sessions._items.turns import (
     open_calls,
     turn_starts,
 )
-from openai_sessions._items.types import CountTokens, Item, is_compaction
+from openai_sessions._items.types import CountTokens, Item, is_bare_reasoning, is_compaction
 from openai_sessions.errors import ConversationChangedError
 from openai_sessions.tokens import ServerTokens, checked_count_tokens
+
+logger = logging.getLogger("openai_sessions")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,24 +98,49 @@ class Compaction:
         return self.max_turns is not None or self.max_tokens is not None
 
 
-def check_compact_when(
-    value: Compaction | None, *, name: str = "compact_when", needs_limits: bool = True
-) -> None:
-    """Raise unless a value says how to compact, and from which size on.
+def check_compact_when(value: Compaction | None, *, from_compaction: bool) -> None:
+    """Raise unless a value says how to compact, and from which size on; None for never.
 
     Raises:
         TypeError: It is not a `Compaction`.
-        ValueError: It has no limit.
+        ValueError: It has no limit, or reads of the history do not start at the newest compaction item.
     """
     if value is None:
         return
     if not isinstance(value, Compaction):
-        raise TypeError(f"{name} must be an openai_sessions.Compaction, not {value!r}")
-    if needs_limits and not value.has_limits:
+        raise TypeError(f"compact_when must be an openai_sessions.Compaction, not {value!r}")
+    if not value.has_limits:
         raise ValueError(
             "compact_when has no limit, and would compact after each turn: give the Compaction max_tokens= "
             "or max_turns="
         )
+    if not from_compaction:
+        raise ValueError(_NOT_FROM_COMPACTION)
+
+
+def checked_compaction(
+    value: Compaction | None, compact_when: Compaction | None, *, from_compaction: bool
+) -> Compaction:
+    """Return how to compact now: as a caller of `compact()` says, or else as `compact_when` does.
+
+    Raises:
+        TypeError: It is not a `Compaction`.
+        ValueError: There is none, or reads of the history do not start at the newest compaction item.
+    """
+    if not isinstance(value, Compaction | None):
+        raise TypeError(f"compaction must be an openai_sessions.Compaction, not {value!r}")
+    wanted = value or compact_when
+    if wanted is None:
+        raise ValueError("give compact() a Compaction(model=…), or the session compact_when=")
+    if not from_compaction:
+        raise ValueError(_NOT_FROM_COMPACTION)
+    return wanted
+
+
+_NOT_FROM_COMPACTION = (
+    "history_limits has from_compaction=False, so that reads would not start at the compaction item: leave "
+    "from_compaction= out"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,10 +264,15 @@ async def plan_compaction(
     if cut == after or _waits_for_output(view, cut):
         return None
     complete = complete_items((), view[:cut], is_whole=True)
-    replaced = to_replay([view[place] for place in complete])
+    replaced = _sendable([view[place] for place in complete])
     stored_cut = places[cut] if cut < len(places) else len(history.stored)
     fitting = replace(limits, tokens=half, from_compaction=False)
     return Plan(history, replaced, stored_cut, fitting, compaction.delete_replaced)
+
+
+def _sendable(items: Sequence[Item]) -> list[Item]:
+    """Return items in replay form, without reasoning of another provider's model, which has no id."""
+    return [item for item in to_replay(items) if not is_bare_reasoning(item) or item.get("id")]
 
 
 def _storable_again(history: History, places: Sequence[int], view: Sequence[Item], cut: int) -> int:
@@ -334,3 +367,19 @@ def ends_turn(items: Sequence[Item]) -> bool:
     if not items or is_compaction(items[-1]):
         return False
     return items[-1].get("type") in (None, "message") and items[-1].get("role") == "assistant"
+
+
+class Compacting(Protocol):
+    """A session that can be compacted."""
+
+    def compact(self) -> Coroutine[Any, Any, CompactedHistory | None]:
+        """Compact the history, if it is due."""
+        ...
+
+
+async def compact_after_turn(session: Compacting) -> None:
+    """Compact the history of a session if it is due; log a failure, as the turn is stored."""
+    try:
+        await session.compact()
+    except Exception as error:  # noqa: BLE001 -- whatever it was, the turn is stored
+        logger.warning("%r: the history was not compacted: %s: %s", session, type(error).__name__, error)

@@ -23,6 +23,15 @@ from openai_sessions._arguments import (
     checked_seconds,
     missing_methods,
 )
+from openai_sessions._conversation.compacting import (
+    CompactedHistory,
+    Compaction,
+    ItemForms,
+    check_compact_when,
+    checked_compaction,
+    compact_after_turn,
+    ends_turn,
+)
 from openai_sessions._conversation.iterating import whole_until
 from openai_sessions._conversation.locks import FairLock
 from openai_sessions._conversation.newest_turns import HistoryLimits
@@ -40,6 +49,7 @@ from openai_sessions.encryption._envelope import (
 )
 from openai_sessions.errors import SessionError
 from openai_sessions.reading import ReadingFilter, checked_reading, read_through
+from openai_sessions.session import OpenAIConversationsSession
 from openai_sessions.turn import SessionTurn
 
 if TYPE_CHECKING:
@@ -102,15 +112,18 @@ class EncryptedSession(AsyncCloseable):
         ttl: Seconds after which an item is no longer read, by the reader's clock; None for no expiry.
         reading: Filters of what the model sees, applied in this order to the decrypted items that
             `get_items()` returns: see `openai_sessions.reading`. The stored history stays as it is.
+        compact_when: Compact the history after a turn, as `OpenAIConversationsSession` does, once it exceeds
+            `max_turns` or `max_tokens`: see `compact`. The whole history is read and decrypted for it.
         clock: Returns the current Unix time in seconds.
 
     Raises:
         ImportError: The package cryptography is not installed.
         ValueError: The key is too weak or contains a lone surrogate, the ttl is not positive, the name is
             empty or contains a lone surrogate, or the underlying session limits turns or tokens, or has
-            `reading`.
-        TypeError: An argument is of the wrong type; or the underlying session compacts histories, and would
-            compact tokens: wrap it around this session instead.
+            `reading` or `compact_when`; or `compact_when` has no limit.
+        TypeError: An argument is of the wrong type; or the underlying session is a compaction session of the
+            Agents SDK, and would compact tokens: wrap it around this session instead; or `compact_when` is
+            given, and the underlying session is not an `OpenAIConversationsSession`.
     """
 
     _ignore_ids_for_matching = True  # the Agents SDK then compares items without their ids
@@ -123,6 +136,7 @@ class EncryptedSession(AsyncCloseable):
         ttl: float | None = 600,
         *,
         reading: Sequence[ReadingFilter] = (),
+        compact_when: Compaction | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._session_id = checked_session_id(session_id)
@@ -130,6 +144,10 @@ class EncryptedSession(AsyncCloseable):
         self._from_compaction = _limits_of(underlying_session).from_compaction
         self._ttl = checked_seconds("ttl", ttl, none="no expiry")
         self._reading = checked_reading(reading)
+        check_compact_when(compact_when, from_compaction=self._from_compaction)
+        self._compact_when = compact_when
+        if compact_when is not None:
+            self._compactable()
         cipher = session_cipher(session_id, checked_keys(encryption_key))
         self._sealer = Sealer(cipher, ttl=self._ttl, clock=clock)
         self._pop = ReadablePop(self.underlying_session, self._sealer)
@@ -236,7 +254,8 @@ class EncryptedSession(AsyncCloseable):
     ) -> None:
         """Encrypt items and append them in one call of the underlying session.
 
-        All get the same time and expire together.
+        All get the same time and expire together. With `compact_when`, an answer of the assistant at the end
+        completes a turn: a cancellation during the compaction undoes that, and the items stay stored.
 
         Args:
             items: Items as a model request accepts them: dicts, Pydantic models, such as those of
@@ -248,11 +267,14 @@ class EncryptedSession(AsyncCloseable):
             Exception: An error of the underlying session.
         """
         given = checked_items(items)
-        sealed = self._seal(given)
+        checked = _checked(given)
+        sealed = self._sealer.seal(checked)
         await self._pop.restore()
         if sealed:
             await self.underlying_session.add_items(sealed)
             self._written.add(given)
+            if ends_turn(checked):
+                await self._compact_after_turn()
 
     @_agents.called_by_runner
     async def pop_item(self) -> ResponseInputItemParam | None:
@@ -313,15 +335,56 @@ class EncryptedSession(AsyncCloseable):
                 f"{type(self.underlying_session).__name__} has no turns: encrypt an "
                 "OpenAIConversationsSession or a session of a directory, or pass this session to the run"
             )
-        return EncryptedTurn(
-            turn,
-            session_id=self._session_id,
-            ttl=self._ttl,
-            reading=self._reading,
-            sealer=self._sealer,
-            popped=self._pop,
-            from_compaction=self._from_compaction,
+        return EncryptedTurn(turn, self)
+
+    async def compact(self, compaction: Compaction | None = None) -> CompactedHistory | None:
+        """Compact the history, as `OpenAIConversationsSession.compact` does, where the result is described.
+
+        The server that compacts sees the older turns in plain text, as a model does. The compaction item and
+        the user's messages before it are stored encrypted, with the time of the compaction: they expire later
+        than the turns that they stand for. The newest turns stay as they are, with their times. Unreadable
+        items before them are neither sent nor deleted.
+
+        Args:
+            compaction: The model, the limits from which on it compacts, and what stays; by default the
+                session's `compact_when`.
+
+        Raises:
+            TypeError: It is not a `Compaction`; or the underlying session is not an
+                `OpenAIConversationsSession`, such as one of a directory.
+            ValueError: There is no `compact_when`; or the underlying session has
+                `HistoryLimits(from_compaction=False)`.
+            Exception: As `OpenAIConversationsSession.compact`. Nothing was changed.
+        """
+        wanted = checked_compaction(compaction, self._compact_when, from_compaction=self._from_compaction)
+        hosted = self._compactable()
+        await self._pop.restore()
+        forms = ItemForms(opened=self._readable, sealed=self._sealer.seal)
+        return await hosted._compact(wanted, forms)  # noqa: SLF001 -- a session of this library
+
+    async def _compact_after_turn(self) -> None:
+        if self._compact_when is not None:
+            await compact_after_turn(self)
+
+    def _compactable(self) -> OpenAIConversationsSession:
+        """Return the underlying session.
+
+        Raises:
+            TypeError: It cannot be compacted by the server.
+        """
+        session = self.underlying_session
+        if isinstance(session, OpenAIConversationsSession):
+            return session
+        if isinstance(session, SessionTurn):
+            raise TypeError("a turn cannot be compacted: call compact() of its session, after the block")
+        raise TypeError(
+            f"{type(session).__name__} is not an OpenAIConversationsSession, whose server compacts: wrap the "
+            "Agents SDK's OpenAIResponsesCompactionSession around the EncryptedSession instead"
         )
+
+    def _readable(self, envelope: Item) -> Item | None:
+        opened = self._sealer.open(envelope)
+        return None if isinstance(opened, Unreadable) else opened
 
     async def aclose(self) -> None:
         """Close the underlying session with its `aclose()` or `close()`, if it has one.
@@ -368,7 +431,7 @@ class EncryptedSession(AsyncCloseable):
             SessionError: The underlying session cannot replace its history at once, and unreadable items
                 would be lost.
         """
-        sealed = self._seal(checked_items(items))
+        sealed = self._sealer.seal(_checked(checked_items(items)))
         await self._pop.restore()
         raw = await self._newest(None if _agents.limit_of(self.session_settings) is None else EVERY_ITEM)
         expected, self._compacted = self._compacted, None
@@ -406,9 +469,6 @@ class EncryptedSession(AsyncCloseable):
             f"{type(self).__name__} cannot be pickled or copied, because that would expose its keys. Create "
             "a new one with the same session_id and encryption_key where you need it."
         )
-
-    def _seal(self, items: Sequence[object]) -> list[Item]:
-        return self._sealer.seal([checked_item(index, item) for index, item in enumerate(items)])
 
     async def _read(self, limit: int | None) -> tuple[list[Item], bool]:
         """Return the newest readable items as they were given, and whether they are the whole history."""
@@ -455,33 +515,19 @@ class EncryptedTurn(EncryptedSession):
 
     Args:
         turn: The turn of the underlying session.
-        session_id: That of the encrypted session.
-        ttl: The same.
-        reading: The same.
-        sealer: Encrypts and opens the envelopes.
-        popped: The pop of the encrypted session, which is completed before the turn starts.
-        from_compaction: Whether reads start at the newest compaction item.
+        session: The encrypted session. Its failed pop is completed before the turn starts.
     """
 
-    def __init__(  # noqa: PLR0913 -- what an encrypted session has
-        self,
-        turn: SessionTurn,
-        *,
-        session_id: str,
-        ttl: float | None,
-        reading: Sequence[ReadingFilter],
-        sealer: Sealer,
-        popped: ReadablePop,
-        from_compaction: bool,
-    ) -> None:
-        self._session_id = session_id
+    def __init__(self, turn: SessionTurn, session: EncryptedSession) -> None:
+        self._session = session
+        self._session_id = session._session_id  # noqa: SLF001 -- an object of this class, as below
         self.underlying_session = turn
-        self._from_compaction = from_compaction
-        self._ttl = ttl
-        self._reading = tuple(reading)
-        self._sealer = sealer
-        self._pop = ReadablePop(turn, sealer)
-        self._popped_before = popped
+        self._from_compaction = session._from_compaction  # noqa: SLF001
+        self._ttl = session._ttl  # noqa: SLF001
+        self._reading = session._reading  # noqa: SLF001
+        self._compact_when = None
+        self._sealer = session._sealer  # noqa: SLF001
+        self._pop = ReadablePop(turn, self._sealer)
         self._written = WrittenAsGiven()
         self._compacted = None
         self._skipped = self._skipped_in_total = self._logged = SkippedItems()
@@ -495,7 +541,7 @@ class EncryptedTurn(EncryptedSession):
         return cast("list[ResponseInputItemParam]", items)
 
     async def __aenter__(self) -> Self:
-        await self._popped_before.restore()
+        await self._session._pop.restore()  # noqa: SLF001
         await self.underlying_session.__aenter__()
         return self
 
@@ -507,6 +553,8 @@ class EncryptedTurn(EncryptedSession):
     ) -> None:
         await self._pop.restore()
         await self.underlying_session.__aexit__(exc_type, exc_value, traceback)
+        if exc_value is None and self.underlying_session._is_stored:  # noqa: SLF001
+            await self._session._compact_after_turn()  # noqa: SLF001
 
     def _opened(self, envelope: Item) -> Item:
         """Return the item in an envelope; one that cannot be read depends on nothing."""
@@ -635,6 +683,10 @@ async def _opened_items(
         yield cast("ResponseInputItemParam", item)
 
 
+def _checked(given: Sequence[object]) -> list[Item]:
+    return [checked_item(index, item) for index, item in enumerate(given)]
+
+
 def _to_replay(items: Sequence[Item]) -> list[Item]:
     """Return decrypted items in replay form, with `provider_data`, which a token can keep."""
     return to_replay(items, form=replay_form_with_provider_data)
@@ -646,7 +698,7 @@ def _checked_underlying(session: Any) -> Any:
     Raises:
         TypeError: It lacks methods of a session, or it compacts histories and would compact tokens.
         ValueError: It limits turns or tokens, and would count tokens as a user's messages; or it has filters
-            of reading, which would see tokens.
+            of reading, which would see tokens, or compacts them after a turn.
     """
     missing = missing_methods(session)
     if missing:
@@ -664,10 +716,16 @@ def _checked_underlying(session: Any) -> Any:
             "underlying_session has history_limits, and would apply them to encrypted items: create it "
             "without them, and limit items with session_settings"
         )
-    if getattr(getattr(session, "_options", None), "reading", ()):  # of this library's sessions
+    options = getattr(session, "_options", None)  # of this library's sessions
+    if getattr(options, "reading", ()):
         raise ValueError(
             "underlying_session has reading=, whose filters would see encrypted items: create it without "
             "them, and give them to EncryptedSession(…, reading=[…])"
+        )
+    if getattr(options, "compact_when", None) is not None:
+        raise ValueError(
+            "underlying_session has compact_when=, and would have encrypted items compacted: create it "
+            "without, and give it to EncryptedSession(…, compact_when=…)"
         )
     return session
 
