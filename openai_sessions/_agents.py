@@ -69,6 +69,34 @@ def default_client() -> Any:
     return shared.get_default_openai_client() if shared else None
 
 
+def responses_of_run(result: object) -> list[tuple[str, Any]]:
+    """Return the responses of a run, each with the name of the model that its agent has, or "".
+
+    A response has no model. Its agent is that of its items in the result; of a response whose items are not
+    there, as after a `RunState` was serialised, the model is known if all agents have the same.
+    """
+    agents = {id(item.raw_item): item.agent for item in getattr(result, "new_items", None) or ()}
+    models = {_model_of(agent) for agent in agents.values()}
+    otherwise = models.pop() if len(models) == 1 else ""
+    return [
+        (
+            next((_model_of(agents[id(item)]) for item in response.output if id(item) in agents), otherwise),
+            response,
+        )
+        for response in getattr(result, "raw_responses", None) or ()
+    ]
+
+
+def _model_of(agent: Any) -> str:
+    """Return the name of the model of an agent, or "" if it cannot be known."""
+    model = getattr(agent, "model", "")
+    if model is None:
+        defaults = sys.modules.get("agents.models.default_models")
+        return defaults.get_default_model() if defaults else ""
+    name = model if isinstance(model, str) else getattr(model, "model", "")
+    return name if isinstance(name, str) else ""
+
+
 def run_config(client: object) -> Any:
     """Return a new `agents.RunConfig` whose OpenAI models use a client and the Responses API over HTTP.
 

@@ -20,6 +20,7 @@
     ├── LockLostError                 the lease of a shared lock was not renewed: read again, and repeat
     ├── MetadataFullError             the conversation has 16 pairs of metadata: remove one
     ├── InvalidUsageError             the usage totals are unreadable: set_session_usage(Usage())
+    ├── UnknownCostError              a model has no price: usage.cost(models={…})
     ├── MissingContextError           no run has passed its context: Runner.run(…, context=…)
     ├── VocabularyError               tiktoken is offline: download its vocabulary once, or give count_tokens=
     ├── TokenCountError               the server does not count tokens: give count_tokens= a function
@@ -62,6 +63,7 @@ fact. No message contains the content of an item, a header or a key.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Literal
 
 _SHOWN_CHARACTERS = 100
@@ -396,6 +398,26 @@ class InvalidUsageError(SessionError, ValueError):
         self.conversation_id = conversation_id
         self.value = value
         self.reason = reason
+
+
+class UnknownCostError(SessionError, LookupError):
+    """The cost of some requests is unknown: their models have no price, or are not known themselves.
+
+    Attributes:
+        known: The cost of all other requests in US dollars.
+        unknown: The numbers of requests of unknown cost, by the name of their model, "" if that is not known.
+    """
+
+    def __init__(self, known: Decimal, unknown: Mapping[str, int]) -> None:
+        without = ", ".join(f"{number} of {name or 'an unknown model'}" for name, number in unknown.items())
+        example = dict.fromkeys(unknown, "gpt-5.2")
+        super().__init__(
+            f"genai-prices has no price for {sum(unknown.values())} request(s): {without}. The others cost "
+            f"${known}. `usage.cost(models={example})` takes the price of another model, and "
+            "`pip install --upgrade genai-prices` brings new prices."
+        )
+        self.known = known
+        self.unknown = dict(unknown)
 
 
 class MissingContextError(SessionError, TypeError):
@@ -845,9 +867,14 @@ class DirectorySchemaError(SessionError):
         if found is None:
             problem = "has no tables of a session directory. Create them: `await directory.create_tables()`."
         else:
+            remedy = (
+                "use the release that created them, or a newer one."
+                if found > supported
+                else "upgrade them: `await directory.create_tables()`; earlier releases cannot use them then."
+            )
             problem = (
                 f"has session directory tables of version {found}, and this release of openai-sessions "
-                f"supports version {supported}: use the release that created them, or a newer one."
+                f"supports version {supported}: {remedy}"
             )
         super().__init__(f"The database {problem}")
         self.found = found

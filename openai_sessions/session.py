@@ -78,7 +78,14 @@ from openai_sessions._conversation.repairing import (
 )
 from openai_sessions._conversation.responding import ResponseGuard
 from openai_sessions._conversation.state import Receipt
-from openai_sessions._conversation.usage import Usage, count_run, marks_of, read_usage, replace_usage
+from openai_sessions._conversation.usage import (
+    ModelUsage,
+    Usage,
+    count_run,
+    marks_of,
+    read_usage,
+    replace_usage,
+)
 from openai_sessions._conversation.writing import (
     Progress,
     append_items,
@@ -131,6 +138,7 @@ __all__ = [
     "Finding",
     "ForkParent",
     "HistoryLimits",
+    "ModelUsage",
     "OpenAIConversationsSession",
     "PossibleOrphan",
     "RepairReport",
@@ -1275,8 +1283,8 @@ class OpenAIConversationsSession(AsyncCloseable):
             await self._conversation.run(change_metadata, checked, create=True)
 
     @operation()
-    async def store_run_usage(self, result: object) -> None:
-        """Add the usage of a run to the totals of the conversation; each run once.
+    async def store_run_usage(self, result: object, *, model: str | None = None) -> None:
+        """Add the usage of a run, or of a response, to the totals of the conversation; each once.
 
         Call it after `Runner.run`, or once the events of `Runner.run_streamed` are read, as with
         `AdvancedSQLiteSession` of the Agents SDK. Called again with the result of the same run, or of a run
@@ -1288,11 +1296,14 @@ class OpenAIConversationsSession(AsyncCloseable):
         applies long after its reply was lost.
 
         Args:
-            result: A `RunResult` or `RunResultStreaming` of the Agents SDK. If its usage is None or zero,
-                nothing is done.
+            result: A `RunResult` or `RunResultStreaming` of the Agents SDK, or a `Response` of openai. If its
+                usage is None or zero, nothing is done.
+            model: The model of all its requests; None to take them from the result: see `Usage.of_run`.
 
         Raises:
-            TypeError: It is not the result of a run. Nothing was sent.
+            TypeError: It is not the result of a run or a response, or the model is not a string. Nothing was
+                sent.
+            ValueError: The model is empty, longer than 100 characters or not printable. Nothing was sent.
             ConversationNotCreatedError: The session is unused, or was cleared since the run.
             MetadataFullError: The conversation has 16 pairs of metadata already. Nothing was changed.
             InvalidUsageError: The stored totals are not in the form of this library. Nothing was changed.
@@ -1300,7 +1311,7 @@ class OpenAIConversationsSession(AsyncCloseable):
             openai.OpenAIError: A request failed: the run may or may not be counted. Call it again with the
                 same result: it is counted once. The same is true after a cancellation.
         """
-        total = Usage.of_run(result)
+        total = Usage.of_run(result, model=model)
         if total is None or total == Usage():
             return
         if not await self._conversation.run(count_run, marks_of(result), total):
@@ -1325,7 +1336,8 @@ class OpenAIConversationsSession(AsyncCloseable):
 
         Raises:
             TypeError: It is not a `Usage`. Nothing was sent.
-            ValueError: One of its numbers is negative or not a whole number. Nothing was sent.
+            ValueError: One of its numbers is negative or not a whole number, or its models do not fit its
+                total. Nothing was sent.
             ConversationNotCreatedError: The session is unused.
             MetadataFullError: The conversation has 16 pairs of metadata already. Nothing was changed.
             ConversationNotFoundError: The server does not know the conversation.

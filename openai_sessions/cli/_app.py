@@ -167,7 +167,7 @@ def usage(  # noqa: PLR0913 - one for each option
     tenant: Tenant = "",
     quiet: Quiet = False,
 ) -> None:
-    """Print the requests and tokens used by the runs of an agent."""
+    """Print the requests and tokens used by the runs of an agent, and their cost (needs genai-prices)."""
     from openai_sessions.cli import _conversations as commands  # noqa: PLC0415 - help needs no openai
 
     _run(

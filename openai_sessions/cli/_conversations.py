@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
+from decimal import Decimal
 from typing import Any
 
-from openai_sessions._conversation.usage import Usage
+from openai_sessions._conversation.usage import COUNTS, Usage
 from openai_sessions._items.turns import Turn
 from openai_sessions.cli._errors import CommandError, ExitCode, UnfinishedError
 from openai_sessions.cli._output import (
@@ -20,7 +22,7 @@ from openai_sessions.cli._output import (
     write_line,
 )
 from openai_sessions.cli._running import Workspace, confirm, require_terminal
-from openai_sessions.errors import UnfinishedForkError
+from openai_sessions.errors import UnfinishedForkError, UnknownCostError
 from openai_sessions.session import OpenAIConversationsSession
 
 
@@ -123,7 +125,7 @@ def _beginning(text: str) -> str:
 
 
 async def usage(workspace: Workspace, conversation: str, *, by_turn: bool, as_json: bool) -> None:
-    """Print what `store_run_usage` has stored.
+    """Print what `store_run_usage` has stored, and its cost if genai-prices is installed.
 
     Args:
         workspace: The workspace.
@@ -142,24 +144,65 @@ async def usage(workspace: Workspace, conversation: str, *, by_turn: bool, as_js
 def _print_total_usage(total: Usage | None, workspace: Workspace, *, as_json: bool) -> None:
     if total is None:
         _note_no_usage(workspace)
+        if as_json:
+            write_json(None)
+        return
+    (cost,) = _costs([total], workspace)
     if as_json:
-        write_json(None if total is None else asdict(total))
-    elif total is not None:
-        TableWriter("", ">Total").write(
-            (name.replace("_", " "), f"{number:,}") for name, number in asdict(total).items()
-        )
+        write_json(_usage_json(total, cost))
+    else:
+        rows = [
+            (name.replace("_", " "), f"{number:,}")
+            for name, number in zip(COUNTS, total.numbers(), strict=True)
+        ]
+        TableWriter("", ">Total").write([*rows, *(("cost", _dollars(each)) for each in cost)])
 
 
 def _print_turn_usage(used: Mapping[int, Usage], workspace: Workspace, *, as_json: bool) -> None:
     if not used:
         _note_no_usage(workspace)
+    costs = _costs(used.values(), workspace)
+    turns = zip(used.items(), costs, strict=True)
     if as_json:
-        for turn, each in used.items():
-            write_json({"turn": turn, **asdict(each)})
+        for (turn, each), cost in turns:
+            write_json({"turn": turn, **_usage_json(each, cost)})
     else:
-        headings = (f">{field.name.removesuffix('_tokens').capitalize()}" for field in fields(Usage))
-        rows = ((turn, *asdict(each).values()) for turn, each in used.items())
-        TableWriter(">Turn", *headings).write([f"{number:,}" for number in row] for row in rows)
+        headings = [f">{name.removesuffix('_tokens').replace('_', ' ').capitalize()}" for name in COUNTS]
+        rows = [
+            [*(f"{count:,}" for count in (turn, *each.numbers())), *map(_dollars, cost)]
+            for (turn, each), cost in turns
+        ]
+        TableWriter(">Turn", *headings, *([">Cost"] if any(costs) else [])).write(rows)
+
+
+def _costs(usages: Iterable[Usage], workspace: Workspace) -> list[tuple[Decimal | None, ...]]:
+    """Return for each usage its cost, None if it is unknown, or () if genai-prices is not installed.
+
+    Notes which models have no price.
+    """
+    costs: list[tuple[Decimal | None, ...]] = []
+    unknown = Counter[str]()
+    for each in usages:
+        try:
+            costs.append((each.cost(),))
+        except UnknownCostError as error:
+            costs.append((None,))
+            unknown.update(error.unknown)
+        except ImportError:
+            costs.append(())
+    for model, requests in unknown.items():
+        shown = f"model {model}" if model else "unknown model"
+        workspace.note(f"There is no price for {counted(requests, 'request')} of the {shown}.")
+    return costs
+
+
+def _dollars(cost: Decimal | None) -> str:
+    return "unknown" if cost is None else f"${cost:,.6f}"
+
+
+def _usage_json(used: Usage, cost: tuple[Decimal | None, ...]) -> dict[str, Any]:
+    shown = [None if each is None else float(each) for each in cost]
+    return {**asdict(used), **dict(zip(["cost_usd"], shown, strict=False))}
 
 
 def _note_no_usage(workspace: Workspace) -> None:

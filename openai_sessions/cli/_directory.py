@@ -17,7 +17,7 @@ _PAGE = 1000
 
 
 async def init(workspace: Workspace) -> None:
-    """Create the tables of the directory if they are missing, and say so.
+    """Create the tables of the directory if they are missing, upgrade older ones, and say so.
 
     Args:
         workspace: The workspace.

@@ -207,9 +207,16 @@ def _unknown_name(error: Any) -> str:
 
 
 def _no_tables(error: Any) -> str:
-    if error.found is not None:
-        return str(error)
-    return "The database has no tables of a session directory: `openai-sessions directory init` creates them"
+    if error.found is None:
+        return (
+            "The database has no tables of a session directory: `openai-sessions directory init` creates them"
+        )
+    if error.found < error.supported:
+        return (
+            f"The database has session directory tables of version {error.found}. `openai-sessions directory "
+            f"init` upgrades them to version {error.supported}, which earlier releases cannot use"
+        )
+    return str(error)
 
 
 def _conflict(error: Any) -> str:

@@ -25,11 +25,15 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    column,
     func,
     insert,
     inspect,
     literal,
     select,
+    table,
+    text,
+    update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
@@ -38,26 +42,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from openai_sessions._api.clients import PerLoop
 from openai_sessions._conversation.shielding import Cancellation, run_shielded
+from openai_sessions._conversation.usage import COUNTS, MAX_MODEL
 from openai_sessions.errors import DirectorySchemaError
 
 T = TypeVar("T")
 
 Work = Callable[[AsyncConnection], Awaitable[T]]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """The version of the tables below. Every change of them increments it."""
 
 MAX_NAME = 255
 """The maximum number of characters of a name, a branch and a tenant."""
-
-USAGE_COLUMNS = (
-    "requests",
-    "input_tokens",
-    "cached_tokens",
-    "output_tokens",
-    "reasoning_tokens",
-    "total_tokens",
-)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -139,16 +135,18 @@ branches = Table(
 """One row per branch of a name, with its conversation once that exists."""
 
 usage = Table(
-    "openai_sessions_usage",
+    "openai_sessions_model_usage",
     metadata,
     Column("tenant", _name(), primary_key=True),
     Column("entry_id", String(32), primary_key=True),
     Column("branch", _name(), primary_key=True),
     Column("turn", Integer, primary_key=True, autoincrement=False),
-    *(Column(column, BigInteger, nullable=False) for column in USAGE_COLUMNS),
+    Column("model", String(MAX_MODEL), primary_key=True),
+    Column("long_input", Boolean, primary_key=True),
+    *(Column(column, BigInteger, nullable=False) for column in COUNTS),
     ForeignKeyConstraint(["tenant", "entry_id"], [names.c.tenant, names.c.entry_id]),
 )
-"""One row per turn of a branch, with its usage."""
+"""One row per turn of a branch and model, with its usage; the model "" is not known."""
 
 deletions = Table(
     "openai_sessions_deletions",
@@ -200,10 +198,10 @@ class Database:
         self._is_checked = False
 
     async def create_tables(self) -> None:
-        """Create the tables that are missing.
+        """Create the tables, or upgrade those of an earlier version.
 
         Raises:
-            DirectorySchemaError: The database has tables of another version. Nothing was changed.
+            DirectorySchemaError: The database has tables of a newer version. Nothing was changed.
         """
         await _create_tables(await self._engines.get())
 
@@ -372,10 +370,27 @@ async def _create_tables(engine: AsyncEngine) -> None:
         if connection.dialect.name == "postgresql":
             await connection.execute(select(func.pg_advisory_xact_lock(literal(_ADVISORY_LOCK, BigInteger))))
         if await connection.run_sync(_has_tables):
+            await _upgrade(connection)
             await _check_schema(connection)
             return
         await connection.run_sync(metadata.create_all)
         await connection.execute(insert(schema).values(id=1, version=SCHEMA_VERSION))
+
+
+async def _upgrade(connection: AsyncConnection) -> None:
+    """Upgrade tables of version 1, whose usage has no models."""
+    if await _version(connection) == 1:
+        await connection.run_sync(metadata.create_all)
+        kept = [name for name in usage.columns.keys() if name not in _NEW_IN_2]  # noqa: SIM118 - no mapping
+        before = table("openai_sessions_usage", *map(column, kept))
+        rows = select(*before.columns, *map(literal, _NEW_IN_2.values()))
+        await connection.execute(insert(usage).from_select([*kept, *_NEW_IN_2], rows))
+        await connection.execute(text("DROP TABLE openai_sessions_usage"))
+        await connection.execute(update(schema).values(version=2))
+
+
+_NEW_IN_2 = {"model": "", "long_input": False, "cache_write_tokens": 0}
+"""The columns of usage that version 1 does not have, and their values."""
 
 
 async def _check_schema(connection: AsyncConnection) -> None:
@@ -386,9 +401,13 @@ async def _check_schema(connection: AsyncConnection) -> None:
     """
     if not await connection.run_sync(_has_tables):
         raise DirectorySchemaError(None, SCHEMA_VERSION)
-    found = (await connection.execute(select(schema.c.version))).scalar()
+    found = await _version(connection)
     if found != SCHEMA_VERSION:
         raise DirectorySchemaError(found, SCHEMA_VERSION)
+
+
+async def _version(connection: AsyncConnection) -> int | None:
+    return (await connection.execute(select(schema.c.version))).scalar()
 
 
 def _has_tables(connection: Connection) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 from uuid import uuid4
 
@@ -28,9 +30,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from openai_sessions._conversation.usage import Usage
+from openai_sessions._conversation.usage import COUNTS, ModelUsage, Usage, named
 from openai_sessions.directory._database import (
-    USAGE_COLUMNS,
     Database,
     branches,
     deletions,
@@ -527,7 +528,7 @@ def _entry(row: RowMapping) -> SessionEntry:
     return SessionEntry(**{field: row[field] for field in SessionEntry.__dataclass_fields__})
 
 
-_USAGE_KEY = ("tenant", "entry_id", "branch", "turn")
+_USAGE_KEY = ("tenant", "entry_id", "branch", "turn", "model", "long_input")
 
 UNKNOWN_TURN = 0
 """The turn of usage that cannot be attributed to one."""
@@ -553,9 +554,8 @@ class UsageRows:
         async def add(connection: AsyncConnection) -> bool:
             if not await self._is_current(connection, opened):
                 return False
-            row = self._row(opened, turn, used)
-            statement = insert_into(connection, usage).values(row)
-            sums = {name: usage.c[name] + statement.excluded[name] for name in USAGE_COLUMNS}
+            statement = insert_into(connection, usage).values(self._rows(opened, turn, used))
+            sums = {name: usage.c[name] + statement.excluded[name] for name in COUNTS}
             await connection.execute(statement.on_conflict_do_update(index_elements=_USAGE_KEY, set_=sums))
             return True
 
@@ -572,28 +572,34 @@ class UsageRows:
             if not await self._is_current(connection, opened):
                 return False
             await connection.execute(delete(usage).where(self._is_of(opened)))
-            await connection.execute(insert(usage).values(self._row(opened, UNKNOWN_TURN, used)))
+            await connection.execute(insert(usage).values(self._rows(opened, UNKNOWN_TURN, used)))
             return True
 
         return await self._database.write(replace)
 
     async def total(self, opened: OpenedBranch) -> Usage | None:
         """Return the total usage of all turns; None if no usage is stored."""
-        sums = [func.sum(usage.c[name]) for name in USAGE_COLUMNS]
+        key = (usage.c.model, usage.c.long_input)
+        sums = [func.sum(usage.c[name]) for name in COUNTS]
+        statement = select(*key, *sums).where(self._is_of(opened)).group_by(*key)
 
         async def total(connection: AsyncConnection) -> Usage | None:
-            row = (await connection.execute(select(*sums).where(self._is_of(opened)))).one()
-            return None if row[0] is None else Usage(*map(int, row))
+            parts = [
+                ModelUsage(**named(map(int, numbers)), model=model, long_input=long_input)
+                for model, long_input, *numbers in await connection.execute(statement)
+            ]
+            return Usage.of_models(parts) if parts else None
 
         return await self._database.read(total)
 
     async def by_turn(self, opened: OpenedBranch) -> dict[int, Usage]:
         """Return the usage of each turn by its number."""
-        columns = [usage.c.turn, *(usage.c[name] for name in USAGE_COLUMNS)]
+        columns = [usage.c.turn, *(usage.c[name] for name in (*COUNTS, "model", "long_input"))]
         statement = select(*columns).where(self._is_of(opened)).order_by(usage.c.turn)
 
         async def by_turn(connection: AsyncConnection) -> dict[int, Usage]:
-            return {row[0]: Usage(*row[1:]) for row in await connection.execute(statement)}
+            rows = groupby(await connection.execute(statement), key=itemgetter(0))
+            return {turn: Usage.of_models(ModelUsage(*row[1:]) for row in group) for turn, group in rows}
 
         return await self._database.read(by_turn)
 
@@ -604,9 +610,10 @@ class UsageRows:
         found = await transaction.look_up(opened)
         return found is not None and found.conversation_id == opened.conversation_id
 
-    def _row(self, opened: OpenedBranch, turn: int, used: Usage) -> dict[str, object]:
-        key = (self._database.tenant, opened.entry_id, opened.branch, turn)
-        return {**dict(zip(_USAGE_KEY, key, strict=True)), **asdict(used)}
+    def _rows(self, opened: OpenedBranch, turn: int, used: Usage) -> list[dict[str, object]]:
+        key = {"entry_id": opened.entry_id, "branch": opened.branch, "turn": turn}
+        parts = used.parts() or (ModelUsage(),)
+        return [{"tenant": self._database.tenant, **key, **asdict(part)} for part in parts]
 
     def _is_of(self, opened: OpenedBranch) -> ColumnElement[bool]:
         return and_(

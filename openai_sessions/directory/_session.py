@@ -106,26 +106,29 @@ class NamedSession(OpenAIConversationsSession):
         return self._registration.opened.branch
 
     @operation()
-    async def store_run_usage(self, result: object) -> None:
-        """Add the usage of a run to its turn, the newest one of the history; each run once.
+    async def store_run_usage(self, result: object, *, model: str | None = None) -> None:
+        """Add the usage of a run, or of a response, to its turn, the newest one of the history; each once.
 
         As in `OpenAIConversationsSession`, but nothing is lost among processes that share the directory, with
         or without a lock. It reads the history, for the number of the turn, and writes the sum to the
         metadata of the conversation, again while others add to it.
 
         Args:
-            result: A `RunResult` or `RunResultStreaming` of the Agents SDK. If its usage is None or zero,
-                nothing is done.
+            result: A `RunResult` or `RunResultStreaming` of the Agents SDK, or a `Response` of openai. If its
+                usage is None or zero, nothing is done.
+            model: The model of all its requests; None to take them from the result: see `Usage.of_run`.
 
         Raises:
-            TypeError: It is not the result of a run. Nothing was stored.
+            TypeError: It is not the result of a run or a response, or the model is not a string. Nothing was
+                stored.
+            ValueError: The model is empty, longer than 100 characters or not printable. Nothing was stored.
             ConversationNotCreatedError: The session is unused, or was cleared since the run.
             MetadataFullError: The conversation has 16 pairs of metadata already. The usage is stored in the
                 directory.
             openai.OpenAIError: A request failed. Call it again with the same result: it is counted once.
             sqlalchemy.exc.SQLAlchemyError: The database failed: it may or may not be stored.
         """
-        total = Usage.of_run(result)
+        total = Usage.of_run(result, model=model)
         if total is None or total == Usage():
             return
         if self.conversation_id is None:
@@ -158,11 +161,14 @@ class NamedSession(OpenAIConversationsSession):
 
         Raises:
             TypeError: It is not a `Usage`. Nothing was changed.
+            ValueError: One of its numbers is negative or not a whole number, or its models do not fit its
+                total. Nothing was changed.
             ConversationNotCreatedError: The session is unused.
             openai.OpenAIError: The metadata of the conversation could not be written. Call it again.
         """
         if not isinstance(usage, Usage):
             raise TypeError(f"usage must be an openai_sessions.Usage, not {type(usage).__name__}")
+        usage.check()
         if self.conversation_id is None or not await self._usage.replace(self._registration.opened, usage):
             raise ConversationNotCreatedError
         await self._mirror()

@@ -299,9 +299,9 @@ class OpenAIConversationsSession:
         """Change some pairs of the conversation's metadata, and keep the others."""
         self._run(lambda session: session.update_metadata(changes))
 
-    def store_run_usage(self, result: object) -> None:
-        """Add the usage of a run to the total of the conversation; each run once."""
-        self._run(lambda session: session.store_run_usage(result))
+    def store_run_usage(self, result: object, *, model: str | None = None) -> None:
+        """Add the usage of a run, or of a response, to the total of the conversation; each once."""
+        self._run(lambda session: session.store_run_usage(result, model=model))
 
     def get_session_usage(self) -> Usage | None:
         """Return the total usage of the conversation; None if no usage is stored."""

@@ -2,12 +2,14 @@
 
 import asyncio
 import subprocess
+import sys
 
 import pytest
 
 from openai_sessions import OpenAIConversationsSession, Usage
 from openai_sessions.cli._output import escaped, json_text
 from openai_sessions.emulator import Fault
+from openai_sessions.session import ModelUsage
 from tests.cli.command import COMMAND, environment
 from tests.cli.service import assistant, turns, user
 
@@ -222,26 +224,45 @@ def test_turns_as_json_have_what_fork_needs(service):
 
 def test_usage_is_what_the_runs_have_stored(service):
     service.holds("conv_1", turns(1))
-    usage = Usage(requests=2, input_tokens=1500, cached_tokens=100, output_tokens=40, total_tokens=1540)
+    numbers = {"input_tokens": 1500, "cached_tokens": 100, "output_tokens": 40, "total_tokens": 1540}
+    usage = Usage.of_models([ModelUsage(2, model="gpt-5.2", **numbers)])
     asyncio.run(store(service, usage))
     assert service.output("usage", "conv_1") == [
         "requests\t2",
         "input tokens\t1,500",
         "cached tokens\t100",
+        "cache write tokens\t0",
         "output tokens\t40",
         "reasoning tokens\t0",
         "total tokens\t1,540",
+        f"cost\t${usage.cost():.6f}",
     ]
-    assert service.json("usage", "conv_1", "--json") == [
-        {
-            "requests": 2,
-            "input_tokens": 1500,
-            "cached_tokens": 100,
-            "output_tokens": 40,
-            "reasoning_tokens": 0,
-            "total_tokens": 1540,
-        }
+    shown = {"requests": 2, **numbers, "cache_write_tokens": 0, "reasoning_tokens": 0}
+    part = {**shown, "model": "gpt-5.2", "long_input": False}
+    (found,) = service.json("usage", "conv_1", "--json")
+    assert {**shown, "models": [part], "cost_usd": float(usage.cost())} == found
+
+
+def test_cost_of_a_model_without_a_price_is_unknown(service):
+    service.holds("conv_1", turns(1))
+    parts = [ModelUsage(2, 10, model="my-deployment"), ModelUsage(1, 10), ModelUsage(1, 10, model="gpt-5.2")]
+    asyncio.run(store(service, Usage.of_models(parts)))
+    finished = service.run("usage", "conv_1")
+    assert "cost\tunknown" == finished.stdout.splitlines()[-1]
+    assert finished.stderr.splitlines() == [
+        "There is no price for 2 requests of the model my-deployment.",
+        "There is no price for 1 request of the unknown model.",
     ]
+    (found,) = service.json("usage", "conv_1", "--json", "--quiet")
+    assert found["cost_usd"] is None
+
+
+def test_no_cost_is_printed_without_genai_prices(monkeypatch, service):
+    monkeypatch.setitem(sys.modules, "genai_prices", None)
+    service.holds("conv_1", turns(1))
+    asyncio.run(store(service, Usage.of_models([ModelUsage(2, 10, model="gpt-5.2")])))
+    assert "total tokens\t0" == service.output("usage", "conv_1")[-1]
+    assert "cost_usd" not in service.json("usage", "conv_1", "--json")[0]
 
 
 async def store(service, usage):

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import sqlite3
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -10,6 +12,7 @@ from openai_sessions import OpenAIConversationsSession, Usage
 from openai_sessions.cli._conversations import _register
 from openai_sessions.emulator import Fault
 from openai_sessions.errors import NameTakenError, UnfinishedForkError
+from openai_sessions.session import ModelUsage
 from tests.cli.directories import Directory
 from tests.cli.service import turns
 
@@ -211,15 +214,19 @@ def test_unused_name_has_nothing_to_fork(service, directory):
 
 
 def test_usage_by_turn_is_what_the_directory_keeps_with_a_name(service, directory):
+    part = ModelUsage(requests=2, input_tokens=1500, total_tokens=1500, model="gpt-5.2")
+    usage = Usage.of_models([part])
+
     async def store(directory):
         session = await directory.session("user_1")
-        await session.set_session_usage(Usage(requests=2, input_tokens=1500, total_tokens=1500))
+        await session.set_session_usage(usage)
 
     directory.holds("user_1")
     directory.do(store)
-    assert ["0\t2\t1,500\t0\t0\t0\t1,500"] == service.output("usage", "user_1", "--by-turn")
+    row = f"0\t2\t1,500\t0\t0\t0\t0\t1,500\t${usage.cost():.6f}"
+    assert [row] == service.output("usage", "user_1", "--by-turn")
     (used,) = service.json("usage", "user_1", "--by-turn", "--json")
-    assert (used["turn"], used["requests"], used["input_tokens"]) == (0, 2, 1500)
+    assert (used["turn"], used["requests"], used["cost_usd"]) == (0, 2, float(usage.cost()))
     assert service.json("usage", "user_1", "--json")[0]["total_tokens"] == 1500
 
 
@@ -283,6 +290,21 @@ def test_database_that_is_no_directory_is_told(service, tmp_path):
         1,
         "The database has no tables of a session directory: `openai-sessions directory init` creates them.",
     )
+
+
+def test_init_upgrades_an_older_directory(service, directory):
+    directory.holds("user_1")
+    database = directory.url.partition(":///")[2]
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE openai_sessions_schema SET version = 1")
+        connection.execute("ALTER TABLE openai_sessions_model_usage RENAME TO openai_sessions_usage")
+    expected = (
+        "The database has session directory tables of version 1. `openai-sessions directory init` upgrades "
+        "them to version 2, which earlier releases cannot use."
+    )
+    assert (1, expected) == service.failure("list")
+    service.output("directory", "init", "--quiet")
+    assert ["user_1"] == [entry["name"] for entry in service.json("list", "--json")]
 
 
 def test_init_creates_a_directory_once_and_needs_no_key(service, tmp_path):

@@ -25,7 +25,14 @@ def run_of(tokens):
 
 
 def used(tokens, *, times=1):
-    return Usage(times, tokens, 2 * times, times, 3 * times, tokens + times)
+    return Usage(
+        requests=times,
+        input_tokens=tokens,
+        cached_tokens=2 * times,
+        output_tokens=times,
+        reasoning_tokens=3 * times,
+        total_tokens=tokens + times,
+    )
 
 
 @pytest.fixture
@@ -107,6 +114,40 @@ async def test_next_call_stores_the_run_that_failed(session, emulator):
         await session.store_run_usage(run)
     assert await session.get_session_usage() is None
     await session.store_run_usage(run)
+    assert used(10) == await session.get_session_usage()
+
+
+async def test_usage_is_stored_by_turn_and_model(session, client):
+    await session.store_run_usage(run_of(10), model="gpt-5.2")
+    await session.store_run_usage(run_of(20), model="gpt-5-mini")
+    await session.add_items([user("2")])
+    await session.store_run_usage(run_of(30), model="gpt-5.2")
+    await session.store_run_usage(run_of(40))
+    first, second = (await session.get_turn_usage()).values()
+    assert [("gpt-5-mini", 20), ("gpt-5.2", 10)] == tokens_by_model(first)
+    assert [("gpt-5.2", 30), ("", 40)] == tokens_by_model(second)
+    total = await session.get_session_usage()
+    assert [("gpt-5-mini", 20), ("gpt-5.2", 40), ("", 40)] == tokens_by_model(total)
+    assert first + second == total == await mirrored(client, session)
+
+
+def tokens_by_model(usage):
+    return [(part.model, part.input_tokens) for part in usage.parts()]
+
+
+async def test_long_inputs_are_stored_for_themselves(session, client):
+    for tokens in (10, 300_000, 20):
+        run = SimpleNamespace(model="gpt-5.2", usage=Counter(tokens))
+        await session.store_run_usage(run)
+    total = await session.get_session_usage()
+    assert [(False, 30), (True, 300_000)] == [(part.long_input, part.input_tokens) for part in total.models]
+    assert total == await mirrored(client, session)
+
+
+async def test_totals_that_could_not_be_read_again_change_nothing(session):
+    await session.store_run_usage(run_of(10))
+    with pytest.raises(ValueError, match="requests=-1"):
+        await session.set_session_usage(Usage(-1))
     assert used(10) == await session.get_session_usage()
 
 

@@ -20,7 +20,7 @@ LAYERS = (
 APART = "emulator"
 """Imports nothing of the others; `testing` and `cli` import it."""
 
-ONLY_IMPORTERS = {"openai": "_api", "tenacity": "_api", "tiktoken": "tokens"}
+ONLY_IMPORTERS = {"openai": "_api", "tenacity": "_api", "tiktoken": "tokens", "genai_prices": "_conversation"}
 """Which part of the core alone imports these at run time."""
 
 ROOT = "openai_sessions"

@@ -23,7 +23,9 @@ class Run(SimpleNamespace):
 def result_of(used):
     run = Run(
         **used,
-        input_tokens_details=SimpleNamespace(cached_tokens=used["cached_tokens"]),
+        input_tokens_details=SimpleNamespace(
+            cached_tokens=used["cached_tokens"], cache_write_tokens=used["cache_write_tokens"]
+        ),
         output_tokens_details=SimpleNamespace(reasoning_tokens=used["reasoning_tokens"]),
     )
     return SimpleNamespace(context_wrapper=SimpleNamespace(usage=run))

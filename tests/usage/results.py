@@ -9,7 +9,13 @@ from openai.types.responses.response_usage import InputTokensDetails, OutputToke
 from openai_sessions import Usage
 
 ONE = Usage(
-    requests=1, input_tokens=20, cached_tokens=5, output_tokens=7, reasoning_tokens=3, total_tokens=27
+    requests=1,
+    input_tokens=20,
+    cached_tokens=5,
+    cache_write_tokens=4,
+    output_tokens=7,
+    reasoning_tokens=3,
+    total_tokens=27,
 )
 
 
@@ -20,11 +26,12 @@ def times(number, usage=ONE):
 
 def agents_usage(usage=ONE):
     """Return usage as the Agents SDK has it."""
-    written = {"cache_write_tokens": 0} if "cache_write_tokens" in InputTokensDetails.model_fields else {}
     return AgentsUsage(
         requests=usage.requests,
         input_tokens=usage.input_tokens,
-        input_tokens_details=InputTokensDetails(cached_tokens=usage.cached_tokens, **written),
+        input_tokens_details=InputTokensDetails(
+            cached_tokens=usage.cached_tokens, cache_write_tokens=usage.cache_write_tokens
+        ),
         output_tokens=usage.output_tokens,
         output_tokens_details=OutputTokensDetails(reasoning_tokens=usage.reasoning_tokens),
         total_tokens=usage.total_tokens,

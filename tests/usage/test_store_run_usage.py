@@ -13,6 +13,7 @@ from openai_sessions import (
 )
 from openai_sessions._conversation.usage import USAGE_KEY, UsageRecord
 from openai_sessions.errors import InvalidUsageError, MetadataFullError
+from openai_sessions.session import ModelUsage
 
 from .results import ONE, result_of, times
 
@@ -56,12 +57,14 @@ async def test_totals_are_those_of_the_answers(emulator, client, agent, runner):
         result = await runner(agent, question, session)
         reported = result.context_wrapper.usage
         assert reported.total_tokens > 0
-        used += Usage(
+        of_the_model = ModelUsage(
             requests=1,
             input_tokens=reported.input_tokens,
             output_tokens=reported.output_tokens,
             total_tokens=reported.total_tokens,
+            model="any",
         )
+        used += Usage.of_models([of_the_model])
         await session.store_run_usage(result)
     assert used == await session.get_session_usage()
 

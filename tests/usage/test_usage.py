@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 
 from openai_sessions import Usage
 from openai_sessions._conversation.usage import WINDOW, Count, UsageRecord
+from openai_sessions.session import ModelUsage
 
 from .results import ONE, result_of, times
 
 NUMBERS = st.integers(min_value=0)
-USAGES = st.builds(Usage, *[NUMBERS] * 6)
+PARTS = st.builds(ModelUsage, *[NUMBERS] * 7, st.sampled_from(["gpt-5.2", "gpt-5-mini"]), st.booleans())
+USAGES = st.lists(st.one_of(PARTS, st.builds(ModelUsage, *[NUMBERS] * 7)), max_size=4).map(Usage.of_models)
+SMALL = st.builds(Usage, *[NUMBERS] * 7)
 RECORD = UsageRecord(ONE, 2, ("0a0a0a0a", "0b0b0b0b"))
 
 
@@ -71,21 +74,45 @@ def test_run_that_has_begun_anew_has_all_come_since():
     assert ONE == ONE.since(times(2))
 
 
-@given(st.builds(UsageRecord, USAGES, NUMBERS, st.lists(st.text(), max_size=WINDOW).map(tuple)))
+@given(st.builds(UsageRecord, SMALL, NUMBERS, st.lists(st.text(), max_size=WINDOW).map(tuple)))
 def test_record_comes_back_from_its_value(record):
     assert record == UsageRecord.from_value(record.as_value())
 
 
-def test_value_is_compact_json_with_the_names_of_usage():
+def test_value_is_compact_json_with_a_row_for_each_model():
+    total = ONE + Usage.of_models(
+        [ModelUsage(1, input_tokens=300_000, model="gpt-5.6-luna", long_input=True)]
+    )
     expected = (
+        '{"models":[["gpt-5.6-luna",1,1,300000,0,0,0,0,0],["",0,1,20,5,4,7,3,27]],'
+        '"counts":2,"last":["0a0a0a0a","0b0b0b0b"]}'
+    )
+    record = replace(RECORD, total=total)
+    assert expected == record.as_value()
+    assert record == UsageRecord.from_value(expected)
+
+
+def test_value_of_totals_only_has_no_models():
+    value = (
         '{"requests":1,"input_tokens":20,"cached_tokens":5,"output_tokens":7,"reasoning_tokens":3,'
         '"total_tokens":27,"counts":2,"last":["0a0a0a0a","0b0b0b0b"]}'
     )
-    assert expected == RECORD.as_value()
+    assert replace(RECORD, total=replace(ONE, cache_write_tokens=0)) == UsageRecord.from_value(value)
+
+
+def test_models_that_do_not_fit_are_those_with_the_fewest_requests():
+    """Nothing is lost but their names."""
+    models = [ModelUsage(10 + number, 10**9, model=f"model-{number}" + "x" * 40) for number in range(8)]
+    record = UsageRecord(Usage.of_models(models), 8, ("ffffffff",) * WINDOW)
+    stored = UsageRecord.from_value(record.as_value())
+    assert record.total.numbers() == stored.total.numbers()
+    assert tuple(models[-len(stored.total.models) :]) == stored.total.models
+    assert 0 < len(stored.total.models) < 8
+    assert 400 < len(record.as_value()) <= 512
 
 
 def test_value_of_huge_totals_has_fewer_characters_than_metadata_holds():
-    record = UsageRecord(Usage(*[10**24] * 6), counts=10**12)
+    record = UsageRecord(Usage(*[10**24] * 7), counts=10**12)
     for _ in range(2 * WINDOW):
         record = record.plus("ffffffff", ONE)
     assert len(record.as_value()) < 400
@@ -116,14 +143,20 @@ def changed(**fields):
         ("", "not JSON"),
         ("{", "not JSON"),
         ("[" * 100_000, "not JSON"),
-        ("12", "not a JSON object with requests, "),
-        ("[]", "not a JSON object with requests, "),
-        ("{}", "not a JSON object with requests, "),
-        (changed(more=1), "not a JSON object with requests, "),
-        (changed(requests=-1), "negative or not a whole number"),
-        (changed(counts=1.5), "negative or not a whole number"),
-        (changed(total_tokens=True), "negative or not a whole number"),
-        (changed(total_tokens=None), "negative or not a whole number"),
+        ("12", "not a JSON object with models, "),
+        ("[]", "not a JSON object with models, "),
+        ("{}", "not a JSON object with models, "),
+        (changed(more=1), "not a JSON object with models, "),
+        (changed(models={}), "models are not lists of a name, 0 or 1, and 7 numbers"),
+        (changed(models=["gpt-5.2"]), "models are not lists"),
+        (changed(models=[["gpt-5.2", 0]]), "models are not lists"),
+        (changed(models=[[1, 0, *[1] * 7]]), "models are not lists"),
+        (changed(models=[["gpt-5.2", 2, *[1] * 7]]), "models are not lists"),
+        (changed(models=[["gpt-5.2", [], *[1] * 7]]), "models are not lists"),
+        (changed(models=[["gpt-5.2", 0, -1, *[1] * 6]]), "models are not lists"),
+        (changed(models=[["gpt-5.2", 0, True, *[1] * 6]]), "models are not lists"),
+        (changed(models=[["gpt-5.2", 0, None, *[1] * 6]]), "models are not lists"),
+        (changed(counts=1.5), "counts is not a whole number"),
         (changed(last="0a0a0a0a"), "not a list of strings"),
         (changed(last=[1]), "not a list of strings"),
     ],
