@@ -333,12 +333,15 @@ async def store_compacted(
         for place, item in enumerate(history.stored)
         if place >= start and (place >= plan.cut or history.opened[place] is not None)
     ]
+    sealed, compaction = forms.sealed(output), newest_compaction(output) or 0
     locked.known.revision = object()
     try:
-        ids = await append_and_delete(locked, [*forms.sealed(output), *newest], old, behind=history.newest_id)
+        ids = await append_and_delete(
+            locked, [*sealed, *newest], old, behind=history.newest_id, split=compaction
+        )
     except OvertakenError as error:
         raise _changed(history, locked.conversation_id, error.item_id) from None
-    return CompactedHistory(ids[newest_compaction(output) or 0], ids, tuple(old))
+    return CompactedHistory(ids[compaction], ids, tuple(old))
 
 
 async def _expect_unchanged(locked: LockedConversation, history: History) -> None:

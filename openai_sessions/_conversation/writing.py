@@ -82,16 +82,27 @@ async def append_behind(locked: LockedConversation, items: Sequence[Item]) -> tu
 
 
 async def _write(
-    locked: LockedConversation, items: Sequence[Item], old: Sequence[str] = (), *, behind: str | None = None
+    locked: LockedConversation,
+    items: Sequence[Item],
+    old: Sequence[str] = (),
+    *,
+    behind: str | None = None,
+    split: int = 0,
 ) -> _Write:
     """Append items while nothing is unsettled and the newest items are known; then delete old ones.
+
+    Those from the position `split` on are not sent together with those before it, unless all fit into one
+    request.
 
     Raises:
         OvertakenError: Others have written between the item `behind`, if one is given, and these items.
         Exception: As `append_items`.
     """
     locked.cancellation.has_begun = True
-    write = _Write(locked, batches(items, MAX_ITEMS_PER_REQUEST, locked.client.max_bytes))
+    requests = _requests(locked, items)
+    if len(requests) > 1 and split:
+        requests = [*_requests(locked, items[:split]), *_requests(locked, items[split:])]
+    write = _Write(locked, requests)
     deletion = _Deletion(locked, old)
     try:
         for batch in write.batches:
@@ -108,6 +119,10 @@ async def _write(
         if not isinstance(error, Exception):
             raise
     return write
+
+
+def _requests(locked: LockedConversation, items: Sequence[Item]) -> list[list[Item]]:
+    return batches(items, MAX_ITEMS_PER_REQUEST, locked.client.max_bytes)
 
 
 class _Deletion:
@@ -344,7 +359,12 @@ class _Write:
 
 
 async def append_and_delete(
-    locked: LockedConversation, items: Sequence[Item], old: Sequence[str], *, behind: str | None = None
+    locked: LockedConversation,
+    items: Sequence[Item],
+    old: Sequence[str],
+    *,
+    behind: str | None = None,
+    split: int = 0,
 ) -> tuple[str, ...]:
     """Append items, then delete others, and return the ids of the new ones in order.
 
@@ -356,6 +376,8 @@ async def append_and_delete(
         items: The new items.
         old: The ids of the items to delete, oldest first. Those that are gone already count as deleted.
         behind: The id of the newest item, directly behind which the new ones must be stored; None for any.
+        split: The position of the first item that is not sent together with those before it, unless all fit
+            into one request; so that a process which is killed has sent more of those from there on, or none.
 
     Raises:
         OvertakenError: Others have written between it and the new items, which were deleted again.
@@ -363,7 +385,7 @@ async def append_and_delete(
     """
     if items:
         await locked.know_the_tail()
-    return (await _write(locked, items, old, behind=behind)).ids
+    return (await _write(locked, items, old, behind=behind, split=split)).ids
 
 
 async def delete_appended(locked: LockedConversation, appended: Receipt) -> None:

@@ -471,3 +471,18 @@ async def test_a_subclass_that_changes_items_is_refused(emulator):
 
     with pytest.raises(TypeError, match=r"Loud overrides get_items\(\) or add_items\(\)"):
         await Loud(openai_client=emulator.client()).compact(NOW)
+
+
+@pytest.mark.parametrize(("answered", "posts"), [(8, [20]), (10, [10, 11]), (30, [20, 10, 11])])
+async def test_the_compaction_item_and_the_newest_turns_are_one_request_if_they_fit(
+    emulator, answered, posts
+):
+    """A process that is killed has then stored both, or neither."""
+    session = await filled(emulator, turns=answered)
+    newest = [user("q"), *(assistant(str(number)) for number in range(10 if answered < 9 else 9))]
+    await session.add_items(newest)
+    emulator.forget_requests()
+    await session.compact(Compaction(model=MODEL, keep_turns=1))
+    sent = [each.body["items"] for each in emulator.requests if each.operation == "create_items"]
+    assert [len(items) for items in sent] == posts
+    assert any(each.get("type") == "compaction" for each in sent[-1])

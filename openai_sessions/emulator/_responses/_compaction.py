@@ -18,11 +18,17 @@ if TYPE_CHECKING:
 
 
 def compacted(items: Iterable[JsonObject], *, new_id: NewId) -> tuple[JsonObject, ...]:
-    """Return the user's messages and one compaction item, which replaces all other items."""
+    """Return the user's messages and one compaction item, which replaces all other items.
+
+    What earlier compaction items replaced is in it, so that only the new one is needed.
+    """
     kept: list[JsonObject] = []
     replaced: list[JsonObject] = []
     for item in items:
-        (kept if item.get("role") == "user" else replaced).append(item)
+        if item.get("role") == "user":
+            kept.append(item)
+        else:
+            replaced += _replaced_by(item) or [item]
     content = base64.urlsafe_b64encode(json.dumps(replaced).encode()).decode()
     return (*kept, {"id": new_id("cmp"), "type": "compaction", "encrypted_content": content})
 
@@ -30,14 +36,16 @@ def compacted(items: Iterable[JsonObject], *, new_id: NewId) -> tuple[JsonObject
 def replaced_items(items: Iterable[JsonObject]) -> tuple[JsonObject, ...]:
     """Return the items that compaction items replaced, oldest first; none for those of another server."""
     compactions = (item for item in items if item["type"] == "compaction")
-    return tuple(each for item in compactions for each in _replaced(item.get("encrypted_content")))
+    return tuple(each for item in compactions for each in _replaced_by(item))
 
 
-def _replaced(content: object) -> list[JsonObject]:
+def _replaced_by(item: JsonObject) -> list[JsonObject]:
+    """Return the items that an item replaced: none, unless it is a compaction item of the emulator."""
+    content = item.get("encrypted_content") if item.get("type") == "compaction" else None
     items = _decoded(content) if isinstance(content, str) else None
-    if not isinstance(items, list) or not all(isinstance(item, dict) and "type" in item for item in items):
+    if not isinstance(items, list) or not all(isinstance(each, dict) and "type" in each for each in items):
         return []
-    return [each for item in items for each in (replaced_items([item]) or [item])]
+    return [each for item in items for each in (_replaced_by(item) or [item])]
 
 
 def _decoded(content: str) -> Any:
