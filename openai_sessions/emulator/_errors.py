@@ -317,6 +317,12 @@ def not_emulated(feature: str) -> ApiError:
     return ApiError(message, status=501, kind="server_error", code="not_emulated", headers=headers)
 
 
+def invalid_schema(name: str, *, place: tuple[str, ...], problem: str) -> ApiError:
+    """Return the 400 for the schema of a `text.format`; `place` has the keys that lead to the problem."""
+    message = f"Invalid schema for response_format '{name}': In context={place}, {problem}"
+    return ApiError(message, param="text.format.schema", code="invalid_json_schema")
+
+
 def no_reply(reason: str) -> ApiError:
     """Return the 400 for a request without a reply; clients do not retry it."""
     message = (

@@ -73,7 +73,7 @@ async def test_replies_are_those_of_emulator_reply(replies, ask):
 async def test_json_is_the_text_of_a_message(replies, ask):
     values = [{"city": "Zürich", "of": [1, 2.5, None]}, [], "text", None]
     replies(*({"json": value} for value in values))
-    demanded = {"format": {"type": "json_object"}}
+    demanded = {"format": {"type": "json_schema", "name": "any", "schema": {}}}
     assert [json.loads((await ask(text=demanded)).output_text) for _ in values] == values
 
 

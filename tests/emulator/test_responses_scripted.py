@@ -160,10 +160,9 @@ async def test_unused_replies_are_counted(emulator, wire):
             {"tool_choice": {"type": "function", "name": "add"}, "tools": [ADD]},
             "tool_choice demands a tool call",
         ),
-        ({"text": {"format": {"type": "json_object"}}}, "text.format demands JSON"),
     ],
 )
-async def test_default_does_not_invent_calls_or_json(emulator, wire, options, reason):
+async def test_default_does_not_invent_calls(emulator, wire, options, reason):
     body = {"model": MODEL, "input": "Hello", **options}
     status, answer = await wire.post("/responses", body)
     assert (400, "no_scripted_reply") == (status, answer["error"]["code"])

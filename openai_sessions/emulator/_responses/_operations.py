@@ -58,6 +58,7 @@ from openai_sessions.emulator._responses._events import (
     response_ids,
     usage_of,
 )
+from openai_sessions.emulator._responses._formats import check_format
 from openai_sessions.emulator._responses._scripts import OUTPUT_TYPES, ResponseRequest
 from openai_sessions.emulator._schema import (
     ITEM_TYPES,
@@ -322,6 +323,7 @@ def check_request(body: Any) -> JsonObject:
         raise missing_parameter("model")
     if request.get("background") and request.get("store") is False:
         raise background_without_store()
+    check_format(request)
     check_include({"include": request.get("include", [])})
     check_metadata(request.get("metadata"))
     if "conversation" in request:

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 from openai_sessions.emulator._errors import ApiError, JsonObject, no_reply, reply_failed
 from openai_sessions.emulator._items import NewId, prepare_items
 from openai_sessions.emulator._responses._compaction import replaced_items
+from openai_sessions.emulator._responses._formats import check_texts, format_of, least_text
 from openai_sessions.emulator._responses._hosted import hosted_call
 from openai_sessions.emulator._schema import ITEM_TYPES, OUTPUT_PARTS
 
@@ -252,12 +253,16 @@ class ScriptedReply:
         """Return the output for the request.
 
         Raises:
-            ApiError: The error that the reply is; 400 if the reply function raises or returns invalid output.
+            ApiError: The error that the reply is; 400 if the reply function raises or returns invalid output,
+                or the reply is not in the format that the request demands.
         """
         try:
             reply = self.reply(copy.deepcopy(request)) if callable(self.reply) else self.reply
             if not isinstance(reply, ErrorReply):
-                return Answer(self._checked(reply, new_id=new_id), self.status, self.delay)
+                items = self._checked(reply, new_id=new_id)
+                if self.status == "completed":
+                    check_texts(items, demanded=format_of(request.body))
+                return Answer(items, self.status, self.delay)
         except Exception as error:
             raise reply_failed(error) from error
         raise _api_error(reply)
@@ -279,15 +284,24 @@ def _api_error(reply: ErrorReply) -> ApiError:
 def default_reply(request: ResponseRequest) -> ReplyOutput:
     """Return the outputs of the preceding tool calls, or an echo of the user's last message.
 
-    A call of a hosted tool that the request demands comes before it.
+    If the request demands JSON, it is the least that fits. A call of a hosted tool that the request demands
+    comes before it.
 
     Raises:
-        ApiError: 400 if the request demands the call of another tool, or JSON, which only a test can choose.
+        ApiError: 400 if the request demands the call of another tool, or JSON that only a test can choose.
     """
-    if request.body.get("text", {}).get("format", {}).get("type", "text") != "text":
-        raise no_reply("its text.format demands JSON, which only a test can choose")
     call = _demanded_call(request)
-    return _echo(request) if call is None else [call, _echo(request)]
+    return _default_text(request) if call is None else [call, _default_text(request)]
+
+
+def _default_text(request: ResponseRequest) -> str:
+    demanded = format_of(request.body)
+    if demanded["type"] == "text":
+        return _echo(request)
+    try:
+        return least_text(demanded)
+    except ValueError as error:
+        raise no_reply(f"its text.format demands JSON that only a test can choose: {error}") from None
 
 
 def _demanded_call(request: ResponseRequest) -> JsonObject | None:
