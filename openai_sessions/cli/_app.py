@@ -179,6 +179,38 @@ def usage(  # noqa: PLR0913 - one for each option
     )
 
 
+def view(  # noqa: PLR0913 - one for each option
+    conversations: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CONV...]",
+            help="Conversation ids, or names from the directory; all its names by default.",
+            autocompletion=complete_conversation,
+        ),
+    ] = None,
+    *,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="N", help="Port to listen on; 0 picks a free one.")
+    ] = 0,
+    base_url: BaseURL = None,
+    directory: DirectoryURL = None,
+    tenant: Tenant = "",
+    quiet: Quiet = False,
+) -> None:
+    """Serve a web page that shows conversations, and changes nothing."""
+    from openai_sessions.cli import _view as commands  # noqa: PLC0415 - help needs no openai
+
+    options = commands.ViewOptions(host=host, port=port, conversations=conversations or ())
+    _run(
+        lambda workspace: commands.view(workspace, options),
+        base_url=base_url,
+        directory=directory,
+        tenant=tenant,
+        quiet=quiet,
+    )
+
+
 NewName = Annotated[
     str | None, typer.Option(metavar="NAME", help="Register the new conversation under NAME.")
 ]
@@ -668,7 +700,14 @@ def _run(work: Work, *, base_url: str | None, directory: str | None, tenant: str
 
 
 _PANELS: dict[str, dict[str, Callable[..., None]]] = {
-    "Conversations": {"show": show, "turns": turns, "usage": usage, "fork": fork, "clear": clear},
+    "Conversations": {
+        "show": show,
+        "turns": turns,
+        "usage": usage,
+        "view": view,
+        "fork": fork,
+        "clear": clear,
+    },
     "Repair": {
         "check": check,
         "repair": repair,

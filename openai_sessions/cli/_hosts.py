@@ -1,4 +1,4 @@
-"""Which requests a server without API keys answers: those for its own name, and from no other site's page.
+"""Which requests a server on this machine answers: those for its own name, and from no other site's page.
 
 A website that a developer visits can send requests to loopback addresses: across origins, or, with a name of
 its own that resolves to loopback (DNS rebinding), as if both were of one origin. The first have a foreign
@@ -23,12 +23,21 @@ class OwnNamesOnly:
     Args:
         app: The application.
         host: A name that is accepted beside `localhost` and loopback addresses.
+        remedy: What to do to serve other names.
         on_refused: Called with each refused request.
     """
 
-    def __init__(self, app: ASGIApp, *, host: str, on_refused: Callable[[EmulatedRequest], None]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        host: str,
+        remedy: str,
+        on_refused: Callable[[EmulatedRequest], None] = lambda _: None,
+    ) -> None:
         self._app = app
         self._names = {"localhost", host.lower()}
+        self._remedy = remedy
         self._on_refused = on_refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,8 +48,8 @@ class OwnNamesOnly:
             return
         self._on_refused(EmulatedRequest(scope["method"], scope["path"], {}, None, 403, None))
         message = (
-            f"The request was refused: {problem}. Use 127.0.0.1, localhost or the name given as --host; to "
-            "serve other names, give --api-key."
+            f"The request was refused: {problem}. Use 127.0.0.1, localhost or the name given as --host; "
+            f"{self._remedy}."
         )
         error = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
         response = JSONResponse({"error": error}, 403, headers={"x-content-type-options": "nosniff"})

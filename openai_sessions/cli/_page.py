@@ -1,4 +1,4 @@
-"""The web page of `serve`: its files, the JSON that it polls, and who may see that."""
+"""The web page of `serve` and `view`: its files, the JSON that it polls, and who may see that of `serve`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
@@ -39,24 +39,38 @@ _HEADERS = {
 }
 
 
-def build_page(contents: Contents, *, recent: RecentRequests, authorization: Authorization) -> ASGIApp:
+class PageData(Protocol):
+    """The JSON endpoints that the page needs."""
+
+    async def state(self, request: Request) -> Response:
+        """Return what changes with the data, which the page polls."""
+        ...
+
+    async def conversations(self, request: Request) -> Response:
+        """Return the list of conversations."""
+        ...
+
+    async def items(self, request: Request) -> Response:
+        """Return items of the conversation in the path parameter `conversation_id`."""
+        ...
+
+
+def build_page(data: PageData, *more: Route) -> ASGIApp:
     """Return the ASGI application of the page.
 
     Args:
-        contents: The conversations that the page shows.
-        recent: The requests that the page lists.
-        authorization: Who may read them; the page's own files are public.
+        data: The endpoints of the data.
+        *more: Further endpoints, under `/page/data/`.
     """
-    data = _Data(contents, recent, authorization)
     routes = [
         Route("/", _index, methods=["GET"]),
         Route("/page/data/state", data.state, methods=["GET"]),
         Route("/page/data/conversations", data.conversations, methods=["GET"]),
-        Route("/page/data/conversations/{conversation_id}/items", data.items, methods=["GET"]),
-        Route("/page/data/requests", data.requests, methods=["GET"]),
+        Route("/page/data/conversations/{conversation_id:path}/items", data.items, methods=["GET"]),
+        *more,
         Mount("/page", StaticFiles(directory=FILES)),
     ]
-    return _with_headers(Starlette(routes=routes, exception_handlers={HTTPException: _error_response}))
+    return with_headers(Starlette(routes=routes, exception_handlers={HTTPException: _error_response}))
 
 
 async def _index(_: Request) -> Response:
@@ -65,10 +79,10 @@ async def _index(_: Request) -> Response:
 
 async def _error_response(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for no other
-    return _json_response({"error": error.detail}, status=error.status_code, headers=error.headers)
+    return json_response({"error": error.detail}, status=error.status_code, headers=error.headers)
 
 
-def _with_headers(app: ASGIApp) -> ASGIApp:
+def with_headers(app: ASGIApp) -> ASGIApp:
     """Add the headers that forbid scripts, frames and requests to other servers."""
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
@@ -127,8 +141,14 @@ MAX_CHARACTERS = 1_000_000
 """Characters in one response; a longer item has a response of its own."""
 
 
-class _Data:
-    """The JSON endpoints of the page."""
+class EmulatorData:
+    """The conversations of an emulator for the page.
+
+    Args:
+        contents: The conversations that the page shows.
+        recent: The requests that the page lists.
+        authorization: Who may read them; the page's own files are public.
+    """
 
     def __init__(self, contents: Contents, recent: RecentRequests, authorization: Authorization) -> None:
         self._contents = contents
@@ -140,7 +160,7 @@ class _Data:
     async def state(self, request: Request) -> Response:
         """Return versions of the server, its conversations and its requests, which the page polls."""
         self._authorization.key_of(request)
-        return _json_response(
+        return json_response(
             {
                 "server": self._server,
                 "contents": self._contents.version(),
@@ -151,7 +171,7 @@ class _Data:
     async def conversations(self, request: Request) -> Response:
         """Return the newest conversations, at most `limit`."""
         key = self._authorization.key_of(request)
-        limit = _number(request, "limit", largest=MAX_CONVERSATIONS)
+        limit = number_in(request, "limit", largest=MAX_CONVERSATIONS)
         held = self._contents.conversations(api_key=key, limit=limit + 1)
         listed = [
             {
@@ -163,7 +183,7 @@ class _Data:
             }
             for each in held[:limit]
         ]
-        return _json_response({"conversations": listed, "more": len(held) > limit})
+        return json_response({"conversations": listed, "more": len(held) > limit})
 
     async def items(self, request: Request) -> Response:
         """Return the items after the position `after`.
@@ -174,16 +194,16 @@ class _Data:
         key = self._authorization.key_of(request)
         conversation_id = request.path_params["conversation_id"]
         if not self._contents.has_conversation(conversation_id, api_key=key):
-            raise HTTPException(404, "The conversation was not found.")
-        after = _number(request, "after")
+            raise HTTPException(404, "This conversation was not found.")
+        after = number_in(request, "after")
         kept = self._contents.positions(conversation_id, to=after)
         new = self._contents.items(
             conversation_id, after=after, max_items=MAX_ITEMS, max_characters=MAX_CHARACTERS
         )
-        return _json_response(
+        return json_response(
             {
                 "items": [{"position": each.position, "json": each.json} for each in new],
-                "kept": None if len(kept) == _number(request, "have") else kept,
+                "kept": None if len(kept) == number_in(request, "have") else kept,
             }
         )
 
@@ -192,8 +212,8 @@ class _Data:
         self._authorization.key_of(request)
         if not self._authorization.shows_requests:
             raise HTTPException(403, "Requests are not recorded per key: with several keys none are shown.")
-        after = _number(request, "after")
-        return _json_response({"requests": [_request_as_json(each) for each in self._recent.after(after)]})
+        after = number_in(request, "after")
+        return json_response({"requests": [_request_as_json(each) for each in self._recent.after(after)]})
 
 
 def _request_as_json(numbered: NumberedRequest) -> dict[str, Any]:
@@ -209,12 +229,18 @@ def _request_as_json(numbered: NumberedRequest) -> dict[str, Any]:
     }
 
 
-def _json_response(content: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def json_response(content: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a response with JSON."""
     # json.dumps escapes all but ASCII: half a surrogate pair is valid JSON, but cannot be encoded as UTF-8.
     return Response(json.dumps(content), status, headers, media_type="application/json")
 
 
-def _number(request: Request, name: str, *, largest: int = 2**63 - 1) -> int:
+def number_in(request: Request, name: str, *, largest: int = 2**63 - 1) -> int:
+    """Return a whole number in the query of a request, 0 without it.
+
+    Raises:
+        HTTPException: It is not a whole number up to `largest`: 400.
+    """
     text = request.query_params.get(name, "0")
     if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= largest):
         raise HTTPException(400, f"{name} must be a whole number up to {largest}.")

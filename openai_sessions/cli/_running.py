@@ -212,6 +212,10 @@ class Workspace:
             self._stack.push_async_callback(self._directory.aclose)
         return self._directory
 
+    def is_id(self, conversation: str) -> bool:
+        """Return whether an argument is a conversation id; without a directory, nothing else is possible."""
+        return conversation.startswith(_ID_PREFIX) or not self.settings.directory
+
     async def source(self, conversation: str) -> OpenAIConversationsSession:
         """Return a session that reads a conversation, without changing the directory.
 
@@ -222,7 +226,7 @@ class Workspace:
             InvalidConversationIdError: It is a name, and no directory was given.
             NameNotFoundError: The directory does not have the name.
         """
-        if self._is_id(conversation):
+        if self.is_id(conversation):
             return self._open(conversation)
         entry = await self._directory_for(conversation).get(conversation)
         if entry is None:
@@ -241,7 +245,7 @@ class Workspace:
             InvalidConversationIdError: It is a name, and no directory was given.
             NameNotFoundError: The directory does not have the name.
         """
-        if conversation is None or self._is_id(conversation):
+        if conversation is None or self.is_id(conversation):
             return self._open(conversation)
         directory = self._directory_for(conversation)
         if await directory.get(conversation) is None:
@@ -300,10 +304,6 @@ class Workspace:
         """Print a message to standard error, unless `--quiet` was given: standard output is for data."""
         if not self.settings.quiet:
             sys.stderr.write(f"{escaped_line(text)}\n")
-
-    def _is_id(self, conversation: str) -> bool:
-        """Return whether an argument is a conversation id; without a directory, nothing else is possible."""
-        return conversation.startswith(_ID_PREFIX) or not self.settings.directory
 
     def _directory_for(self, name: str) -> SessionDirectory:
         if not self.settings.directory:

@@ -15,13 +15,14 @@ from typing import Any
 
 from rich.console import Console
 from rich.text import Text
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from openai_sessions.cli._errors import CommandError, ExitCode
 from openai_sessions.cli._files import inject_from, replies_from, seed_from
 from openai_sessions.cli._hosts import OwnNamesOnly, is_loopback
 from openai_sessions.cli._output import counted, escaped_line
-from openai_sessions.cli._page import Authorization, RecentRequests, build_page
+from openai_sessions.cli._page import Authorization, EmulatorData, RecentRequests, build_page
 from openai_sessions.emulator import EmulatedRequest, Emulator, SeedResult
 from openai_sessions.emulator._server import listening, server_of
 
@@ -90,9 +91,13 @@ def serve_emulator(options: ServeOptions) -> None:
 def serve_app(options: ServeOptions, emulator: Emulator, console: Console) -> ASGIApp:
     """Return the ASGI application: the emulator and the page; requests are printed."""
     recent = RecentRequests(emulator, partial(print_request, console))
-    page = build_page(emulator.contents, recent=recent, authorization=Authorization(options.api_keys))
+    data = EmulatorData(emulator.contents, recent, Authorization(options.api_keys))
+    page = build_page(data, Route("/page/data/requests", data.requests, methods=["GET"]))
     app = ServeApp(emulator, page, recent=recent, delay=options.delay_ms / 1000)
-    return app if options.api_keys else OwnNamesOnly(app, host=options.host, on_refused=recent.add)
+    if options.api_keys:
+        return app
+    remedy = "to serve other names, give --api-key"
+    return OwnNamesOnly(app, host=options.host, remedy=remedy, on_refused=recent.add)
 
 
 class ServeApp:

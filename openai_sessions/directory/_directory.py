@@ -15,6 +15,7 @@ from openai_sessions import _agents
 from openai_sessions._api.client import open_client
 from openai_sessions._api.clients import AsyncCloseable, PerLoop
 from openai_sessions._arguments import checked_conversation_id, checked_strings
+from openai_sessions._conversation.usage import Usage
 from openai_sessions._conversation.writing import Progress
 from openai_sessions._items.types import Metadata
 from openai_sessions.directory._database import Database, GivenEngine, engines_of
@@ -25,7 +26,13 @@ from openai_sessions.directory._registration import (
     forget_creation,
     lost_creations,
 )
-from openai_sessions.directory._rows import DirectoryTransaction, NameOptions, NameRows, OpenedBranch
+from openai_sessions.directory._rows import (
+    DirectoryTransaction,
+    NameOptions,
+    NameRows,
+    OpenedBranch,
+    UsageRows,
+)
 from openai_sessions.directory._session import NamedSession, checked_conversation_metadata
 from openai_sessions.directory._values import (
     BranchEntry,
@@ -271,6 +278,20 @@ class SessionDirectory(AsyncCloseable):
         return await self._names.page(
             checked_column(prefix, "prefix"), limit=checked_count(limit, "limit"), after=checked_after
         )
+
+    async def get_turn_usage(self, name: str) -> dict[int, Usage]:
+        """Return the usage of each turn of the current branch of a name, by the turn's number.
+
+        Unlike `session(name)`, this does not record that the name is used.
+
+        Returns:
+            Nothing if no usage is stored, or the name does not exist.
+
+        Raises:
+            ValueError: The name is empty or too long.
+            DirectorySchemaError: The tables are missing, or of another version.
+        """
+        return await UsageRows(self._database).by_turn_of(checked_name(name))
 
     async def rename(self, old: str, new: str) -> None:
         """Rename a name. It keeps its conversations, metadata, branches and open sessions.

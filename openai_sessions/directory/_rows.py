@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     and_,
     delete,
+    exists,
     func,
     insert,
     or_,
@@ -594,8 +595,18 @@ class UsageRows:
 
     async def by_turn(self, opened: OpenedBranch) -> dict[int, Usage]:
         """Return the usage of each turn by its number."""
+        return await self._by_turn(self._is_of(opened))
+
+    async def by_turn_of(self, name: str) -> dict[int, Usage]:
+        """Return the usage of each turn of the current branch of a name, by its number."""
+        is_current = (names.c.entry_id == usage.c.entry_id) & (names.c.branch == usage.c.branch)
+        is_named = and_(names.c.tenant == self._database.tenant, names.c.name == name)
+        is_of_tenant = usage.c.tenant == self._database.tenant
+        return await self._by_turn(and_(is_of_tenant, exists().where(is_named, is_current)))
+
+    async def _by_turn(self, condition: ColumnElement[bool]) -> dict[int, Usage]:
         columns = [usage.c.turn, *(usage.c[name] for name in (*COUNTS, "model", "long_input"))]
-        statement = select(*columns).where(self._is_of(opened)).order_by(usage.c.turn)
+        statement = select(*columns).where(condition).order_by(usage.c.turn)
 
         async def by_turn(connection: AsyncConnection) -> dict[int, Usage]:
             rows = groupby(await connection.execute(statement), key=itemgetter(0))

@@ -129,6 +129,11 @@ class Sealer:
         return item
 
 
+def is_envelope(item: Item) -> bool:
+    """Return whether an item looks like one that an `EncryptedSession` has written."""
+    return (_envelope_text(item) or "").startswith(_MARK)
+
+
 def _envelope_text(envelope: Any) -> str | None:
     """Return the text of a message whose content is a string or a single text part."""
     content = envelope.get("content") if isinstance(envelope, dict) else None

@@ -128,9 +128,9 @@ def test_only_new_items_are_asked_for(server, opened):
         server.add("conv_long", user("one more"))
     assert len(answer.value.json()["items"]) == 1
     assert said(page, 3_001)[3_000] == ["user", "one more"]
-    page.get_by_role("button", name="Show older").click()
+    page.get_by_role("button", name="Show more").click()
     expect(page.locator(".conversations li")).to_have_count(301)
-    assert page.get_by_role("button", name="Show older").count() == 0
+    assert page.get_by_role("button", name="Show more").count() == 0
 
 
 def test_nothing_is_asked_for_but_the_state_while_nothing_changes(server, opened):

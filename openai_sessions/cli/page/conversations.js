@@ -1,6 +1,6 @@
 /** The list of conversations. */
 
-import { byId, counted, element, moment } from "./dom.js";
+import { byId, counted, element, joined, moment } from "./dom.js";
 
 /** Return the URL fragment that selects a conversation. */
 export const fragmentOf = (id) => `#/${encodeURIComponent(id)}`;
@@ -51,7 +51,14 @@ function fill(link, conversation) {
   if (link.dataset.shown === shown) return;
   link.dataset.shown = shown;
   const title = element("bdi", { class: "title" }, conversation.title ?? conversation.id);
-  const facts = element("span", { class: "facts" }, counted(conversation.item_count, "item"), " · ");
-  facts.append(moment(conversation.created_at));
-  link.replaceChildren(title, facts);
+  link.replaceChildren(title, element("span", { class: "facts" }, ...joined(factsOf(conversation))));
+}
+
+/** Return what the list knows of a conversation besides its title: the size, when it was created or used. */
+export function factsOf(conversation) {
+  const facts = [];
+  if (conversation.item_count !== null) facts.push(counted(conversation.item_count, "item"));
+  if (conversation.created_at !== null) facts.push(moment(conversation.created_at));
+  if (conversation.used_at) facts.push(element("span", {}, "used ", moment(conversation.used_at)));
+  return facts;
 }

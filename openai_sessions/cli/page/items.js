@@ -6,6 +6,8 @@ import { block, contentParts, isContent, jsonBlock, placeholder, pngPicture, tex
 const INPUTS = ["arguments", "input", "action", "operation", "code", "queries"];
 const OUTPUTS = ["output", "outputs", "results", "result", "error"];
 const CALLS = /_call$|^mcp_approval_request$|^program$/;
+const COMPACTED = "Stands for the items before it, encrypted by the API";
+const ENVELOPE = "openai-sessions:encrypted:";
 const OUTPUTS_OF_CALLS = /_output$|^mcp_approval_response$/;
 
 /** Return whether an item is a call or an approval request. */
@@ -28,6 +30,7 @@ export function spoken(type) {
 export function entry(item, json) {
   if (item.type === "message") return message(item, json);
   if (item.type === "reasoning") return reasoning(item, json);
+  if (item.type === "compaction") return framed("compaction", "compaction", json, placeholder(COMPACTED));
   return framed("other", spoken(item.type), json, jsonBlock(json));
 }
 
@@ -68,8 +71,14 @@ export function outputEntry(item, json) {
 function message(item, json) {
   const role = String(item.role);
   const content = Array.isArray(item.content) || typeof item.content === "string" ? item.content : [];
+  if (isEnvelope(content)) return framed("encrypted", "encrypted", json, placeholder("Item of an EncryptedSession"));
   const known = ["user", "assistant", "system", "developer"].includes(role) ? role : "other";
   return framed(known, role, json, ...contentParts(content));
+}
+
+function isEnvelope(content) {
+  const written = Array.isArray(content) && content.length === 1 ? content[0]?.text : content;
+  return typeof written === "string" && written.startsWith(ENVELOPE);
 }
 
 function reasoning(item, json) {

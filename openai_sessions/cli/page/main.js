@@ -4,7 +4,7 @@ import { chosenId, fragmentOf, markChosen, showConversations } from "./conversat
 import { Conversation } from "./conversation.js";
 import { byId } from "./dom.js";
 import { addRequests, clearRequests, showRequests } from "./requests.js";
-import { KeyNeeded, conversations, hasKey, requests, state, useKey } from "./server.js";
+import { KeyNeeded, conversations, forgetRead, hasKey, requests, state, useKey } from "./server.js";
 
 const CALM_MS = 1000;
 const BUSY_MS = 250;
@@ -15,6 +15,7 @@ let seen = { server: null, contents: null, requests: 0 };
 let limit = MORE;
 let listed = [];
 let shown = null;
+let isReadOnly = false; // conversations of the API, which are read when they are selected
 let isPoked = false;
 let wake = () => {};
 
@@ -24,7 +25,7 @@ async function watch() {
     let wait = CALM_MS;
     try {
       if (await refresh()) wait = BUSY_MS;
-      tell("live");
+      tell(isReadOnly ? "read-only" : "live", { isConnected: true });
     } catch (error) {
       if (error instanceof KeyNeeded) {
         askForKey();
@@ -52,6 +53,8 @@ async function refresh() {
   const now = await state();
   byId("key-form").hidden = true;
   byId("columns").hidden = false;
+  isReadOnly = Boolean(now.is_read_only);
+  byId("read-again").hidden = !isReadOnly;
   if (now.server !== seen.server) forget();
   const isNew = now.contents !== seen.contents || now.requests !== seen.requests;
   if (now.requests !== null && now.requests !== seen.requests) {
@@ -77,7 +80,7 @@ async function list() {
 }
 
 async function showChosen(isChanged) {
-  if (chosenId() === null && listed.length && WIDE.matches) {
+  if (chosenId() === null && WIDE.matches && listed.length && (!isReadOnly || listed.length === 1)) {
     history.replaceState(null, "", fragmentOf(listed[0].id));
   }
   const id = chosenId();
@@ -102,21 +105,22 @@ async function showChosen(isChanged) {
 
 function welcome() {
   document.title = "Conversations";
-  if (listed.length) {
-    byId("main").replaceChildren();
-    return;
-  }
-  if (byId("main").querySelector(".welcome")) return;
-  const made = byId("welcome").content.cloneNode(true);
-  made.querySelector("code").textContent =
+  const greeting = isReadOnly ? (listed.length ? "choose" : "empty") : listed.length ? null : "welcome";
+  const current = byId("main").querySelector(".welcome");
+  if (current && current.dataset.greeting === greeting) return;
+  byId("main").replaceChildren();
+  if (greeting === null) return;
+  byId("main").append(byId(greeting).content.cloneNode(true));
+  byId("main").querySelector(".welcome").dataset.greeting = greeting;
+  if (greeting !== "welcome") return;
+  byId("main").querySelector("code").textContent =
     `export OPENAI_BASE_URL=${location.origin}/v1\nexport OPENAI_API_KEY=anything`;
-  byId("main").replaceChildren(made);
 }
 
-function tell(connection) {
+function tell(connection, { isConnected = false } = {}) {
   const place = byId("connection");
   if (place.textContent !== connection) place.textContent = connection;
-  place.classList.toggle("live", connection === "live");
+  place.classList.toggle("live", isConnected);
 }
 
 function askForKey() {
@@ -131,6 +135,10 @@ byId("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
   useKey(byId("key").value.trim());
   byId("key").value = "";
+  poke();
+});
+byId("read-again").addEventListener("click", async () => {
+  await forgetRead().catch(() => {}); // polling tells what is wrong
   poke();
 });
 byId("older").addEventListener("click", () => {

@@ -8,6 +8,9 @@ export class KeyNeeded extends Error {}
 /** The conversation was not found. */
 export class NotThere extends Error {}
 
+/** The server could not read from the API. */
+export class Failed extends Error {}
+
 /** Use this key from now on. */
 export function useKey(given) {
   key = given;
@@ -18,24 +21,33 @@ export function hasKey() {
   return key !== null;
 }
 
-async function ask(path, query = {}) {
+const ERRORS = { 404: NotThere, 502: Failed };
+
+async function ask(path, query = {}, method = "GET") {
   const headers = key === null ? {} : { authorization: `Bearer ${key}` };
-  const answer = await fetch(`/page/data/${path}?${new URLSearchParams(query)}`, { headers, cache: "no-store" });
+  const address = `page/data/${path}?${new URLSearchParams(query)}`; // below the path of the page
+  const answer = await fetch(address, { method, headers, cache: "no-store" });
   if (answer.status === 401) throw new KeyNeeded();
-  if (answer.status === 404) throw new NotThere();
-  if (!answer.ok) throw new Error((await answer.json()).error);
+  if (!answer.ok) throw new (ERRORS[answer.status] ?? Error)((await answer.json()).error);
   return answer.json();
 }
 
 /** Return the versions of the server, its conversations and its requests. */
 export const state = () => ask("state");
 
-/** Return the newest conversations. */
+/** Have the server forget what it has read from the API. */
+export const forgetRead = () => ask("refresh", {}, "POST");
+
+/** Return the first conversations of the list. */
 export const conversations = (limit) => ask("conversations", { limit });
 
 /** Return the items after a position; `have` is the number of items up to there. */
-export const items = (id, after, have) =>
-  ask(`conversations/${encodeURIComponent(id)}/items`, { after, have });
+export const items = (id, after, have) => itemsOf(id, { after, have });
+
+/** Return the items before a position, which the server reads from the API if need be. */
+export const olderItems = (id, before) => itemsOf(id, { before });
+
+const itemsOf = (id, query) => ask(`conversations/${encodeURIComponent(id)}/items`, query);
 
 /** Return the requests after a sequence number. */
 export const requests = (after) => ask("requests", { after });

@@ -1,12 +1,13 @@
 /** The items of one conversation in order, each call beside its output. */
 
+import { element } from "./dom.js";
 import { callEntry, callId, entry, isCall, isOutput, outputEntry, outputSide, ownOutput } from "./items.js";
 
 export class Transcript {
   /** @param {HTMLOListElement} list the list of entries */
   constructor(list) {
     this.list = list;
-    this.entries = new Map(); // position -> { node, remove }
+    this.entries = new Map(); // position -> { node, remove, json }
     this.calls = new Map(); // call id -> its newest call
     this.last = 0;
   }
@@ -18,9 +19,36 @@ export class Transcript {
 
   /** Append an item. */
   add(position, json) {
-    const item = JSON.parse(json);
-    this.entries.set(position, this.#made(item, json));
-    this.last = position;
+    this.entries.set(position, { ...this.#made(JSON.parse(json), json), json });
+    this.last = Math.max(this.last, position);
+  }
+
+  /** The position of the oldest item. */
+  get first() {
+    return this.entries.keys().next().value;
+  }
+
+  /** Put older items before the others. All entries are made again, so that outputs find their calls. */
+  addOlder(items) {
+    const known = [...this.entries].map(([position, { json }]) => ({ position, json }));
+    this.keep([]);
+    for (const { position, json } of [...items, ...known]) this.add(position, json);
+  }
+
+  /** Return the entry that shows the item at a position. */
+  nodeOf(position) {
+    return this.entries.get(position)?.node;
+  }
+
+  /** Show these lines above items, and remarks in their entries, instead of the previous ones. */
+  annotate(lines, remarks) {
+    for (const node of this.list.querySelectorAll(":scope > .mark, :scope > .entry > .body > .remark")) node.remove();
+    for (const { position, kind, words } of lines) {
+      this.nodeOf(position)?.before(element("li", { class: `mark ${kind}` }, words));
+    }
+    for (const { position, words } of remarks) {
+      this.nodeOf(position)?.querySelector(".body").append(element("p", { class: "remark" }, words));
+    }
   }
 
   /** Remove all items except those at these positions. */
@@ -42,16 +70,17 @@ export class Transcript {
 
   #alone(node) {
     this.list.append(node);
-    return { remove: () => node.remove() };
+    return { node, remove: () => node.remove() };
   }
 
   #call(item, json) {
     const { node, sides } = callEntry(item, json);
-    const call = { sides, own: ownOutput(item), output: null, standIn: null };
+    const call = { node, sides, own: ownOutput(item), output: null, standIn: null };
     sides.append(call.own);
     this.calls.set(callId(item), call);
     this.list.append(node);
     return {
+      node,
       remove: () => {
         if (this.calls.get(callId(item)) === call) this.calls.delete(callId(item));
         if (call.output) node.replaceWith((call.standIn = call.output.alone()));
@@ -65,6 +94,7 @@ export class Transcript {
     call.output = { alone: () => outputEntry(item, json) };
     call.own.replaceWith(side);
     return {
+      node: call.node,
       remove: () => {
         call.output = null;
         side.replaceWith(call.own);
