@@ -183,7 +183,7 @@ def view(  # noqa: PLR0913 - one for each option
     conversations: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[CONV...]",
+            metavar="CONV",
             help="Conversation ids, or names from the directory; all its names by default.",
             autocompletion=complete_conversation,
         ),
@@ -200,15 +200,11 @@ def view(  # noqa: PLR0913 - one for each option
 ) -> None:
     """Serve a web page that shows conversations, and changes nothing."""
     from openai_sessions.cli import _view as commands  # noqa: PLC0415 - help needs no openai
+    from openai_sessions.cli._running import Settings, run  # noqa: PLC0415 - as above
 
     options = commands.ViewOptions(host=host, port=port, conversations=conversations or ())
-    _run(
-        lambda workspace: commands.view(workspace, options),
-        base_url=base_url,
-        directory=directory,
-        tenant=tenant,
-        quiet=quiet,
-    )
+    settings = Settings(base_url=base_url, directory=directory, tenant=tenant, quiet=quiet)
+    run(lambda workspace: commands.view(workspace, options), settings, shows_log=False)
 
 
 NewName = Annotated[

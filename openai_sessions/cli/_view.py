@@ -44,7 +44,7 @@ from openai_sessions.cli._page import (
     number_in,
     with_headers,
 )
-from openai_sessions.cli._running import POLICY, Workspace, shown_base_url
+from openai_sessions.cli._running import POLICY, Settings, Workspace, shown_base_url
 from openai_sessions.cli._serve import listen, resolve
 from openai_sessions.directory import SessionEntry
 from openai_sessions.emulator._server import server_of
@@ -93,7 +93,7 @@ async def view(workspace: Workspace, options: ViewOptions) -> None:
             with suppress(NotImplementedError):  # on Windows Ctrl-C cancels this task
                 asyncio.get_running_loop().add_signal_handler(number, stop)
         url = f"{address.url(listener.getsockname()[1])}/{token}/"
-        _print_banner(workspace, data.listed, url, is_public=not is_loopback(address.host))
+        print_banner(workspace.settings, data.listed, url, is_public=not is_loopback(address.host))
         await server.serve(sockets=[listener])
 
 
@@ -126,12 +126,20 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _print_banner(workspace: Workspace, listed: Listed, url: str, *, is_public: bool) -> None:
+def print_banner(settings: Settings, shown: object, url: str, *, is_public: bool) -> None:
+    """Print the address of the page and what it shows; with `--quiet` the address alone.
+
+    Args:
+        settings: The shared options.
+        shown: What the page shows.
+        url: The address of the page.
+        is_public: Whether other machines can reach it.
+    """
     console = Console(highlight=False)
-    if workspace.settings.quiet:
+    if settings.quiet:
         console.print(Text(url), soft_wrap=True)
         return
-    facts = [("API", shown_base_url(workspace.settings)), ("Shows", str(listed)), ("Page", url)]
+    facts = [("API", shown_base_url(settings)), ("Shows", str(shown)), ("Page", url)]
     if is_public:
         facts.append(("Reach", "other machines too, without encryption: give the address to nobody"))
     console.print(Text.assemble(("openai-sessions", "bold"), ("  conversations, read-only\n", "dim")))
@@ -385,13 +393,13 @@ class ReadData:
         for task in self._running:
             task.cancel()
 
-    async def state(self, _: Request) -> Response:
+    async def state(self, request: Request) -> Response:  # noqa: ARG002 - as every endpoint
         """Return the versions of the server and of what was read."""
         return json_response(
             {"server": self._server, "contents": self._version, "requests": None, "is_read_only": True}
         )
 
-    async def refresh(self, _: Request) -> Response:
+    async def refresh(self, request: Request) -> Response:  # noqa: ARG002 - as every endpoint
         """Forget what was read: the page asks for it again."""
         self._histories.clear()
         self._version += 1

@@ -49,8 +49,16 @@ def run_here(*arguments, stdin="", **variables):
 @contextmanager
 def serving(*arguments, **variables):
     """Run `serve` on a free port; give the process, what it printed, and its base URL."""
+    command = "serve", "--port", "0", *arguments
+    with running(*command, until="OPENAI_AGENTS_DISABLE_TRACING=", **variables) as started:
+        yield started
+
+
+@contextmanager
+def running(*arguments, until, **variables):
+    """Run a command that serves; give the process, what it printed up to `until`, and the first URL."""
     process = subprocess.Popen(
-        [*COMMAND, "serve", "--port", "0", *arguments],
+        [*COMMAND, *arguments],
         env=environment(**variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -58,10 +66,10 @@ def serving(*arguments, **variables):
     )
     try:
         printed = ""
-        while process.poll() is None and "OPENAI_AGENTS_DISABLE_TRACING=" not in printed:
+        while process.poll() is None and until not in printed:
             printed += process.stdout.readline()
-        base_url = next((word for word in printed.split() if word.startswith("http://")), None)
-        yield process, printed, base_url
+        url = next((word for word in printed.split() if word.startswith("http://")), None)
+        yield process, printed, url
     finally:
         process.kill()
         process.communicate()

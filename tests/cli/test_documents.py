@@ -11,6 +11,8 @@ import typer
 from openai_sessions.cli._app import app
 from openai_sessions.cli._errors import ExitCode
 from openai_sessions.cli._files import inject_from, replies_from, seed_from
+from openai_sessions.cli._running import Settings
+from openai_sessions.cli._view import print_banner
 from openai_sessions.emulator import SeedResult
 from tests.cli.command import serving
 from tests.cli.page import CHROMIUM
@@ -83,6 +85,14 @@ def test_output_is_what_the_command_prints():
     with serving(*arguments) as (_, printed, base_url):
         address = base_url.removesuffix("/v1")
     assert printed.replace(address, "http://127.0.0.1:8080").splitlines() == promised[1:]
+
+
+def test_output_of_view_is_what_the_command_prints(capsys):
+    """But for the address, which is new each time."""
+    (promised,) = [block for block in code_blocks(COMMANDS_DOCUMENT, "console") if "sessions view" in block]
+    (url,) = re.findall(r"http://127\S+", promised)
+    print_banner(Settings(), "2 conversations", url, is_public=False)
+    assert capsys.readouterr().out.splitlines() == promised.splitlines()[1:]
 
 
 def test_file_of_faults_is_one(emulator, tmp_path):

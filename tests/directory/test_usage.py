@@ -59,6 +59,21 @@ async def test_usage_is_stored_by_turn_and_mirrored_in_the_metadata(directory, s
     assert used(60, times=3) == await mirrored(client, session)
 
 
+async def test_usage_of_a_name_is_read_without_using_it(open_directory, directory, session):
+    """That of its current branch, in its own tenant."""
+    await session.store_run_usage(run_of(10))
+    before = await directory.get("user_1")
+    assert {1: used(10)} == await directory.get_turn_usage("user_1")
+    assert {} == await directory.get_turn_usage("none")
+    assert {} == await open_directory(tenant="other").get_turn_usage("user_1")
+    assert before == await directory.get("user_1")
+    branch = await directory.fork("user_1", "branch")
+    await directory.switch("user_1", "branch")
+    assert {} == await directory.get_turn_usage("user_1")
+    await branch.store_run_usage(run_of(20))
+    assert {1: used(20)} == await directory.get_turn_usage("user_1")
+
+
 async def test_each_run_is_counted_once(session, emulator):
     run = run_of(10)
     await session.store_run_usage(run)
