@@ -315,11 +315,10 @@ class History:
     def notes(self) -> dict[str, Any]:
         """Return what the page shows beside the items, as JSON."""
         items = self.items()
-        is_encrypted = any(map(is_envelope, items))
         start = self._start_for_model(items)
         return {
-            "turns": [] if is_encrypted or not self.walk.is_at_end else self._turns(items),
-            "problems": [] if is_encrypted else self._problems(items),
+            "turns": self._turns(items),
+            "problems": self._problems(items),
             "reads_from": None if start is None else self.first + start,
             "metadata": own_pairs(self.metadata),
             "usage": _as_json(_total(self.metadata, self.usage)),
@@ -333,6 +332,9 @@ class History:
         return compaction_start(items, compaction, is_all=self.walk.is_at_end)
 
     def _turns(self, items: Sequence[Item]) -> list[dict[str, Any]]:
+        """Return the turns of a history that was read to its start, which their numbers need."""
+        if not self.walk.is_at_end or any(map(is_envelope, items)):
+            return []
         return [
             {"position": self.first + start, "number": number, "usage": _as_json(self.usage.get(number))}
             for number, (start, _) in turn_spans(items).items()

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
+from starlette.responses import JSONResponse
 
 from openai_sessions import OpenAIConversationsSession
 from openai_sessions.cli._running import Settings
@@ -69,11 +70,12 @@ def test_newest_page_is_read_first_and_older_ones_when_they_are_wanted(view):
     older = page.items("conv_long", before=oldest)
     assert page.sent() == [(*NEWEST, last)]
     assert (texts(older)[0], texts(older)[-1], older["older"]) == ("Question 26", "Answer 75", True)
+    assert page.items("conv_long", before=oldest)["items"] == older["items"]
+    assert page.sent() == []
     assert positions(older) == list(range(oldest - 100, oldest))
     first = page.items("conv_long", before=oldest - 100)
     assert (len(first["items"]), texts(first)[0], first["older"]) == (50, "Question 1", False)
     page.sent()
-    assert page.items("conv_long", before=oldest)["items"] == older["items"]
     assert page.items("conv_long", before=oldest - 150)["items"] == []
     assert page.sent() == []
 
@@ -153,7 +155,9 @@ def test_turns_of_a_name_have_their_usage(view, directory):
             if number != 2:
                 await session.store_run_usage(run_of(10 * number))
 
-    directory.do(converse)
+        return session.session_id
+
+    conversation_id = directory.do(converse)
     page = view()
     answer = page.items("user_1")
     first, *_ = positions(answer)
@@ -163,6 +167,9 @@ def test_turns_of_a_name_have_their_usage(view, directory):
     ] == [(0, 1, 10), (2, 2, None), (4, 3, 30)]
     assert answer["notes"]["usage"]["input_tokens"] == 40
     assert answer["notes"]["metadata"] == {"plan": "gold"}
+    page.call("POST", f"/conversations/{conversation_id}", {"metadata": {}}, key=API_KEY)
+    page.data("refresh", "POST")
+    assert page.items("user_1")["notes"]["usage"]["input_tokens"] == 40
 
 
 async def test_conversation_of_an_id_has_the_usage_in_its_metadata(view, service):
@@ -256,13 +263,28 @@ def test_name_without_a_conversation_says_so(view, directory):
     assert failure(view(), "user_1") == (404, message)
 
 
+class Refusing:
+    """A service that refuses a key as OpenAI does: with parts of it in the message."""
+
+    requests = ()
+
+    async def __call__(self, scope, receive, send):
+        message = "Incorrect API key provided: sk-proj-****************************wxyz."
+        await JSONResponse({"error": {"message": message, "code": "invalid_api_key"}}, 401)(
+            scope, receive, send
+        )
+
+    def forget_requests(self):
+        """Do nothing."""
+
+
 def test_refused_key_is_told_without_it(shared_server, service):
-    service.holds("conv_1", turns(1))
-    with viewing(shared_server, service, "conv_1", key="sk-0123456789abcdefghij") as page:
+    service.emulator = Refusing()
+    with viewing(shared_server, service, "conv_1") as page:
         status, message = failure(page)
     assert status == 502
-    assert "returned 401" in message
-    assert "sk-" not in message
+    assert "returned 401: Incorrect API key provided: REDACTED" in message
+    assert "wxyz" not in message
 
 
 def test_exhausted_quota_is_told_and_reading_again_succeeds(view):
@@ -287,8 +309,8 @@ def test_older_page_whose_cursor_was_deleted_is_to_be_read_again(view):
 @pytest.mark.parametrize("conversation", ["conv_2", "other", "support/1"])
 def test_only_what_is_listed_can_be_read(view, directory, conversation):
     directory.holds("support/1")
-    page = view("conv_1", conv_1=turns(1), conv_2=turns(1))
-    assert page.data("conversations?limit=9")[1]["conversations"][0]["id"] == "conv_1"
+    page = view("conv_1", "conv_1", conv_1=turns(1), conv_2=turns(1))
+    assert [each["id"] for each in page.data("conversations?limit=9")[1]["conversations"]] == ["conv_1"]
     status, answer = page.data(f"conversations/{conversation}/items")
     assert (status, page.sent()) == (404, [])
     assert answer["error"] == f"The directory has no name {conversation!r}."

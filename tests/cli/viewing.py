@@ -71,21 +71,19 @@ class Viewed(Served):
 
 
 @contextmanager
-def viewing(shared_server, service, *conversations, key=None):
+def viewing(shared_server, service, *conversations):
     """Serve the page over conversations of a service.
 
     Args:
         shared_server: The server of the service.
         service: The service; its variables are those of the command.
         *conversations: The arguments of the command.
-        key: Another key than the one the service accepts.
     """
     shared, base_url = shared_server
-    variables = {**service.variables, "OPENAI_API_KEY": key or service.variables["OPENAI_API_KEY"]}
-    settings = Settings(base_url=base_url, directory=variables.get("OPENAI_SESSIONS_DIRECTORY"))
+    settings = Settings(base_url=base_url, directory=service.variables.get("OPENAI_SESSIONS_DIRECTORY"))
     shared.app = _Beside(service.emulator, settings, conversations)
     viewed = Viewed(service.emulator, base_url.removesuffix("/v1"))
-    with mock.patch.dict("os.environ", variables):
+    with mock.patch.dict("os.environ", service.variables):
         assert viewed.get("/open")[0] == 200
         service.emulator.forget_requests()
         try:
