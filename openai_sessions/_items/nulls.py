@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
-from openai_sessions._items.types import Item
+from openai_sessions._items.types import SCHEMA, Item
 
 
 def without_refused_nulls(item: Item) -> Item:
@@ -15,23 +16,19 @@ def without_refused_nulls(item: Item) -> Item:
     A required field stays: without it, the item is refused too. So do fields that the schema does not know,
     and everything in values whose fields it does not name, such as a JSON Schema.
     """
-    kind = str(item.get("type") or "message")
-    inside = _ANSWER if kind == "message" and item.get("role") == "assistant" else _ITEMS.get(kind, {})
+    inside = _inside(_shape_of(item))
     cleaned = {key: _cleaned(item[key], inside[key]) for key in inside.keys() & item.keys()}
     return {**item, **cleaned} if cleaned else item
 
 
-@dataclass(frozen=True, slots=True)
-class _Object:
-    """The fields of an object.
-
-    Attributes:
-        keeps: The fields that may be null, and those that are required.
-        inside: The objects in its fields.
-    """
-
-    keeps: frozenset[str]
-    inside: Mapping[str, _Objects] = field(default_factory=dict)
+def _shape_of(item: Item) -> str | None:
+    """Return the name of an item's shape, or None for an unknown type."""
+    kind = str(item.get("type") or "message")
+    if kind == "message":
+        shape: str | None = SCHEMA["messages"]["assistant" if item.get("role") == "assistant" else "user"]
+    else:
+        shape = SCHEMA["items"].get(kind, {}).get("shape")
+    return shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +36,13 @@ class _Objects:
     """The objects that a field may have: itself, in a list, or in lists of lists.
 
     Attributes:
-        by_type: The objects by their type; None stands for an object without one.
-        fields: The names of the fields of all of them. Some servers list each object with the fields of all.
+        shapes: The names of their shapes by their type; None stands for an object without one.
+        refused: By the name of a shape, the fields that must not be null in it. Some servers list each object
+            with the fields of all types.
     """
 
-    by_type: Mapping[str | None, _Object]
-    fields: frozenset[str]
-
-
-_Inside: TypeAlias = "Mapping[str, _Objects]"
+    shapes: Mapping[str | None, str]
+    refused: Mapping[str, frozenset[str]]
 
 
 def _cleaned(value: Any, objects: _Objects) -> Any:
@@ -56,169 +51,48 @@ def _cleaned(value: Any, objects: _Objects) -> Any:
     if not isinstance(value, dict):
         return value
     kind = value.get("type")
-    known = objects.by_type.get(kind if isinstance(kind, str) else None) or objects.by_type.get(None)
-    if known is None or (not known.inside and None not in value.values()):
+    shape = objects.shapes.get(kind if isinstance(kind, str) else None) or objects.shapes.get(None)
+    if shape is None:
         return value
-    refused = objects.fields - known.keeps
+    inside = _inside(shape)
+    if not inside and None not in value.values():
+        return value
+    refused = objects.refused[shape]
     return {
-        key: _cleaned(part, known.inside[key]) if key in known.inside else part
+        key: _cleaned(part, inside[key]) if key in inside else part
         for key, part in value.items()
         if part is not None or key not in refused
     }
 
 
-def _objects(fields: str | Mapping[str, str], inside: _Inside | None = None) -> _Objects:
-    """Return objects by the fields of each type: `name!` is required, `name?` may be null, `name` neither.
-
-    Args:
-        fields: The fields of each type, or of an object that has no type.
-        inside: The objects in fields of these names, whatever the type.
-    """
-    by_type = {None: fields} if isinstance(fields, str) else dict(fields.items())
-    names = frozenset(name.rstrip("!?") for named in by_type.values() for name in named.split())
-    return _Objects({kind: _object(named, inside or {}) for kind, named in by_type.items()}, names)
+@cache
+def _inside(shape: str | None) -> Mapping[str, _Objects]:
+    """Return the objects in the fields of a shape."""
+    found = {name: _objects(value) for name, value in _fields(shape).items()} if shape else {}
+    return {name: objects for name, objects in found.items() if objects.shapes}
 
 
-def _object(fields: str, inside: _Inside) -> _Object:
-    names = fields.split()
-    keeps = frozenset(name[:-1] for name in names if name[-1] in "!?")
-    known = {name.rstrip("!?") for name in names}
-    return _Object(keeps, {name: objects for name, objects in inside.items() if name in known})
+def _objects(value: Mapping[str, Any]) -> _Objects:
+    shapes = _shapes(value)
+    names = frozenset(name for shape in shapes.values() for name in _fields(shape))
+    return _Objects(shapes, {shape: names - _kept(shape) for shape in shapes.values()})
 
 
-_PARTS = {
-    "input_text": "text! prompt_cache_breakpoint",
-    "input_image": "image_url? file_id? detail prompt_cache_breakpoint",
-    "input_file": "file_id? filename file_data file_url detail prompt_cache_breakpoint",
-}
+def _shapes(value: Mapping[str, Any]) -> dict[str | None, str]:
+    inside = _shapes(value["elements"]) if "elements" in value else {}
+    return {**inside, **value.get("variants", {}), **({None: value["shape"]} if "shape" in value else {})}
 
-_ANNOTATIONS = _objects(
-    {
-        "file_citation": "file_id! index! filename!",
-        "url_citation": "url! start_index! end_index! title!",
-        "container_file_citation": "container_id! file_id! start_index! end_index! filename!",
-        "file_path": "file_id! index!",
-    }
-)
 
-_OUTPUT = {"output_text": "text! annotations! logprobs", "refusal": "refusal!"}
+def _fields(shape: str) -> Mapping[str, Mapping[str, Any]]:
+    known = SCHEMA["shapes"][shape]
+    return {**known["required"], **known["optional"]}
 
-_COMPUTER_ACTIONS = _objects(
-    {
-        "click": "button! x! y! keys?",
-        "double_click": "x! y! keys!",
-        "drag": "path! keys?",
-        "keypress": "keys!",
-        "move": "x! y! keys?",
-        "screenshot": "",
-        "scroll": "x! y! scroll_x! scroll_y! keys?",
-        "type": "text!",
-        "wait": "",
-    }
-)
 
-_CALLERS = _objects({"direct": "", "program": "caller_id!"})
+def _kept(shape: str) -> set[str]:
+    """Return the fields that are required, or null in a listing, unless the API fills them in."""
+    required = SCHEMA["shapes"][shape]["required"].keys() - _FILLED_IN
+    return {*required, *(name for name, value in _fields(shape).items() if value.get("null") == "kept")}
 
-_SKILLS = _objects({"skill_reference": "skill_id! version", "inline": "name! description! source!"})
 
-_CONTAINERS = _objects(
-    {
-        "auto": "file_ids memory_limit? network_policy",
-        "container_auto": "file_ids memory_limit? network_policy skills",
-        "container_reference": "container_id!",
-        "local": "skills",
-    },
-    {
-        "network_policy": _objects({"disabled": "", "allowlist": "allowed_domains! domain_secrets"}),
-        "skills": _SKILLS,
-    },
-)
-
-_TOOL_NAMES = _objects("tool_names read_only")
-
-_TOOLS_BY_TYPE = {
-    "apply_patch": "allowed_callers?",
-    "code_interpreter": "container! allowed_callers?",
-    "computer": "",
-    "computer_use_preview": "environment! display_width! display_height!",
-    "custom": "name! description format defer_loading allowed_callers? async?",
-    "file_search": "vector_store_ids! max_num_results ranking_options filters?",
-    "function": "name! description? parameters? output_schema? strict? defer_loading allowed_callers? async?",
-    "image_generation": "model quality size output_format output_compression moderation background "
-    "input_fidelity? input_image_mask partial_images action",
-    "local_shell": "",
-    "mcp": "server_label! server_url connector_id tunnel_id authorization server_description headers? "
-    "allowed_tools? allowed_callers? require_approval? defer_loading",
-    "namespace": "name! description! tools!",
-    "programmatic_tool_calling": "",
-    "shell": "environment? allowed_callers?",
-    "tool_search": "execution description? parameters?",
-    **dict.fromkeys(
-        ("web_search", "web_search_2025_08_26"),
-        "external_web_access filters? user_location? search_context_size",
-    ),
-    **dict.fromkeys(
-        ("web_search_preview", "web_search_preview_2025_03_11"),
-        "user_location? search_context_size search_content_types",
-    ),
-}
-
-_IN_TOOLS = {
-    "allowed_tools": _TOOL_NAMES,
-    "container": _CONTAINERS,
-    "environment": _CONTAINERS,
-    "format": _objects({"text": "", "grammar": "syntax! definition!"}),
-    "input_image_mask": _objects("image_url file_id"),
-    "ranking_options": _objects("ranker score_threshold hybrid_search"),
-    "require_approval": _objects("always never", {"always": _TOOL_NAMES, "never": _TOOL_NAMES}),
-}
-
-_TOOLS = _objects(_TOOLS_BY_TYPE, {**_IN_TOOLS, "tools": _objects(_TOOLS_BY_TYPE, _IN_TOOLS)})
-
-_ANSWER = {"content": _objects({**_PARTS, **_OUTPUT}, {"annotations": _ANNOTATIONS})}
-"""The objects in a message of an assistant."""
-
-_CALLER = {"caller": _CALLERS}
-
-_ITEMS: Mapping[str, _Inside] = {
-    "additional_tools": {"tools": _TOOLS},
-    "apply_patch_call": {
-        **_CALLER,
-        "operation": _objects(
-            {"create_file": "path! diff!", "update_file": "path! diff!", "delete_file": "path!"}
-        ),
-    },
-    "apply_patch_call_output": _CALLER,
-    "code_interpreter_call": {"outputs": _objects({"logs": "logs!", "image": "url!"})},
-    "computer_call": {"action": _COMPUTER_ACTIONS, "actions": _COMPUTER_ACTIONS},
-    "computer_call_output": {"output": _objects({"computer_screenshot": "image_url file_id"})},
-    "custom_tool_call": _CALLER,
-    "custom_tool_call_output": {**_CALLER, "output": _objects(_PARTS)},
-    "file_search_call": {"results": _objects("file_id text filename attributes? score")},
-    "function_call": _CALLER,
-    "function_call_output": {**_CALLER, "output": _objects(_PARTS)},
-    "mcp_call": {
-        "error": _objects(
-            {
-                "mcp_protocol_error": "code! message!",
-                "mcp_tool_execution_error": "content!",
-                "http_error": "code! message!",
-            }
-        )
-    },
-    "message": {"content": _objects(_PARTS)},
-    "shell_call": {**_CALLER, "environment": _CONTAINERS},
-    "shell_call_output": {
-        **_CALLER,
-        "output": _objects(
-            "stdout! stderr! outcome!", {"outcome": _objects({"timeout": "", "exit": "exit_code!"})}
-        ),
-    },
-    "tool_search_output": {"tools": _TOOLS},
-    "web_search_call": {
-        "action": _objects(
-            {"search": "query queries sources", "open_page": "url?", "find_in_page": "url! pattern!"}
-        )
-    },
-}
-"""The objects in the fields of each type of item."""
+_FILLED_IN = {"detail", "logprobs"}
+"""Required fields that recorded requests omit."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
+from importlib.resources import files
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 Item: TypeAlias = dict[str, Any]
@@ -26,39 +28,21 @@ ConversationCallback: TypeAlias = Callable[[str], Awaitable[None] | None]
 CountTokens: TypeAlias = Callable[[str], int]
 """A function that returns the number of tokens in a text."""
 
-REQUIRED_ON_CREATE: dict[str, frozenset[str]] = {
-    "additional_tools": frozenset({"role", "tools"}),
-    "apply_patch_call": frozenset({"call_id", "status", "operation"}),
-    "apply_patch_call_output": frozenset({"call_id", "status"}),
-    "code_interpreter_call": frozenset({"id", "status", "container_id", "code", "outputs"}),
-    "compaction": frozenset({"encrypted_content"}),
-    "compaction_trigger": frozenset(),
-    "computer_call": frozenset({"id", "call_id", "pending_safety_checks", "status"}),
-    "computer_call_output": frozenset({"call_id", "output"}),
-    "configuration_update": frozenset(),
-    "custom_tool_call": frozenset({"call_id", "name", "input"}),
-    "custom_tool_call_output": frozenset({"call_id", "output"}),
-    "file_search_call": frozenset({"id", "status", "queries"}),
-    "function_call": frozenset({"call_id", "name", "arguments"}),
-    "function_call_output": frozenset({"output"}),
-    "image_generation_call": frozenset({"id", "status", "result"}),
-    "item_reference": frozenset({"id"}),
-    "local_shell_call": frozenset({"id", "call_id", "action", "status"}),
-    "local_shell_call_output": frozenset({"id", "output"}),
-    "mcp_approval_request": frozenset({"id", "server_label", "name", "arguments"}),
-    "mcp_approval_response": frozenset({"approval_request_id", "approve"}),
-    "mcp_call": frozenset({"id", "server_label", "name", "arguments"}),
-    "mcp_list_tools": frozenset({"id", "server_label", "tools"}),
-    "message": frozenset({"role", "content"}),
-    "program": frozenset({"id", "call_id", "code", "fingerprint"}),
-    "program_output": frozenset({"id", "call_id", "result", "status"}),
-    "reasoning": frozenset({"summary"}),
-    "shell_call": frozenset({"call_id", "action"}),
-    "shell_call_output": frozenset({"call_id", "output"}),
-    "tool_search_call": frozenset({"arguments"}),
-    "tool_search_output": frozenset({"tools"}),
-    "web_search_call": frozenset({"id", "status", "action"}),
-}
+SCHEMA: Mapping[str, Any] = json.loads(files("openai_sessions").joinpath("schema.json").read_text("utf-8"))
+"""OpenAI's public schema, as `tools/schema.py` writes it."""
+
+
+def _required_on_create() -> dict[str, frozenset[str]]:
+    shapes = {name: item["shape"] for name, item in SCHEMA["items"].items()}
+    ids = {name for name, item in SCHEMA["items"].items() if item["needs_id"] and name != "reasoning"}
+    required = {
+        name: frozenset({*SCHEMA["shapes"][shape]["required"], *(["id"] if name in ids else ())})
+        for name, shape in {**shapes, "message": SCHEMA["messages"]["user"]}.items()
+    }
+    return {**required, "configuration_update": frozenset()}  # which the openai package has
+
+
+REQUIRED_ON_CREATE = _required_on_create()
 """The known item types, each with the fields that the API requires to create an item of the type.
 
 Reasoning also requires its id, unless it has `encrypted_content`. Items of any other type pass both ways

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 
+from openai_sessions._items.types import INCLUDE
 from openai_sessions.emulator._rules import CHANGED, NOT_REQUIRED, with_rules
 from tests.fixtures.documents import document
 from tests.programs import ROOT, run
@@ -31,6 +32,10 @@ def test_each_change_is_needed_and_each_shape_is_known(name):
 def test_what_counts_as_not_required_is_required_in_the_document():
     for name, fields in NOT_REQUIRED.items():
         assert set(fields) <= DATA["shapes"][name]["required"].keys()
+
+
+def test_sessions_ask_for_known_values_of_include():
+    assert set(INCLUDE) < set(DATA["include"])
 
 
 def ref(name):
@@ -128,6 +133,7 @@ NEXT = {
 
 PROGRAM = """
 import asyncio, json, sys
+from openai_sessions._items.forms import sent_form
 from openai_sessions.emulator import Emulator
 from tests.emulator.wire import Wire
 
@@ -135,13 +141,14 @@ async def main():
     wire = Wire(Emulator())
     conversation = await wire.new_conversation()
     answers = []
-    for path, body, include in json.load(sys.stdin):
+    requests, listed = json.load(sys.stdin)
+    for path, body, include in requests:
         path = path.replace("CONVERSATION", conversation)
         params = {"include[]": include} if include else {}
         status, answer = await wire.send("POST" if body else "GET", path, json=body, params=params)
         error = answer.get("error") or {}
         answers.append([status, error.get("code"), error.get("param"), answer.get("data")])
-    print(json.dumps(answers))
+    print(json.dumps([answers, sent_form(listed)]))
 
 asyncio.run(main())
 """
@@ -152,7 +159,7 @@ ITEMS = "/conversations/CONVERSATION/items"
 
 
 def test_the_next_version_of_the_document_is_one_command(tmp_path):
-    """The emulator accepts what is new in it, stores it as it is listed, and refuses all else."""
+    """The emulator accepts what is new, stores it as it is listed, and refuses all else; sessions send it."""
     shutil.copytree(ROOT / "openai_sessions", tmp_path / "openai_sessions")
     (tmp_path / "next.json").write_text(json.dumps(NEXT))
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
@@ -203,13 +210,17 @@ def test_the_next_version_of_the_document_is_one_command(tmp_path):
         (response(warp=10), 400, "integer_above_max_value", "warp"),
         (response(store=True), 400, "unknown_parameter", "store"),
     ]
-    answered = run("-c", PROGRAM, env=env, cwd=tmp_path, stdin=json.dumps([request for request, *_ in cases]))
+    listed = {**HOLOGRAM, "status": "completed", "note": None, "crew": [{"type": "crew", "id": "c"}]}
+    answered = run(
+        "-c", PROGRAM, env=env, cwd=tmp_path, stdin=json.dumps([[request for request, *_ in cases], listed])
+    )
     assert 0 == answered.returncode, answered.stderr
-    answers = json.loads(answered.stdout)
+    answers, sent = json.loads(answered.stdout)
     assert [[*expected] for _, *expected in cases] == [answer[:3] for answer in answers]
     stored = [answer[3] for answer in answers[:3]]
     assert [{**HOLOGRAM, "status": "completed"}] == stored[0]
     assert [{**HOLOGRAM, "id": "holo_2", "status": "dreaming", "note": None}] == stored[1]
+    assert {"type": "hologram_call", "beam": "wide", "crew": [{"type": "crew", "id": "c"}]} == sent
 
 
 def test_a_document_without_an_operation_is_refused():

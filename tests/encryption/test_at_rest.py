@@ -6,8 +6,8 @@ import pytest
 
 from openai_sessions import InvalidItemError
 from openai_sessions._arguments import MAX_TEXT
+from openai_sessions._items.types import SCHEMA
 from openai_sessions.emulator import Emulator
-from tests.fixtures.documents import schemas
 
 from .stores import HELLO, KEY
 
@@ -114,7 +114,7 @@ async def test_too_large_item_is_refused_before_any_request(encrypted, emulator)
 
 
 def test_text_limit_equals_the_public_schema():
-    assert MAX_TEXT == schemas()["InputTextContentParam"]["properties"]["text"]["maxLength"]
+    assert MAX_TEXT == SCHEMA["shapes"]["InputTextContentParam"]["required"]["text"]["max_length"]
 
 
 @pytest.mark.parametrize(
