@@ -413,7 +413,7 @@ class UnknownCostError(SessionError, LookupError):
         example = dict.fromkeys(unknown, "gpt-5.2")
         super().__init__(
             f"genai-prices has no price for {sum(unknown.values())} request(s): {without}. The others cost "
-            f"${known}. `usage.cost(models={example})` takes the price of another model, and "
+            f"${known:f}. `usage.cost(models={example})` takes the price of another model, and "
             "`pip install --upgrade genai-prices` brings new prices."
         )
         self.known = known

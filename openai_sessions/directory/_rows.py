@@ -586,8 +586,8 @@ class UsageRows:
 
         async def total(connection: AsyncConnection) -> Usage | None:
             parts = [
-                ModelUsage(**named(map(int, numbers)), model=model, long_input=long_input)
-                for model, long_input, *numbers in await connection.execute(statement)
+                ModelUsage(**named(map(int, row[2:])), model=row[0], long_input=row[1])
+                for row in await connection.execute(statement)
             ]
             return Usage.of_models(parts) if parts else None
 

@@ -1,5 +1,7 @@
 """Delegation to the underlying session, and which sessions can be one."""
 
+from types import SimpleNamespace
+
 import agents
 import pytest
 from agents import OpenAIResponsesCompactionSession, SessionSettings, SQLiteSession
@@ -29,6 +31,15 @@ async def test_attributes_of_the_underlying_session_are_available(encrypted, hos
     assert session.conversation_id is None
     assert await session.ensure_conversation() == hosted.session_id == session.conversation_id
     assert () == session.unsettled
+
+
+async def test_usage_is_that_of_the_underlying_session(encrypted, hosted):
+    session = encrypted()
+    await session.add_items([HELLO])
+    response = SimpleNamespace(model="gpt-5-mini", usage=SimpleNamespace(input_tokens=5))
+    await session.store_run_usage(response, model="gpt-5.2")
+    assert ["gpt-5.2"] == [part.model for part in (await session.get_session_usage()).models]
+    assert await hosted.get_session_usage() == await session.get_session_usage()
 
 
 def test_error_of_an_attribute_is_that_of_the_underlying_session(encrypted, hosted):

@@ -19,7 +19,18 @@ loaded = {{name.partition(".")[0] for name in set(sys.modules) - before}}
 print(*sorted(loaded & {{{names}}}))
 """
 
-EXTRAS = ("agents", "opentelemetry", "pytest", "rich", "sqlalchemy", "starlette", "typer", "uvicorn", "vcr")
+EXTRAS = (
+    "agents",
+    "genai_prices",
+    "opentelemetry",
+    "pytest",
+    "rich",
+    "sqlalchemy",
+    "starlette",
+    "typer",
+    "uvicorn",
+    "vcr",
+)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import copy
 import gc
 import pickle
 import threading
+from types import SimpleNamespace
 
 import openai
 import pytest
@@ -112,6 +113,8 @@ def test_metadata_and_usage_are_stored(session):
     assert usage == session.get_session_usage()
     with pytest.raises(TypeError, match="result"):
         session.store_run_usage("no result")
+    session.store_run_usage(SimpleNamespace(model="gpt-5-mini", usage=usage), model="gpt-5.2")
+    assert ["gpt-5.2", ""] == [part.model for part in session.get_session_usage().parts()]
 
 
 def test_receipt_is_settled(session):

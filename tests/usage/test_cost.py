@@ -63,6 +63,11 @@ def test_price_of_a_long_input_is_not_that_of_many_short_ones():
     assert Decimal(36) == (long + short).cost(at=AT)
 
 
+def test_price_of_a_request_is_that_of_each():
+    usage = used("perplexity/sonar", requests=3, input_tokens=1_000_000, output=0)
+    assert Decimal(1) + 3 * Decimal("0.012") == usage.cost(at=AT)
+
+
 def test_prices_are_those_of_the_time_that_is_given():
     usage = used("gpt-5.6-luna", input_tokens=1_000_000, output=0, requests=10)
     days = [datetime(2026, 7, day, tzinfo=timezone.utc) for day in (1, 31)]
