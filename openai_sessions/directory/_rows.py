@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from openai_sessions._conversation.usage import COUNTS, ModelUsage, Usage, named
+from openai_sessions._conversation.usage import COUNTS, ModelUsage, Usage
 from openai_sessions.directory._database import (
     Database,
     branches,
@@ -581,14 +581,12 @@ class UsageRows:
     async def total(self, opened: OpenedBranch) -> Usage | None:
         """Return the total usage of all turns; None if no usage is stored."""
         key = (usage.c.model, usage.c.long_input)
-        sums = [func.sum(usage.c[name]) for name in COUNTS]
+        sums = [func.sum(usage.c[name]).label(name) for name in COUNTS]
         statement = select(*key, *sums).where(self._is_of(opened)).group_by(*key)
 
         async def total(connection: AsyncConnection) -> Usage | None:
-            parts = [
-                ModelUsage(**named(map(int, row[2:])), model=row[0], long_input=row[1])
-                for row in await connection.execute(statement)
-            ]
+            rows = (await connection.execute(statement)).mappings()
+            parts = [ModelUsage(**{**row, **{name: int(row[name]) for name in COUNTS}}) for row in rows]
             return Usage.of_models(parts) if parts else None
 
         return await self._database.read(total)
