@@ -35,7 +35,7 @@ PREFIXES = {
     "mcp_call": "mcp",
     "mcp_list_tools": "mcpl",
     "message": "msg",
-    "program": "prog",
+    "program": "cm",
     "program_output": "progo",
     "reasoning": "rs",
     "shell_call": "sh",

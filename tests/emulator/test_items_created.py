@@ -392,7 +392,7 @@ def patch(kind, diff):
 
 
 def program(**fields):
-    return {"type": "program", "id": "prog_1", "call_id": "c", "code": "", "fingerprint": "", **fields}
+    return {"type": "program", "id": "cm_1", "call_id": "c", "code": "", "fingerprint": "", **fields}
 
 
 LIMITED = {
@@ -423,7 +423,7 @@ LIMITED_TOO = {
         },
     ),
     "code": (TEXT, lambda text: program(code=text)),
-    "fingerprint": (TEXT, lambda text: program(id="prog_2", fingerprint=text)),
+    "fingerprint": (TEXT, lambda text: program(id="cm_2", fingerprint=text)),
     "result": (
         TEXT,
         lambda text: {

@@ -27,7 +27,12 @@ SHOWN_MCP = {
 }
 SHOWN_ADD = {**ADD, "description": None, "output_schema": None, "strict": True}
 FOUND = {"vector_store_ids": ["vs_1"], "max_num_results": 20, "filters": None}
-WEB = {"filters": None, "return_token_budget": "default", "search_context_size": "medium"}
+WEB = {
+    "filters": None,
+    "return_token_budget": "default",
+    "search_content_types": ["text"],
+    "search_context_size": "medium",
+}
 
 TOOLS = {
     "function": (ADD, SHOWN_ADD),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -197,12 +198,11 @@ class _Least:
         return self._of_one(options, depth) if options else self._of_type(schema, depth)
 
     def _of_one(self, options: Sequence[Any], depth: int) -> Any:
-        for option in sorted(options, key=lambda option: option != {"type": "null"}):
-            try:
+        *others, last = sorted(options, key=lambda option: option != {"type": "null"})
+        for option in others:
+            with suppress(ValueError):
                 return self.of(option, depth + 1)
-            except ValueError as error:
-                failure = error
-        raise failure
+        return self.of(last, depth + 1)
 
     def _of_type(self, schema: JsonObject, depth: int) -> Any:
         kinds = schema.get("type", "object" if "properties" in schema else "null")

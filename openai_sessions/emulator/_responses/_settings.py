@@ -118,7 +118,12 @@ _US = {"type": "approximate", "city": None, "country": "US", "region": None, "ti
 
 _SEARCH = {"search_context_size": "medium", "user_location": _US}
 
-_WEB_SEARCH = {"filters": None, "return_token_budget": "default", **_SEARCH}
+_WEB_SEARCH = {
+    "filters": None,
+    "return_token_budget": "default",
+    "search_content_types": ["text"],
+    **_SEARCH,
+}
 
 _RANKING = {"ranker": "auto", "score_threshold": 0.0}
 
