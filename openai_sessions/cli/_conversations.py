@@ -155,7 +155,7 @@ def _print_total_usage(total: Usage | None, workspace: Workspace, *, as_json: bo
             (name.replace("_", " "), f"{number:,}")
             for name, number in zip(COUNTS, total.numbers(), strict=True)
         ]
-        TableWriter("", ">Total").write([*rows, *(("cost", _dollars(each)) for each in cost)])
+        TableWriter("", ">Total").write([*rows, *(("cost", dollars(each)) for each in cost)])
 
 
 def _print_turn_usage(used: Mapping[int, Usage], workspace: Workspace, *, as_json: bool) -> None:
@@ -169,7 +169,7 @@ def _print_turn_usage(used: Mapping[int, Usage], workspace: Workspace, *, as_jso
     else:
         headings = [f">{name.removesuffix('_tokens').replace('_', ' ').capitalize()}" for name in COUNTS]
         rows = [
-            [*(f"{count:,}" for count in (turn, *each.numbers())), *map(_dollars, cost)]
+            [*(f"{count:,}" for count in (turn, *each.numbers())), *map(dollars, cost)]
             for (turn, each), cost in turns
         ]
         TableWriter(">Turn", *headings, *([">Cost"] if any(costs) else [])).write(rows)
@@ -196,7 +196,8 @@ def _costs(usages: Iterable[Usage], workspace: Workspace) -> list[tuple[Decimal 
     return costs
 
 
-def _dollars(cost: Decimal | None) -> str:
+def dollars(cost: Decimal | None) -> str:
+    """Return a cost for people; None is an unknown one."""
     return "unknown" if cost is None else f"${cost:,.6f}"
 
 

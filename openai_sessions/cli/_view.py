@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Coroutine, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import count, islice
 from typing import Any, TypeVar
 
@@ -27,11 +27,12 @@ from openai_sessions._api.clients import RequestSettings, clients_for
 from openai_sessions._arguments import MAX_PAGE_SIZE, checked_conversation_id
 from openai_sessions._conversation.metadata import own_pairs
 from openai_sessions._conversation.reading import CursorGoneError, ItemList, PageWalk
-from openai_sessions._conversation.usage import USAGE_KEY, Usage, UsageRecord
+from openai_sessions._conversation.usage import COUNTS, USAGE_KEY, Usage, UsageRecord
 from openai_sessions._items.repairs import plan_closing, plan_repair
 from openai_sessions._items.turns import compaction_start, newest_compaction, turn_spans
 from openai_sessions._items.types import Item
 from openai_sessions._secrets import without_tokens
+from openai_sessions.cli._conversations import dollars
 from openai_sessions.cli._errors import CommandError, ExitCode, explained
 from openai_sessions.cli._hosts import OwnNamesOnly, is_loopback
 from openai_sessions.cli._output import counted, escaped_line
@@ -49,7 +50,7 @@ from openai_sessions.cli._serve import listen, resolve
 from openai_sessions.directory import SessionEntry
 from openai_sessions.emulator._server import server_of
 from openai_sessions.encryption._envelope import is_envelope
-from openai_sessions.errors import ConversationNotCreatedError, NameNotFoundError
+from openai_sessions.errors import ConversationNotCreatedError, NameNotFoundError, UnknownCostError
 
 T = TypeVar("T")
 
@@ -273,14 +274,16 @@ class History:
         walk: The walk from its newest item.
         top: The position of its newest item; that of an older item is lower.
         metadata: Its metadata.
-        usage: The usage of its turns, by number.
+        usage: Its usage, as JSON, or None.
+        turn_usage: The usage of its turns, as JSON, by number.
         read_at: When its newest page was read, in Unix seconds.
     """
 
     walk: PageWalk
     top: int
     metadata: Mapping[str, str]
-    usage: Mapping[int, Usage]
+    usage: Mapping[str, Any] | None
+    turn_usage: Mapping[int, Mapping[str, Any]]
     read_at: float
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -321,7 +324,7 @@ class History:
             "problems": self._problems(items),
             "reads_from": None if start is None else self.first + start,
             "metadata": own_pairs(self.metadata),
-            "usage": _as_json(_total(self.metadata, self.usage)),
+            "usage": self.usage,
             "read_at": self.read_at,
         }
 
@@ -336,7 +339,7 @@ class History:
         if not self.walk.is_at_end or any(map(is_envelope, items)):
             return []
         return [
-            {"position": self.first + start, "number": number, "usage": _as_json(self.usage.get(number))}
+            {"position": self.first + start, "number": number, "usage": self.turn_usage.get(number)}
             for number, (start, _) in turn_spans(items).items()
         ]
 
@@ -362,8 +365,13 @@ def _total(metadata: Mapping[str, str], by_turn: Mapping[int, Usage]) -> Usage |
         return None
 
 
-def _as_json(usage: Usage | None) -> dict[str, Any] | None:
-    return None if usage is None else asdict(usage)
+def _as_json(usage: Usage) -> dict[str, Any]:
+    """Return the numbers of a usage, and its cost for people; None for that if a price is missing."""
+    try:
+        cost = dollars(usage.cost())
+    except (UnknownCostError, ImportError):
+        cost = None
+    return {**dict(zip(COUNTS, usage.numbers(), strict=True)), "cost": cost}
 
 
 class ReadData:
@@ -447,12 +455,20 @@ class ReadData:
 
     async def _read(self, conversation: str) -> History:
         """Read the newest page and the metadata of a conversation, in two requests."""
-        conversation_id, usage = await self.listed.find(conversation)
+        conversation_id, by_turn = await self.listed.find(conversation)
         walk = PageWalk(ItemList(self._client, conversation_id, "desc"))
         async with self._client.confirming_not_found(conversation_id):
             await walk.step()
         metadata = await self._client.metadata_of(conversation_id)
-        return History(walk, next(self._tops), metadata, usage, time.time())
+        total = _total(metadata, by_turn)
+        return History(
+            walk,
+            next(self._tops),
+            metadata,
+            usage=None if total is None else _as_json(total),
+            turn_usage={number: _as_json(usage) for number, usage in by_turn.items()},
+            read_at=time.time(),
+        )
 
     def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.ensure_future(work)

@@ -11,11 +11,12 @@ from urllib.parse import urlsplit
 import pytest
 from starlette.responses import JSONResponse
 
-from openai_sessions import OpenAIConversationsSession
+from openai_sessions import OpenAIConversationsSession, Usage
 from openai_sessions.cli._running import Settings
 from openai_sessions.cli._view import _MAX_HISTORIES, print_banner
 from openai_sessions.emulator import Fault
 from openai_sessions.encryption import EncryptedSession
+from openai_sessions.session import ModelUsage
 from tests.cli.command import eventually, running
 from tests.cli.directories import Directory
 from tests.cli.page import call, output
@@ -97,6 +98,7 @@ def test_what_was_read_is_kept_until_it_is_to_be_read_again(view):
     assert page.sent() == [NEWEST, METADATA]
 
 
+@pytest.mark.exhaustive
 def test_conversation_read_again_has_positions_of_its_own(view):
     """Whatever the page has of it goes: items between may have been deleted."""
     names = [f"conv_{number}" for number in range(_MAX_HISTORIES + 1)]
@@ -153,19 +155,20 @@ def test_turns_of_a_name_have_their_usage(view, directory):
         for number in (1, 2, 3):
             await session.add_items([user(f"Question {number}"), assistant("Answer")])
             if number != 2:
-                await session.store_run_usage(run_of(10 * number))
+                await session.store_run_usage(run_of(10 * number), model="gpt-4.1" if number == 1 else None)
 
         return session.session_id
 
     conversation_id = directory.do(converse)
     page = view()
     answer = page.items("user_1")
+    cost = Usage.of_models([ModelUsage(1, 10, output_tokens=2, total_tokens=12, model="gpt-4.1")]).cost()
     first, *_ = positions(answer)
-    assert [
-        (each["position"] - first, each["number"], (each["usage"] or {}).get("input_tokens"))
-        for each in answer["notes"]["turns"]
-    ] == [(0, 1, 10), (2, 2, None), (4, 3, 30)]
-    assert answer["notes"]["usage"]["input_tokens"] == 40
+    found = answer["notes"]["turns"]
+    assert [(each["position"] - first, each["number"]) for each in found] == [(0, 1), (2, 2), (4, 3)]
+    assert [each["usage"] and each["usage"]["input_tokens"] for each in found] == [10, None, 30]
+    assert [each["usage"]["cost"] for each in found[::2]] == [f"${cost:.6f}", None]
+    assert (answer["notes"]["usage"]["input_tokens"], answer["notes"]["usage"]["cost"]) == (40, None)
     assert answer["notes"]["metadata"] == {"plan": "gold"}
     page.call("POST", f"/conversations/{conversation_id}", {"metadata": {}}, key=API_KEY)
     page.data("refresh", "POST")

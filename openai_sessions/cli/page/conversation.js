@@ -89,7 +89,7 @@ export class Conversation {
       const top = topOf(this.transcript.nodeOf(position));
       this.transcript.addOlder(page.items);
       this.#annotate(page);
-      await scrollUntil(() => topOf(this.transcript.nodeOf(position)) - top);
+      if (this.list.isConnected) await scrollUntil(() => topOf(this.transcript.nodeOf(position)) - top);
       this.#explain("");
     } catch (error) {
       this.#explain(error.message);

@@ -26,9 +26,11 @@ export function remarks({ problems }) {
 
 /** Return a usage in one line. */
 export function usageText(usage) {
-  const input = detailed(usage.input_tokens, "input", [[usage.cached_tokens, "cached"]]);
+  const cache = [[usage.cached_tokens, "cached"], [usage.cache_write_tokens, "written to the cache"]];
+  const input = detailed(usage.input_tokens, "input", cache);
   const output = detailed(usage.output_tokens, "output", [[usage.reasoning_tokens, "reasoning"]]);
-  return `${counted(usage.requests, "request")}, ${input}, ${output}`;
+  const used = `${counted(usage.requests, "request")}, ${input}, ${output}`;
+  return usage.cost ? `${used}, ${usage.cost}` : used;
 }
 
 function detailed(number, kind, parts) {
