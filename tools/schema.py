@@ -216,7 +216,8 @@ def extract(document: Schema) -> Schema:
     """Return what the package needs of an OpenAPI document."""
     requested, listed = Shapes(document), Shapes(document)
     to_create = _resolved(_body(document, ITEMS), document)["properties"]["items"]["items"]
-    in_listing = _resolved(_answer(document, ITEMS), document)["properties"]["data"]["items"]
+    in_listing = _resolved(_answer(document, ITEMS, "get"), document)["properties"]["data"]["items"]
+    output = _resolved(_answer(document, REQUESTS["response"], "post"), document)["properties"]["output"]
     items, messages = requested.items(to_create), requested.messages(to_create)
     requests = {
         name: requested.shape(list(requested.leaves(_body(document, path), name=name)), without=("input",))
@@ -235,6 +236,7 @@ def extract(document: Schema) -> Schema:
         "include": _include(document),
         "items": items,
         "messages": messages,
+        "output": list(requested.by_type(list(requested.leaves(output["items"], name="item")))),
         "requests": requests,
         "shapes": dict(sorted(requested.by_name.items())),
     }
@@ -258,8 +260,8 @@ def _body(document: Schema, path: str) -> Schema:
     return body
 
 
-def _answer(document: Schema, path: str) -> Schema:
-    responses = _operation(document, path, "get")["responses"]
+def _answer(document: Schema, path: str, method: str) -> Schema:
+    responses = _operation(document, path, method)["responses"]
     answer: Schema = responses["200"]["content"]["application/json"]["schema"]
     return answer
 

@@ -305,7 +305,7 @@ def _stored_item(item: JsonObject, *, name: str, new_id: NewId, path: str) -> Js
     else:
         raise invalid_choice(f"{path}.type", value=name, choices=("message", *ITEM_TYPES, *NOTHING_ADDED))
     stored = conform_object(fields, to=item_type.shape, path=path)
-    item_id = _given_id(item, item_type=item_type, path=f"{path}.id") or new_id(item_type.prefix or "item")
+    item_id = _given_id(item, item_type=item_type, path=f"{path}.id") or new_id(item_type.new_prefix)
     return {"id": item_id, "type": name, **stored}
 
 

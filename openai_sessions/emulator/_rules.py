@@ -46,6 +46,17 @@ PREFIXES = {
 }
 """The prefixes of ids: those of real traffic where it has the type, and placeholders elsewhere."""
 
+WRITTEN_BY_APPLICATIONS = (
+    "additional_tools",
+    "apply_patch_call_output",
+    "computer_call_output",
+    "custom_tool_call_output",
+    "function_call_output",
+    "local_shell_call_output",
+    "mcp_approval_response",
+)
+"""Types that the document has in the output of responses, and that only requests have."""
+
 FILLED_IN = {
     "annotations": [],
     "detail": "auto",

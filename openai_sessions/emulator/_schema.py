@@ -26,7 +26,7 @@ from openai_sessions.emulator._errors import (
     too_long,
     unknown_parameter,
 )
-from openai_sessions.emulator._rules import FILLED_IN, PREFIXES, with_rules
+from openai_sessions.emulator._rules import FILLED_IN, PREFIXES, WRITTEN_BY_APPLICATIONS, with_rules
 
 NOTHING_ADDED = ("item_reference", "compaction_trigger")
 """Types that a request may contain but that are not stored."""
@@ -225,6 +225,11 @@ class ItemType:
     prefix: str
     needs_id: bool
 
+    @property
+    def new_prefix(self) -> str:
+        """The prefix of the ids that the emulator gives."""
+        return self.prefix or "item"
+
 
 _DATA = with_rules(json.loads(files("openai_sessions").joinpath("schema.json").read_text(encoding="utf-8")))
 
@@ -281,6 +286,9 @@ def _parts(role: str) -> Mapping[str, Shape]:
 
 OUTPUT_PARTS = tuple(part for part in _parts("assistant") if part not in _parts("user"))
 """The types of parts that only a model writes."""
+
+OUTPUT_TYPES = tuple(name for name in _DATA["output"] if name not in WRITTEN_BY_APPLICATIONS)
+"""The types of items in the output of a model."""
 
 REQUESTS: Mapping[str, Shape] = {name: _SHAPES[shape] for name, shape in _DATA["requests"].items()}
 """The requests under `/responses`, without `input`: "response", "count" and "compaction"."""

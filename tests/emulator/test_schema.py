@@ -73,7 +73,12 @@ NEXT = {
                 "responses": {"200": json_body(ref("ItemList"))},
             },
         },
-        "/responses": posted(ref("CreateResponse")),
+        "/responses": {
+            "post": {
+                "requestBody": json_body(ref("CreateResponse")),
+                "responses": {"200": json_body(ref("Response"))},
+            }
+        },
         "/responses/input_tokens": posted(fields(model=STRING)),
         "/responses/compact": posted(fields(["model"], model=STRING)),
     },
@@ -115,6 +120,9 @@ NEXT = {
                     fields(["id", "status"], crew={"type": "array", "items": ref("Crew")}),
                 ]
             },
+            "Response": fields(
+                output={"type": "array", "items": {"oneOf": [ref("OutputMessage"), ref("HologramCall")]}}
+            ),
             "CreateResponse": {
                 "allOf": [
                     fields(
@@ -138,7 +146,10 @@ from openai_sessions.emulator import Emulator
 from tests.emulator.wire import Wire
 
 async def main():
-    wire = Wire(Emulator())
+    emulator = Emulator()
+    emulator.reply([{"type": "hologram_call", "beam": "narrow"}, "Look!"])
+    emulator.reply("Hello")
+    wire = Wire(emulator)
     conversation = await wire.new_conversation()
     answers = []
     requests, listed = json.load(sys.stdin)
@@ -147,7 +158,8 @@ async def main():
         params = {"include[]": include} if include else {}
         status, answer = await wire.send("POST" if body else "GET", path, json=body, params=params)
         error = answer.get("error") or {}
-        answers.append([status, error.get("code"), error.get("param"), answer.get("data")])
+        shown = answer.get("data") or answer.get("output")
+        answers.append([status, error.get("code"), error.get("param"), shown])
     print(json.dumps([answers, sent_form(listed)]))
 
 asyncio.run(main())
@@ -220,6 +232,9 @@ def test_the_next_version_of_the_document_is_one_command(tmp_path):
     stored = [answer[3] for answer in answers[:3]]
     assert [{**HOLOGRAM, "status": "completed"}] == stored[0]
     assert [{**HOLOGRAM, "id": "holo_2", "status": "dreaming", "note": None}] == stored[1]
+    call, message = answers[5][3]
+    assert ("narrow", "Look!") == (call["beam"], message["content"][0]["text"])
+    assert call["id"].startswith("item_")
     assert {"type": "hologram_call", "beam": "wide", "crew": [{"type": "crew", "id": "c"}]} == sent
 
 

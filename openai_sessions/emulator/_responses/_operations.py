@@ -59,9 +59,10 @@ from openai_sessions.emulator._responses._events import (
     usage_of,
 )
 from openai_sessions.emulator._responses._formats import check_format
-from openai_sessions.emulator._responses._scripts import OUTPUT_TYPES, ResponseRequest
+from openai_sessions.emulator._responses._scripts import ResponseRequest
 from openai_sessions.emulator._schema import (
     ITEM_TYPES,
+    OUTPUT_TYPES,
     REQUESTS,
     conform_object,
     wrong_type,
@@ -324,7 +325,6 @@ def check_request(body: Any) -> JsonObject:
     if request.get("background") and request.get("store") is False:
         raise background_without_store()
     check_format(request)
-    check_include({"include": request.get("include", [])})
     check_metadata(request.get("metadata"))
     if "conversation" in request:
         request["conversation"] = _checked_conversation(request["conversation"])

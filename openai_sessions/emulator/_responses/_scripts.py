@@ -17,7 +17,7 @@ from openai_sessions.emulator._items import NewId, prepare_items
 from openai_sessions.emulator._responses._compaction import replaced_items
 from openai_sessions.emulator._responses._formats import check_texts, format_of, least_text
 from openai_sessions.emulator._responses._hosted import hosted_call
-from openai_sessions.emulator._schema import ITEM_TYPES, OUTPUT_PARTS
+from openai_sessions.emulator._schema import ITEM_TYPES, OUTPUT_PARTS, OUTPUT_TYPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,26 +333,6 @@ _CALLS_BY_ID = frozenset(
 )
 """The calls that an application answers by their `call_id`."""
 
-OUTPUT_TYPES = (
-    "message",
-    *sorted(_CALLS_BY_ID),
-    "code_interpreter_call",
-    "compaction",
-    "file_search_call",
-    "image_generation_call",
-    "mcp_approval_request",
-    "mcp_call",
-    "mcp_list_tools",
-    "program",
-    "program_output",
-    "reasoning",
-    "shell_call_output",
-    "tool_search_call",
-    "tool_search_output",
-    "web_search_call",
-)
-"""The types of items in the output of a model."""
-
 
 def output_items(reply: Any, *, new_id: NewId) -> tuple[JsonObject, ...]:
     """Return the items of a reply in stored form.
@@ -412,7 +392,7 @@ def _completed_message(item: JsonObject, *, new_id: NewId, name: str) -> JsonObj
 
 def _completed_item(item: JsonObject, *, new_id: NewId) -> JsonObject:
     item_type = item["type"]
-    item.setdefault("id", new_id(ITEM_TYPES[item_type].prefix))
+    item.setdefault("id", new_id(ITEM_TYPES[item_type].new_prefix))
     if item_type in _CALLS_BY_ID:
         item.setdefault("call_id", f"call_{secrets.token_hex(12)}")
     if item_type == "code_interpreter_call":
