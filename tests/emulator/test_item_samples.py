@@ -59,7 +59,8 @@ async def test_sample_is_listed_as_given(wire, name):
     full, bare, other = [await wire.new_conversation() for _ in range(3)]
     created = await wire.add_one(full, form, **EVERYTHING)
     _, page = await wire.list(full, **EVERYTHING)
-    assert (form, [form]) == (created, page["data"])
+    _, read = await wire.get(f"/conversations/{full}/items/{form['id']}", **EVERYTHING)
+    assert (form, [form], form) == (created, page["data"], read)
     for each in (created, await wire.add_one(bare, form)) if has_model(form) else ():
         assert item_adapter().validate_python(each).type == form["type"]
     prefix = form.pop("id").split("_")[0]
@@ -94,6 +95,10 @@ async def test_unknown_type_needs_a_newer_service(wire, conversation):
         newer_wire = Wire(newer)
         assert await newer_wire.add_one(await newer_wire.new_conversation(), item) == item
     assert await wire.refusal(conversation, item) == ("invalid_value", "items[0].type")
+
+
+def test_every_type_has_a_sample():
+    assert {sample(name)["type"] for name in CREATABLE} == {"message", *ITEM_TYPES}
 
 
 async def test_every_type_of_the_document_can_be_created():

@@ -3,6 +3,7 @@
 import pytest
 
 from openai_sessions.emulator import Emulator, Fault
+from openai_sessions.emulator._schema import INCLUDE
 
 from .wire import KEY, Wire, user, users
 
@@ -208,6 +209,21 @@ async def test_include_opens_a_field_in_create_list_and_retrieve(wire, conversat
     opened.append(await wire.add_one(conversation, item, **asked))
     assert [read(each) for each in bare] == [hidden] * 3
     assert [read(each) for each in opened] == [shown] * 3
+
+
+async def test_every_value_of_include_is_accepted_everywhere_and_others_nowhere(wire, conversation):
+    item = await wire.add_one(conversation, {"role": "user", "content": "Hello"})
+    _, response = await wire.post("/responses", {"model": "m", "input": "Hello"})
+    paths = [f"/conversations/{conversation}/items", f"/responses/{response['id']}"]
+    paths += [f"{paths[0]}/{item['id']}", f"{paths[1]}/input_items"]
+    for values, expected in (INCLUDE, 200), (["web_search_call.results", "everything"], 400):
+        body = {"model": "m", "input": "Hello", "include": list(values)}
+        answers = [await wire.get(path, **{"include[]": list(values)}) for path in paths]
+        answers.append(await wire.add(conversation, **{"include[]": list(values)}))
+        answers.append(await wire.post("/responses", body))
+        assert [expected] * 6 == [status for status, _ in answers]
+        named = {(answer.get("error") or {}).get("param") for _, answer in answers}
+        assert ({None} if expected == 200 else {"include[1]"}) == named
 
 
 async def test_include_accepts_several_values(wire, conversation):
