@@ -111,7 +111,9 @@ NEXT = {
                 note={"anyOf": [STRING, {"type": "null"}]},
                 status={"type": "string", "enum": ["completed", "dreaming"]},
             ),
-            "Crew": typed("crew", "id", id=STRING, inner={"anyOf": [ref("Crew"), {"type": "null"}]}),
+            "Crew": typed(
+                "crew", "id", id=STRING, inner={"anyOf": [{"$recursiveRef": "#"}, {"type": "null"}]}
+            ),
             "ItemList": fields(data={"type": "array", "items": ref("ConversationItem")}),
             "ConversationItem": {"oneOf": [ref("HologramCallResource")]},
             "HologramCallResource": {
