@@ -52,7 +52,9 @@ async def test_response_is_queued_then_in_progress_then_completed(emulator, clie
     await emulator.background_responses()
     completed = await client.responses.retrieve(queued.id)
     assert ("completed", "Hi there!", True) == (completed.status, completed.output_text, completed.background)
-    for response in (queued.to_dict(), running, completed.to_dict()):
+    responses = (queued.to_dict(), running, completed.to_dict())
+    assert [False, False, True] == ["billing" in response for response in responses]  # as recorded
+    for response in responses:
         Response.model_validate(response, strict=True)
 
 

@@ -69,7 +69,9 @@ async def test_events_of_a_message(emulator, wire, conversation):
     )
     assert completed["output"] == (await items_of(wire, conversation))[1:]
     assert created.keys() == completed.keys()
-    assert (200, completed) == await wire.get(f"/responses/{completed['id']}")
+    billed = {**completed, "billing": {"payer": "developer"}}
+    assert "billing" not in completed  # as recorded
+    assert (200, billed) == await wire.get(f"/responses/{completed['id']}")
 
 
 async def test_events_of_a_function_call(emulator, wire):

@@ -59,6 +59,16 @@ async def test_what_a_model_writes_counts(emulator, wire, item, tokens, reasonin
     )
 
 
+async def test_web_searches_are_counted(emulator, client):
+    """Pages that are opened are none; a stream says so at its end."""
+    search, page = {"type": "search", "query": "rain"}, {"type": "open_page", "url": "https://example.com"}
+    emulator.reply([{"type": "web_search_call", "action": action} for action in (search, page, search)])
+    stream = await client.responses.create(model=MODEL, input="Rain?", stream=True)
+    created, *_, completed = [event async for event in stream]
+    counted = [event.response.to_dict()["tool_usage"]["web_search"] for event in (created, completed)]
+    assert [{"num_requests": 0}, {"num_requests": 2}] == counted
+
+
 async def test_what_a_shell_prints_counts(wire):
     called = {"type": "shell_call", "call_id": "call_1", "action": {"commands": ["ls"]}}
     printed = {"type": "shell_call_output", "call_id": "call_1", "output": [DONE]}

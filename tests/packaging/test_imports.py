@@ -38,7 +38,7 @@ EXTRAS = (
     [
         ("openai_sessions", EXTRAS),
         ("openai_sessions.testing", ("agents", "pytest", "typer", "vcr")),
-        ("openai_sessions.emulator", ("agents", "pytest", "typer", "vcr")),
+        ("openai_sessions.emulator", ("agents", "jsonschema", "pytest", "typer", "vcr")),
         ("openai_sessions.cli", ("agents", "sqlalchemy", "starlette", "typer", "uvicorn")),
     ],
 )

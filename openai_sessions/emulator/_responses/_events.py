@@ -17,7 +17,12 @@ from starlette.responses import StreamingResponse
 from openai_sessions.emulator._errors import ApiError, JsonObject
 from openai_sessions.emulator._faults import Fault, close_early
 from openai_sessions.emulator._responses._compaction import replaced_items
-from openai_sessions.emulator._responses._settings import PROMPT_MODEL, shown_moderation, shown_settings
+from openai_sessions.emulator._responses._settings import (
+    PROMPT_MODEL,
+    shown_moderation,
+    shown_settings,
+    tool_usage,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,7 +71,7 @@ def response_body(
         "incomplete_details": {"reason": "max_output_tokens"} if answer.status == "incomplete" else None,
         **_echoes(request),
         "output": list(answer.output),
-        **shown_settings(request, seen=seen),
+        **shown_settings(request, seen=seen, output=answer.output),
         "usage": None if failed else usage_of(request, seen=seen, output=answer.output),
         "user": request.get("user"),
         "metadata": request.get("metadata", {}),
@@ -330,13 +335,14 @@ _PADDED_LENGTH = 16
 
 
 def events_of(body: JsonObject, *, obfuscated: bool = True) -> Iterator[JsonObject]:
-    """Yield the events of a finished response, numbered from 0.
+    """Yield the events of a finished response, numbered from 0. They lack its `billing`, as recorded.
 
     Args:
         body: The response object.
         obfuscated: Whether deltas are padded to the same length.
     """
-    for number, event in enumerate(_events(body)):
+    shown = {name: value for name, value in body.items() if name != "billing"}
+    for number, event in enumerate(_events(shown)):
         if isinstance(event.get("delta"), str) and obfuscated:
             event["obfuscation"] = "0" * (_PADDED_LENGTH - len(event["delta"]))
         in_order = dict(sorted({**event, "sequence_number": number}.items()))
@@ -394,6 +400,7 @@ def _in_progress(body: JsonObject) -> JsonObject:
         "moderation": None,
         "output": [],
         "service_tier": "auto" if body["service_tier"] == "default" else body["service_tier"],
+        "tool_usage": tool_usage(()),
         "usage": None,
     }
 

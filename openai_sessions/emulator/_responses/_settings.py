@@ -17,12 +17,15 @@ PROMPT_MODEL = "emulated"
 """The model of a response whose request names a prompt and no model: the emulator stores no prompts."""
 
 
-def shown_settings(request: JsonObject, *, seen: Iterable[JsonObject]) -> JsonObject:
-    """Return the fields of a response object that repeat its request.
+def shown_settings(
+    request: JsonObject, *, seen: Iterable[JsonObject], output: Iterable[JsonObject]
+) -> JsonObject:
+    """Return the fields of a response object that repeat its request, and how it used the API's tools.
 
     Args:
         request: The checked body of the request.
         seen: The items that a model would be shown; their tools are shown too.
+        output: The items that it wrote.
     """
     tier = request.get("service_tier", "auto")
     cache = {name: request[name] for name in ("prompt_cache_options",) if name in request}
@@ -42,12 +45,19 @@ def shown_settings(request: JsonObject, *, seen: Iterable[JsonObject]) -> JsonOb
         "temperature": request.get("temperature", 1.0),
         "text": _shown_text(request.get("text", {})),
         "tool_choice": request.get("tool_choice", "auto"),
-        "tool_usage": {"image_gen": _NO_IMAGES, "web_search": {"num_requests": 0}},
+        "tool_usage": tool_usage(output),
         "tools": _shown_tools(request.get("tools", ()), list(seen)),
         "top_logprobs": request.get("top_logprobs", 0),
         "top_p": request.get("top_p", 1.0),
         "truncation": request.get("truncation", "disabled"),
     }
+
+
+def tool_usage(output: Iterable[JsonObject]) -> JsonObject:
+    """Return the `tool_usage` of a response: the number of its web searches. Images cost nothing."""
+    searches = [item for item in output if item["type"] == "web_search_call"]
+    requests = sum(item["action"]["type"] == "search" for item in searches)
+    return {"image_gen": _NO_IMAGES, "web_search": {"num_requests": requests}}
 
 
 _PROMPT_DEFAULTS = {"variables": {}, "version": "1"}
