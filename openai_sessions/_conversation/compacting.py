@@ -229,7 +229,7 @@ async def read_history(
 ) -> History:
     """Return the history as far as a compaction needs it."""
     await settle_all(locked)
-    if compaction.delete_replaced or forms is not AS_THEY_ARE:
+    if compaction.delete_replaced:
         items = await locked.newest(None, history)
     else:
         items, _ = await locked.from_compaction(history)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 
+import openai
 import pytest
 
 from openai_sessions import (
@@ -260,6 +261,8 @@ async def test_others_who_write_before_the_compaction_is_stored_keep_the_history
     with pytest.raises(ConversationChangedError, match="changed during the compaction") as caught:
         await beside.compact(NOW)
     assert stored(emulator, session) == [*before, "others"]
+    writes = [each for each in emulator.requests if each.operation == "create_items"]
+    assert len(writes) == (1 if ends.endswith("compact") else 2)  # the other's, and one that is undone
     newest = emulator.items(session.session_id)[-1]["id"]
     assert (caught.value.newest_id, caught.value.current_conversation_id) == (newest, session.session_id)
 
@@ -486,3 +489,140 @@ async def test_the_compaction_item_and_the_newest_turns_are_one_request_if_they_
     sent = [each.body["items"] for each in emulator.requests if each.operation == "create_items"]
     assert [len(items) for items in sent] == posts
     assert any(each.get("type") == "compaction" for each in sent[-1])
+
+
+async def test_a_session_that_is_set_to_another_conversation_meanwhile_is_left(emulator):
+    other = await filled(emulator)
+    session = await filled(emulator)
+
+    async def move():
+        beside.session_id = other.session_id
+
+    beside = session_on(emulator, ("/responses/compact", move), conversation_id=session.session_id)
+    with pytest.raises(ConversationChangedError, match=f"the session has {other.session_id}"):
+        await beside.compact(NOW)
+    assert stored(emulator, session) == stored(emulator, other)
+    assert len(stored(emulator, other)) == 8
+
+
+async def test_an_incremental_history_does_not_show_the_old_copies_of_many_turns(emulator):
+    session = await filled(emulator, turns=70, history="incremental")
+    await session.turns()
+    await session.compact(Compaction(model=MODEL, keep_turns=30))
+    turns = await session.turns()
+    assert shown(item for turn in turns for item in turn.items) == stored(emulator, session)
+
+
+async def test_turns_after_the_last_item_that_keeps_its_id_stay(emulator):
+    items = [
+        item
+        for number in range(2)
+        for item in (
+            user(f"s{number}"),
+            {
+                "id": f"ws_{number}",
+                "type": "web_search_call",
+                "status": "completed",
+                "action": {"type": "search", "query": "?"},
+            },
+            assistant("found"),
+        )
+    ]
+    session = await filled(emulator, items=[*items, *question_and_answer(9)])
+    await session.compact(Compaction(model=MODEL, keep_turns=4))
+    assert shown(await session.get_items())[-3:] == ["compaction", "q9", "a9"]
+
+
+async def test_the_users_messages_before_a_compaction_item_are_no_turns(emulator):
+    """Neither when it is judged whether a history is due, nor of the turns that stay."""
+    session = await filled(emulator)
+    await session.compact(NOW)
+    assert await session.compact(Compaction(model=MODEL, max_turns=2, keep_turns=0)) is None
+    assert await session.compact(Compaction(model=MODEL, keep_turns=3)) is None
+
+
+async def test_more_turns_stay_than_the_limit_has_room_for(emulator):
+    session = await filled(emulator)
+    await session.compact(Compaction(model=MODEL, max_turns=1, keep_turns=2))
+    assert shown(await session.get_items()) == ["compaction", "q2", "a2", "q3", "a3"]
+
+
+async def test_everything_older_is_deleted_whatever_earlier_compactions_have_left(emulator):
+    session = await filled(emulator)
+    await session.compact(NOW)
+    await session.add_items(question_and_answer(4))
+    await session.compact(Compaction(model=MODEL, keep_turns=1, delete_replaced=True))
+    assert stored(emulator, session) == ["q0", "q1", "q2", "q3", "compaction", "q4", "a4"]
+
+
+async def test_turns_that_stay_are_stored_as_they_were(emulator):
+    part = {"type": "output_text", "text": "a", "annotations": [], "logprobs": []}
+    turn = [
+        {"role": "user", "content": [{"type": "input_text", "text": "q"}, {"type": "input_image", **IMAGE}]},
+        {"role": "developer", "content": "Be brief."},
+        reasoning("gAAAA"),
+        {**call("c"), "namespace": "files", "status": "incomplete"},
+        {"type": "function_call_output", "call_id": "c", "output": [{"type": "input_text", "text": "done"}]},
+        {"type": "custom_tool_call", "call_id": "d", "name": "g", "input": "x"},
+        {"type": "custom_tool_call_output", "call_id": "d", "output": "done"},
+        {"type": "message", "role": "assistant", "content": [part], "phase": "final_answer"},
+    ]
+    session = await filled(emulator, items=turn)
+    before = emulator.items(session.session_id)[8:]
+    read = (await session.get_items())[8:]
+    await session.compact(Compaction(model=MODEL, keep_turns=1))
+    after = emulator.items(session.session_id)[-len(turn) :]
+    assert [{**item, "id": ""} for item in after] == [{**item, "id": ""} for item in before]
+    assert not {item["id"] for item in after} & {item["id"] for item in before}
+    assert (await session.get_items())[-len(turn) :] == read
+
+
+IMAGE = {"image_url": "data:image/png;base64,AAAA", "detail": "auto"}
+
+
+@pytest.mark.parametrize("delete", [False, True])
+async def test_a_cancellation_after_the_write_undoes_it_unless_items_were_deleted(emulator, delete):
+    reached = asyncio.Event()
+
+    @asynccontextmanager
+    async def lock(conversation_id):
+        yield
+        if any(each.operation == "create_items" for each in emulator.requests):
+            reached.set()
+            await asyncio.sleep(0.01)
+
+    session = await filled(emulator)
+    before = stored(emulator, session)
+    locked = session_on(emulator, conversation_id=session.session_id, lock=lock)
+    compacting = asyncio.create_task(
+        locked.compact(Compaction(model=MODEL, keep_turns=0, delete_replaced=delete))
+    )
+    await reached.wait()
+    compacting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await compacting
+    whole = ["q0", "q1", "q2", "q3", "compaction"]
+    assert stored(emulator, session) == (whole if delete else before)
+
+
+async def test_the_model_may_take_longer_than_other_requests(emulator):
+    async def work():
+        await asyncio.sleep(0.1)
+
+    session = await filled(emulator)
+    client = in_process_client(Beside(emulator, ("/responses/compact", work)), api_key="sk-emulator")
+    beside = OpenAIConversationsSession(
+        conversation_id=session.session_id,
+        openai_client=client,
+        requests=RequestSettings(timeout=0.05, retry_policy=FAST),
+    )
+    assert await beside.compact(NOW)
+
+
+async def test_an_unknown_model_is_not_taken_for_a_server_that_does_not_compact(emulator):
+    session = await filled(emulator)
+    body = b'{"error": {"message": "no such model", "code": "model_not_found"}}'
+    client = in_process_client(Refusing(emulator, 404, body), api_key="sk-emulator")
+    beside = OpenAIConversationsSession(openai_client=client, conversation_id=session.session_id)
+    with pytest.raises(openai.NotFoundError, match="no such model"):
+        await beside.compact(NOW)
