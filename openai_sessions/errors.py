@@ -15,7 +15,7 @@
     ├── ClosedClientError             the client was closed: give one that lives as long as the session
     ├── StoppedLoopError              a stopped event loop holds the conversation: run it on, or close it
     ├── ConversationHeldError         an exclusive turn around the call holds it: use that turn
-    ├── ConversationChangedError      others have written during a turn: run the turn again
+    ├── ConversationChangedError      others have written meanwhile: run the turn, or compact, again
     ├── TurnStateError                a turn is used outside its block: call session.turn() again
     ├── LockLostError                 the lease of a shared lock was not renewed: read again, and repeat
     ├── MetadataFullError             the conversation has 16 pairs of metadata: remove one
@@ -24,6 +24,7 @@
     ├── MissingContextError           no run has passed its context: Runner.run(…, context=…)
     ├── VocabularyError               tiktoken is offline: download its vocabulary once, or give count_tokens=
     ├── TokenCountError               the server does not count tokens: give count_tokens= a function
+    ├── CompactionError               the server does not compact: history_limits=HistoryLimits(…)
     ├── CursorError                   the server's pages contradict each other: try again
     ├── InvalidResponseError          the body is not what the API documents: check base_url= and proxies
     ├── RedirectError                 the server is at another address: set base_url= to error.base_url

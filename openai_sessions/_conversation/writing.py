@@ -30,7 +30,7 @@ from openai_sessions._conversation.shielding import OperationCancelledError
 from openai_sessions._conversation.state import CannotTellError, Receipt, SentItems, UnconfirmedPop
 from openai_sessions._instrumentation import Counted, Reconciled, tell
 from openai_sessions._items.turns import batches
-from openai_sessions._items.types import Item
+from openai_sessions._items.types import Item, is_compaction
 from openai_sessions.errors import ConversationNotFoundError, UnsettledWriteError
 
 logger = logging.getLogger("openai_sessions")
@@ -230,6 +230,8 @@ class _Write:
                         raise
         self._ids += ids or []
         locked.known.tail.add(ids or [])
+        if any(map(is_compaction, batch)):
+            locked.known.tail.is_compacted = True
         tell(Counted("written", len(ids or [])))
 
     async def _send_once(self) -> list[str]:

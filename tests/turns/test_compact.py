@@ -17,6 +17,8 @@ from openai_sessions import (
     RequestSettings,
     Turn,
 )
+from openai_sessions._conversation.compacting import ItemForms
+from openai_sessions._items.forms import to_stored
 from openai_sessions.emulator._server import in_process_client
 from openai_sessions.errors import CompactionError, ConversationChangedError, InvalidResponseError
 from openai_sessions.tokens import ServerTokens
@@ -499,8 +501,9 @@ async def test_a_session_that_is_set_to_another_conversation_meanwhile_is_left(e
         beside.session_id = other.session_id
 
     beside = session_on(emulator, ("/responses/compact", move), conversation_id=session.session_id)
-    with pytest.raises(ConversationChangedError, match=f"the session has {other.session_id}"):
+    with pytest.raises(ConversationChangedError, match=f"the session has {other.session_id}") as caught:
         await beside.compact(NOW)
+    assert caught.value.newest_id is None
     assert stored(emulator, session) == stored(emulator, other)
     assert len(stored(emulator, other)) == 8
 
@@ -509,6 +512,17 @@ async def test_an_incremental_history_does_not_show_the_old_copies_of_many_turns
     session = await filled(emulator, turns=70, history="incremental")
     await session.turns()
     await session.compact(Compaction(model=MODEL, keep_turns=30))
+    turns = await session.turns()
+    assert shown(item for turn in turns for item in turn.items) == stored(emulator, session)
+
+
+async def test_an_incremental_history_does_not_show_what_was_deleted_before_unreadable_items(emulator):
+    session = await filled(emulator, turns=70, history="incremental")
+    unreadable = {item["id"] for item in emulator.items(session.session_id)[78:138]}
+    await session.turns()
+    forms = ItemForms(lambda item: None if item["id"] in unreadable else item, to_stored)
+    await session._compact(Compaction(model=MODEL, keep_turns=1, delete_replaced=True), forms)
+    assert len(stored(emulator, session)) == 60 + 39 + 1 + 2
     turns = await session.turns()
     assert shown(item for turn in turns for item in turn.items) == stored(emulator, session)
 
@@ -548,11 +562,21 @@ async def test_more_turns_stay_than_the_limit_has_room_for(emulator):
 
 
 async def test_everything_older_is_deleted_whatever_earlier_compactions_have_left(emulator):
-    session = await filled(emulator)
+    session = await filled(emulator, turns=60)
     await session.compact(NOW)
-    await session.add_items(question_and_answer(4))
-    await session.compact(Compaction(model=MODEL, keep_turns=1, delete_replaced=True))
-    assert stored(emulator, session) == ["q0", "q1", "q2", "q3", "compaction", "q4", "a4"]
+    await session.add_items(question_and_answer(60))
+    await session.compact(Compaction(model=MODEL, max_turns=2, keep_turns=1, delete_replaced=True))
+    assert stored(emulator, session) == ["q59", "compaction", "q60", "a60"]
+
+
+async def test_only_what_follows_the_previous_compaction_item_is_read(emulator):
+    session = await filled(emulator, turns=60)
+    await session.compact(Compaction(model=MODEL, max_turns=4))
+    await session.add_items(question_and_answer(60))
+    emulator.forget_requests()
+    await session.compact(Compaction(model=MODEL, max_turns=2))
+    before = asked(emulator, session)
+    assert before.index("POST /v1/responses/compact") == 1
 
 
 async def test_turns_that_stay_are_stored_as_they_were(emulator):
@@ -617,6 +641,7 @@ async def test_the_model_may_take_longer_than_other_requests(emulator):
         requests=RequestSettings(timeout=0.05, retry_policy=FAST),
     )
     assert await beside.compact(NOW)
+    assert asked(emulator, session).count("POST /v1/responses/compact") == 1
 
 
 async def test_an_unknown_model_is_not_taken_for_a_server_that_does_not_compact(emulator):
