@@ -1004,6 +1004,9 @@ class OpenAIConversationsSession(AsyncCloseable):
 
         A cancelled compaction is undone, or completed once it has begun to delete, within 10 seconds.
 
+        If the newest turns have more than 19 items, they take several requests: between these, and if the
+        process is killed there, other processes without the same `lock` read a part of them.
+
         Args:
             compaction: The model, the limits from which on it compacts, and what stays; by default the
                 session's `compact_when`.

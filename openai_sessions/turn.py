@@ -431,7 +431,7 @@ class SessionTurn:
     async def _replace(self, locked: LockedConversation, items: Sequence[Item]) -> None:
         await settle_all(locked)
         await self._check_unchanged(locked)
-        await append_and_delete(locked, items, await self._to_delete(locked))
+        await append_and_delete(locked, items, [await self._to_delete(locked)])
         self._is_stored = True
 
     async def _clear(self, locked: LockedConversation) -> None:

@@ -28,6 +28,7 @@ from openai_sessions._items.turns import (
     TurnLimits,
     complete_items,
     from_newest_compaction,
+    is_retained,
     newest_compaction,
     open_calls,
     turn_starts,
@@ -46,9 +47,10 @@ class Compaction:
     A history is due if it exceeds `max_turns` or `max_tokens`, counted from its newest compaction item on; or
     in any case, if it has neither. The newest `keep_turns` turns stay as they are; fewer of them, if they
     exceed half of `max_tokens`, or if one has an item that the API cannot store a second time: one that keeps
-    its id, as the call of a hosted tool does, or reasoning without encrypted content. Everything before them,
-    the previous compaction item included, is sent to `POST /responses/compact`. It returns the user's
-    messages, of which the newest stay that fit into the same half, and into `max_turns` with those turns.
+    its id, as the call of a hosted tool does, or reasoning without encrypted content. Messages of the user
+    that have no answer, directly before them, stay too. Everything before, the previous compaction item
+    included, is sent to `POST /responses/compact`. It returns the user's messages, of which the newest stay
+    that fit into the same half, and into `max_turns` with those turns.
 
     Attributes:
         model: The model that compacts, such as "gpt-5-mini". The compaction item is encrypted by OpenAI, and
@@ -261,6 +263,8 @@ async def plan_compaction(
     after = 0 if newest is None else newest + 1
     cut = after + (await start_of_newest(client, kept, view[after:], is_all=True) or 0)
     cut = _storable_again(history, places, view, cut)
+    while cut > after and is_retained(view[cut - 1]):  # reads keep it before the compaction item, as it is
+        cut -= 1
     if cut == after or _waits_for_output(view, cut):
         return None
     complete = complete_items((), view[:cut], is_whole=True)
@@ -337,7 +341,11 @@ async def store_compacted(
     locked.known.revision = object()
     try:
         ids = await append_and_delete(
-            locked, [*sealed, *newest], old, behind=history.newest_id, split=compaction
+            locked,
+            [*sealed, *newest],
+            [old[:-1], old[-1:]],  # reads keep the user's messages that are left before the new items
+            behind=history.newest_id,
+            split=compaction,
         )
     except OvertakenError as error:
         raise _changed(history, locked.conversation_id, error.item_id) from None

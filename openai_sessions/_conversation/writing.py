@@ -54,6 +54,9 @@ class OvertakenError(Exception):
 _MAX_LISTINGS = 20
 """How often a history is listed and deleted while other writers add items to it."""
 
+_READS = 3
+"""How often a listing is requested that lacks what was written: then others have deleted it."""
+
 _MAX_TAKEN_BY_OTHERS = 20
 """How often another process may delete the newest item first before a pop gives up."""
 
@@ -84,7 +87,7 @@ async def append_behind(locked: LockedConversation, items: Sequence[Item]) -> tu
 async def _write(
     locked: LockedConversation,
     items: Sequence[Item],
-    old: Sequence[str] = (),
+    old: Sequence[Sequence[str]] = (),
     *,
     behind: str | None = None,
     split: int = 0,
@@ -130,24 +133,26 @@ class _Deletion:
 
     Args:
         locked: The conversation.
-        ids: Their ids, oldest first.
+        groups: Their ids, oldest first, in groups that are deleted one after the other.
     """
 
-    def __init__(self, locked: LockedConversation, ids: Sequence[str]) -> None:
+    def __init__(self, locked: LockedConversation, groups: Sequence[Sequence[str]]) -> None:
         self._locked = locked
-        self._left = list(ids)
+        self._groups = groups
+        self._left = [item_id for group in groups for item_id in group]
         self.may_have_begun = False
         """Whether an item may be deleted: then the write is not undone, and its deletions are completed."""
 
     async def run(self) -> None:
-        """Delete the items, newest first."""
+        """Delete the items, newest first in each group."""
         if not self._left:
             return
         self._locked.check_lock()
         outcomes: list[Outcome] = []
         count = len(self._left)
         try:
-            await self._locked.delete(self._left[:], on_deleted=self._left.remove, outcomes=outcomes)
+            for group in self._groups:
+                await self._locked.delete(group, on_deleted=self._left.remove, outcomes=outcomes)
         except Exception:
             self.may_have_begun = len(self._left) < count or Outcome.UNKNOWN in outcomes
             raise
@@ -282,19 +287,25 @@ class _Write:
     async def expect_behind(self, item_id: str) -> None:
         """Read the newest items, which must show nothing else between an item and those of the write.
 
-        Items of the write that the listing does not show yet are no fault.
+        A listing that lacks items of the write may be stale, and is requested again; what it still lacks then
+        was deleted by others.
 
         Raises:
-            OvertakenError: There is something else, or the item is gone.
+            OvertakenError: There is something else, the item is gone, or all of the write is.
         """
-        listed = [str(item["id"]) for item in await self._locked.back_to([[item_id]])]
-        if item_id not in listed:
-            raise OvertakenError(item_id)
-        after = listed[listed.index(item_id) + 1 :]
         own = frozenset(self._ids)
+        after: list[str] = []
+        for _ in range(_READS):
+            listed = [str(item["id"]) for item in await self._locked.back_to([[item_id]])]
+            if item_id not in listed:
+                raise OvertakenError(item_id)
+            after = listed[listed.index(item_id) + 1 :]
+            if own.issubset(after):
+                break
         end = max((place for place, each in enumerate(after, 1) if each in own), default=0)
-        if others := [each for each in after[:end] if each not in own]:
-            raise OvertakenError(others[-1])
+        others = [each for each in after[:end] if each not in own]
+        if others or (own and own.isdisjoint(after)):
+            raise OvertakenError((others or [item_id])[-1])
 
     async def undo(self, error: BaseException) -> None:
         """Delete the items that the write has stored, newest first, within a deadline of its own.
@@ -363,7 +374,7 @@ class _Write:
 async def append_and_delete(
     locked: LockedConversation,
     items: Sequence[Item],
-    old: Sequence[str],
+    old: Sequence[Sequence[str]],
     *,
     behind: str | None = None,
     split: int = 0,
@@ -376,7 +387,8 @@ async def append_and_delete(
     Args:
         locked: The conversation, with nothing unsettled.
         items: The new items.
-        old: The ids of the items to delete, oldest first. Those that are gone already count as deleted.
+        old: The ids of the items to delete, oldest first, in groups that are deleted one after the other.
+            Those that are gone already count as deleted.
         behind: The id of the newest item, directly behind which the new ones must be stored; None for any.
         split: The position of the first item that is not sent together with those before it, unless all fit
             into one request; so that a process which is killed has sent more of those from there on, or none.

@@ -256,7 +256,7 @@ def compaction_start(
         keep_messages: Whether to keep the messages before the compaction item.
     """
     start = compaction
-    while keep_messages and start and _is_retained(items[start - 1]):
+    while keep_messages and start and is_retained(items[start - 1]):
         start -= 1
     call_of = calls_by_output(items)
     earliest = len(items)
@@ -273,7 +273,7 @@ def compaction_start(
     return None if index == 0 and not is_all else index
 
 
-def _is_retained(item: Item) -> bool:
+def is_retained(item: Item) -> bool:
     """Return whether an item may be one of those that compaction returns before a compaction item."""
     return item.get("type") in (None, "message") and item.get("role") != "assistant"
 

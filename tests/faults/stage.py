@@ -20,6 +20,7 @@ _OPERATIONS = {
     "retrieve_item": ("GET", r"/conversations/\w+/items/\w+"),
     "delete_item": ("DELETE", r"/conversations/\w+/items/\w+"),
     "retrieve_conversation": ("GET", r"/conversations/\w+"),
+    "compact_response": ("POST", r"/responses/compact"),
 }
 
 Forward = Callable[[], Awaitable[Any]]

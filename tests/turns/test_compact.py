@@ -19,6 +19,7 @@ from openai_sessions import (
 )
 from openai_sessions._conversation.compacting import ItemForms
 from openai_sessions._items.forms import to_stored
+from openai_sessions.emulator import Fault
 from openai_sessions.emulator._server import in_process_client
 from openai_sessions.errors import CompactionError, ConversationChangedError, InvalidResponseError
 from openai_sessions.tokens import ServerTokens
@@ -109,7 +110,7 @@ async def test_the_older_turns_are_compacted_and_the_newest_stay_as_they_are(emu
             f"GET {items}",  # the newest item, which must be the same
             f"POST {items}",
             f"GET {items}",  # nothing has come between
-            *[f"DELETE {items}/{item['id']}" for item in before[:3:-1]],
+            *[f"DELETE {items}/{item['id']}" for item in [*before[6:3:-1], before[7]]],
         ]
     )
     body = next(each.body for each in emulator.requests if each.path.endswith("/compact"))
@@ -124,6 +125,18 @@ async def test_the_older_turns_are_compacted_and_the_newest_stay_as_they_are(emu
     assert result.compaction_id == after[6]["id"]
     assert result.replaced_ids == tuple(item["id"] for item in before[4:])
     assert result.usage["input_tokens"] > 0
+
+
+@pytest.mark.parametrize(
+    ("turns", "keep_turns", "sizes"),
+    [(19, 2, [17, 5]), (17, 2, [20]), (19, 9, [10, 19]), (20, 10, [10, 20, 1])],
+)
+async def test_the_newest_turns_are_in_the_request_of_the_compaction_item(emulator, turns, keep_turns, sizes):
+    """Others then never read one without the others; unless they are more than 19 items."""
+    session = await filled(emulator, turns=turns)
+    await session.compact(Compaction(model=MODEL, keep_turns=keep_turns))
+    writes = [each.body["items"] for each in emulator.requests if each.operation == "create_items"]
+    assert [len(items) for items in writes] == sizes
 
 
 async def test_what_is_replaced_is_deleted_by_its_ids_if_asked_for(emulator):
@@ -238,6 +251,23 @@ async def test_a_turn_whose_call_waits_for_its_output_is_not_compacted(emulator)
     ]
 
 
+@pytest.mark.parametrize("keep_turns", [0, 1])
+async def test_messages_without_an_answer_before_the_newest_turns_stay_with_them(emulator, keep_turns):
+    """Reads keep the user's messages directly before a compaction item: an old copy would be read too."""
+    newest = question_and_answer(9)[: 2 * keep_turns]
+    session = await filled(emulator, items=[user("q7"), user("q8"), *newest])
+    await session.compact(Compaction(model=MODEL, keep_turns=keep_turns))
+    assert shown(await session.get_items()) == [
+        *["q0", "q1", "q2", "q3", "compaction", "q7", "q8"],
+        *shown(newest),
+    ]
+
+
+async def test_messages_without_any_answer_are_left(emulator):
+    session = await filled(emulator, turns=0, items=[user("q0"), user("q1"), user("q2")])
+    assert await session.compact(NOW) is None
+
+
 async def test_an_older_call_without_output_is_not_sent_to_be_compacted(emulator):
     session = await filled(emulator, items=[user("q"), call("c"), *question_and_answer(9)])
     await session.compact(Compaction(model=MODEL, keep_turns=1))
@@ -267,6 +297,40 @@ async def test_others_who_write_before_the_compaction_is_stored_keep_the_history
     assert len(writes) == (1 if ends.endswith("compact") else 2)  # the other's, and one that is undone
     newest = emulator.items(session.session_id)[-1]["id"]
     assert (caught.value.newest_id, caught.value.current_conversation_id) == (newest, session.session_id)
+
+
+async def test_a_stale_listing_after_the_write_does_not_hide_what_others_have_written_before(emulator):
+    session = await filled(emulator)
+    before = stored(emulator, session)
+
+    async def write_and_hide():
+        await others_write(emulator, session)
+        emulator.inject(Fault("stale_page"), operation="list_items")
+
+    step = (f"POST /v1/conversations/{session.session_id}/items", write_and_hide)
+    beside = session_on(emulator, step, conversation_id=session.session_id)
+    with pytest.raises(ConversationChangedError):
+        await beside.compact(NOW)
+    assert stored(emulator, session) == [*before, "others"]
+
+
+async def test_items_that_others_delete_from_what_was_written_stay_deleted(emulator):
+    """The newest is popped before the listing is read: the rest of the compaction is complete."""
+    session = await filled(emulator)
+    client = emulator.client()
+
+    async def nothing():
+        pass
+
+    async def pop():
+        newest = emulator.items(session.session_id)[-1]["id"]
+        await client.conversations.items.delete(newest, conversation_id=session.session_id)
+
+    items = f"GET /v1/conversations/{session.session_id}/items"
+    steps = [(items, nothing), (items, nothing), (items, pop)]
+    beside = session_on(emulator, *steps, conversation_id=session.session_id)
+    await beside.compact(NOW)
+    assert shown(await session.get_items()) == ["q0", "q1", "compaction", "q2", "a2", "q3"]
 
 
 async def test_others_who_write_after_it_was_stored_stay_behind_it(emulator):

@@ -201,7 +201,7 @@ async def test_deletions_that_are_cut_are_left_to_the_next_operation(world):
 
     async def replaced(cancellation):
         locked = LockedConversation(client, session.session_id, session._conversation.known, cancellation)
-        await append_and_delete(locked, NEW, old)
+        await append_and_delete(locked, NEW, [old])
 
     task = asyncio.ensure_future(run_shielded(replaced, grace=0.01))
     await gate.reached.wait()
