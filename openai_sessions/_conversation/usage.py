@@ -428,8 +428,6 @@ class UsageRecord:
             parsed = json.loads(value)
         except (ValueError, RecursionError):
             raise ValueError("it is not JSON") from None
-        if isinstance(parsed, dict) and parsed.keys() == _WITHOUT_MODELS:
-            parsed["models"] = [["", 0, *(parsed.pop(name, 0) for name in COUNTS)]]
         if not isinstance(parsed, dict) or parsed.keys() != {"models", "counts", "last"}:
             raise ValueError("it is not a JSON object with models, counts and last")
         models, counts, last = parsed["models"], parsed["counts"], parsed["last"]
@@ -443,10 +441,6 @@ class UsageRecord:
             ModelUsage(**named(numbers), model=name, long_input=bool(long)) for name, long, *numbers in models
         )
         return cls(Usage.of_models(parts), counts, tuple(last))
-
-
-_WITHOUT_MODELS = {*COUNTS, "counts", "last"} - {"cache_write_tokens"}
-"""The keys of a record of totals only."""
 
 
 def _is_row(row: object) -> bool:

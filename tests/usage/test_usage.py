@@ -92,14 +92,6 @@ def test_value_is_compact_json_with_a_row_for_each_model():
     assert record == UsageRecord.from_value(expected)
 
 
-def test_value_of_totals_only_has_no_models():
-    value = (
-        '{"requests":1,"input_tokens":20,"cached_tokens":5,"output_tokens":7,"reasoning_tokens":3,'
-        '"total_tokens":27,"counts":2,"last":["0a0a0a0a","0b0b0b0b"]}'
-    )
-    assert replace(RECORD, total=replace(ONE, cache_write_tokens=0)) == UsageRecord.from_value(value)
-
-
 def test_models_that_do_not_fit_are_those_with_the_fewest_requests():
     """Nothing is lost but their names."""
     models = [ModelUsage(10 + number, 10**9, model=f"model-{number}" + "x" * 40) for number in range(8)]
