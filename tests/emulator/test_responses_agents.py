@@ -84,6 +84,27 @@ async def test_function_tool(emulator, model, runner, session):
     assert ["user", "function_call", "function_call_output", "assistant"] == kept
 
 
+HOSTED = (
+    {"type": "web_search_call", "action": {"type": "search", "query": "rain"}},
+    {"type": "file_search_call", "queries": ["rain"]},
+    {"type": "code_interpreter_call", "code": "print(1)"},
+    {"type": "image_generation_call", "result": "aW1n"},
+    {"type": "mcp_list_tools", "server_label": "dice", "tools": [{"name": "roll", "input_schema": {}}]},
+    {"type": "mcp_call", "server_label": "dice", "name": "roll", "output": "4"},
+)
+
+
+async def test_hosted_tools(emulator, model, runner, session):
+    """The model sees the calls of the first turn in the second, whether they were streamed or not."""
+    emulator.reply([*HOSTED, "It rains."])
+    emulator.reply(lambda request: " ".join(item["type"] for item in request.items[1:-2]))
+    agent = Agent(name="Guide", model=model)
+    assert "It rains." == (await runner(agent, "Rain?", session=session)).final_output
+    types = [item["type"] for item in HOSTED]
+    assert ["user", *types, "assistant"] == await stored(session)
+    assert " ".join(types) == (await runner(agent, "Sure?", session=session)).final_output
+
+
 async def test_handoff(emulator, model, runner, session):
     specialist = Agent(name="Specialist", instructions="Know it all.", model=model)
     front = Agent(name="Front", instructions="Hand it on.", model=model, handoffs=[handoff(specialist)])
