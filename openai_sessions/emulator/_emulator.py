@@ -225,14 +225,17 @@ class Emulator:
         """Queue a reply of the model; a `POST /responses` gets the first reply that matches it.
 
         If no reply was ever queued for a request, it gets a default: the outputs of the preceding tool calls,
-        or an echo of the user's last message. If the replies for it are used up, it gets a 400
-        `no_scripted_reply`. A request that meets a fault after its commit has used its reply.
+        or an echo of the user's last message; if it demands JSON with `text.format`, the least that fits. If
+        the replies for it are used up, it gets a 400 `no_scripted_reply`; if the reply does not fit its
+        `text.format`, a 400 `scripted_reply_failed`. A request that meets a fault after its commit has used
+        its reply.
 
         Args:
             reply: The text of a message; an output item, such as `{"type": "function_call", "name": "add",
                 "arguments": {"a": 1}}`; a list of items and texts; an `ErrorReply`; or a function that
-                returns one of these for a `ResponseRequest`. Missing fields (ids, a status, the parts of a
-                message) are filled in.
+                returns one of these for a `ResponseRequest`. The call of a hosted tool has its result in
+                itself, or in the item after it. Missing fields (ids, a status, the parts of a message) are
+                filled in.
             conversation_id: The conversation of the request; None for any request, even without one.
             when: Returns for a `ResponseRequest` whether the reply is for it; None for any request. A request
                 for which it raises gets a 400 `scripted_reply_failed`.
