@@ -50,7 +50,13 @@ from openai_sessions.emulator._items import (
     shown_item,
 )
 from openai_sessions.emulator._responses._background import BackgroundRun, StoredResponse
-from openai_sessions.emulator._responses._compaction import compacted
+from openai_sessions.emulator._responses._compaction import (
+    compact_threshold,
+    compacted,
+    compaction_item,
+    replaceable,
+    since_compaction,
+)
 from openai_sessions.emulator._responses._events import (
     ResponseStream,
     input_tokens,
@@ -75,7 +81,7 @@ if TYPE_CHECKING:
     from openai_sessions.emulator._conversations import ApiRequest
     from openai_sessions.emulator._responses._background import BackgroundResponses
     from openai_sessions.emulator._responses._events import EventSource
-    from openai_sessions.emulator._responses._scripts import Replies
+    from openai_sessions.emulator._responses._scripts import Answer, Replies
     from openai_sessions.emulator._store import Store
 
 
@@ -164,7 +170,7 @@ class ResponseOperations:
             new_id=response_ids(int(time.time())),
             accept_unknown_types=self._accept_unknown_types,
         )
-        tokens = input_tokens(body, seen=(*history, *given.items))
+        tokens = input_tokens(body, seen=(*since_compaction(history), *given.items))
         return {"object": "response.input_tokens", "input_tokens": tokens}
 
     def compact(self, request: ApiRequest) -> JsonObject:
@@ -258,12 +264,12 @@ class ResponseOperations:
         given = prepare_input(
             body["input"], history=history, new_id=new_id, accept_unknown_types=self._accept_unknown_types
         )
-        seen = (*history, *given.items)
+        seen = (*since_compaction(history), *given.items)
         conversation_id = body.get("conversation")
-        answer = self._replies.answer(ResponseRequest(body, seen, conversation_id), new_id=new_id)
+        answer = self._answered(body, seen=seen, conversation_id=conversation_id, new_id=new_id)
         response = response_body(body, response_id=new_id("resp"), second=second, seen=seen, answer=answer)
         return _Draft(
-            stored=StoredResponse(response, seen, given.items),
+            stored=StoredResponse(response, (*history, *given.items), given.items),
             shown=_shown(response, include=frozenset(body.get("include", ()))),
             owner=owner,
             conversation_id=conversation_id if answer.status == "completed" else None,
@@ -271,6 +277,29 @@ class ResponseOperations:
             delay=answer.delay,
             obfuscated=body.get("stream_options", {}).get("include_obfuscation") is not False,
         )
+
+    def _answered(
+        self, body: JsonObject, *, seen: tuple[JsonObject, ...], conversation_id: str | None, new_id: NewId
+    ) -> Answer:
+        """Return the answer to what a model is shown, with a compaction item if that exceeds the threshold.
+
+        The item is the first of the output if the input exceeds it, and the last if the answer does, unless
+        that ends with a call, whose output is to follow.
+        """
+        threshold = compact_threshold(body)
+        tokens = input_tokens(body, seen=seen)
+        before: tuple[JsonObject, ...] = ()
+        shown = seen
+        if tokens > threshold:
+            replaced, kept = replaceable(seen)
+            before = (compaction_item(replaced, new_id=new_id),)
+            shown = (*before, *kept)
+        answer = self._replies.answer(ResponseRequest(body, shown, conversation_id), new_id=new_id)
+        after: tuple[JsonObject, ...] = ()
+        is_over = tokens + input_tokens({}, seen=answer.output) > threshold
+        if is_over and not before and answer.output and answer.output[-1]["type"] == "message":
+            after = (compaction_item((*seen, *answer.output), new_id=new_id),)
+        return replace(answer, output=(*before, *answer.output, *after))
 
     def _save(self, draft: _Draft) -> None:
         self._store.save(
