@@ -245,6 +245,58 @@ def fork(  # noqa: PLR0913 - one for each option
     )
 
 
+def compact(  # noqa: PLR0913 - one for each option
+    conversation: Conversation,
+    *,
+    model: Annotated[str, typer.Option(metavar="MODEL", help="Model that compacts.")],
+    keep_turns: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Number of the newest turns that stay as they are.")
+    ] = 2,
+    max_turns: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Compact only if there are more turns.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Compact only if there are more tokens.")
+    ] = None,
+    instructions: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Instructions for the model.")
+    ] = None,
+    delete_replaced: Annotated[
+        bool, typer.Option("--delete-replaced", help="Delete the turns that are compacted.")
+    ] = False,
+    yes: Yes = False,
+    as_json: AsJSON = False,
+    base_url: BaseURL = None,
+    directory: DirectoryURL = None,
+    tenant: Tenant = "",
+    quiet: Quiet = False,
+) -> None:
+    """Have a model sum up the older turns of a conversation, and print the id of the compaction item."""
+    from openai_sessions.cli import _conversations as commands  # noqa: PLC0415 - help needs no openai
+    from openai_sessions.session import Compaction  # noqa: PLC0415 - as above
+
+    _run(
+        lambda workspace: commands.compact(
+            workspace,
+            conversation,
+            Compaction(
+                model=model,
+                max_turns=max_turns,
+                max_tokens=max_tokens,
+                keep_turns=keep_turns,
+                instructions=instructions,
+                delete_replaced=delete_replaced,
+            ),
+            yes=yes,
+            as_json=as_json,
+        ),
+        base_url=base_url,
+        directory=directory,
+        tenant=tenant,
+        quiet=quiet,
+    )
+
+
 def clear(  # noqa: PLR0913 - one for each option
     conversation: Conversation,
     *,
@@ -702,6 +754,7 @@ _PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "usage": usage,
         "view": view,
         "fork": fork,
+        "compact": compact,
         "clear": clear,
     },
     "Repair": {

@@ -10,6 +10,8 @@ from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
+from openai_sessions._conversation.compacting import Compaction
+from openai_sessions._conversation.newest_turns import HistoryLimits
 from openai_sessions._conversation.usage import COUNTS, Usage
 from openai_sessions._items.turns import Turn
 from openai_sessions.cli._errors import CommandError, ExitCode, UnfinishedError
@@ -22,6 +24,7 @@ from openai_sessions.cli._output import (
     write_line,
 )
 from openai_sessions.cli._running import Workspace, confirm, require_terminal
+from openai_sessions.encryption._envelope import is_envelope
 from openai_sessions.errors import UnfinishedForkError, UnknownCostError
 from openai_sessions.session import OpenAIConversationsSession
 
@@ -258,6 +261,45 @@ async def _register(forked: OpenAIConversationsSession, name: str, workspace: Wo
         except Exception as undoing:  # noqa: BLE001 - reported together with the first error
             raise UnfinishedForkError(made, undoing) from error
         raise
+
+
+async def compact(
+    workspace: Workspace, conversation: str, compaction: Compaction, *, yes: bool, as_json: bool
+) -> None:
+    """Compact a conversation, and print the id of the compaction item.
+
+    Args:
+        workspace: The workspace.
+        conversation: A conversation id, or a name from the directory.
+        compaction: How to compact, and from which size on.
+        yes: Whether to skip the confirmation, which only a deletion needs.
+        as_json: Whether to print what was written, deleted and used as JSON.
+
+    Raises:
+        CommandError: The conversation is encrypted, so that the model would read tokens.
+    """
+    asks = compaction.delete_replaced and not yes
+    if asks:
+        require_terminal()
+    session = await workspace.target(conversation, history_limits=HistoryLimits())
+    if any(is_envelope(dict(item)) for item in await session.get_items(1)):
+        raise CommandError(
+            f"{conversation} is encrypted: compact it with EncryptedSession.compact(), which has the key.",
+            exit_code=ExitCode.FAILED,
+        )
+    if asks:
+        confirm(f"Permanently delete the older turns of {conversation} once they are compacted?")
+    with progress(f"Compacting {conversation}", quiet=workspace.settings.quiet):
+        done = None if session.conversation_id is None else await session.compact(compaction)
+    if done is None:
+        workspace.note(f"{conversation} has nothing to compact.")
+        return
+    if as_json:
+        write_json(asdict(done))
+    else:
+        write_line(done.compaction_id)
+    written, deleted = counted(len(done.item_ids), "item"), counted(len(done.replaced_ids), "item")
+    workspace.note(f"Compacted {conversation} with {compaction.model}: wrote {written}, deleted {deleted}.")
 
 
 async def clear(workspace: Workspace, conversation: str, *, purge: bool, yes: bool) -> None:

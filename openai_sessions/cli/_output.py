@@ -274,6 +274,10 @@ def _as_json(item: Mapping[str, Any]) -> ShownItem:
     return ShownItem(_type_of(item), json.dumps(kept, ensure_ascii=False) if kept else "")
 
 
+def _compaction(_: Mapping[str, Any]) -> ShownItem:
+    return ShownItem("compaction", "stands for the items above it; models read from the newest one on")
+
+
 _PRESENTATIONS: dict[str, Callable[[Mapping[str, Any]], ShownItem]] = {
     "message": _message,
     "function_call": _function_call,
@@ -282,6 +286,7 @@ _PRESENTATIONS: dict[str, Callable[[Mapping[str, Any]], ShownItem]] = {
     "custom_tool_call_output": _call_output,
     "mcp_call": _mcp_call,
     "reasoning": _reasoning,
+    "compaction": _compaction,
 }
 
 

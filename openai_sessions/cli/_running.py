@@ -233,26 +233,29 @@ class Workspace:
             raise NameNotFoundError(conversation)
         return self._open(entry.conversation_id)
 
-    async def target(self, conversation: str | None, *, create: bool = False) -> OpenAIConversationsSession:
+    async def target(
+        self, conversation: str | None, *, create: bool = False, **options: Any
+    ) -> OpenAIConversationsSession:
         """Return a session that writes to a conversation.
 
         Args:
             conversation: A conversation id, or a name from the directory; None for a new conversation.
             create: Whether to create the name if the directory does not have it. If the command fails, the
                 name is forgotten again.
+            **options: Options of the session that are not those of the other commands.
 
         Raises:
             InvalidConversationIdError: It is a name, and no directory was given.
             NameNotFoundError: The directory does not have the name.
         """
         if conversation is None or self.is_id(conversation):
-            return self._open(conversation)
+            return self._open(conversation, **options)
         directory = self._directory_for(conversation)
         if await directory.get(conversation) is None:
             if not create:
                 raise NameNotFoundError(conversation)
             self._new_names.append(conversation)
-        return self._closed_at_end(await directory.session(conversation))
+        return self._closed_at_end(await directory.session(conversation, **options))
 
     async def named_session(self, name: str, *, needed_by: str) -> NamedSession:
         """Return the session of a name that has not expired: opening an expired name would replace it.
@@ -316,12 +319,12 @@ class Workspace:
         )  # a missing key is reported here: the directory's own client would say it less clearly
         return self.directory
 
-    def _open(self, conversation_id: str | None) -> OpenAIConversationsSession:
+    def _open(self, conversation_id: str | None, **options: Any) -> OpenAIConversationsSession:
         session = OpenAIConversationsSession(
             conversation_id=conversation_id,
             openai_client=self.client,
             on_conversation_created=lambda created: self.note(f"Created {created}."),
-            **self._session_options(),
+            **{**self._session_options(), **options},
         )
         return self._closed_at_end(session)
 
