@@ -173,6 +173,7 @@ def test_json_is_escaped_unless_the_output_is_utf_8(encoding, expected):
     assert json_text("ü", encoding=encoding) == expected
 
 
+@pytest.mark.exhaustive
 def test_reader_that_goes_away_ends_it_quietly(service):
     """Long before all pages are read, with output left in the buffer of the process."""
     service.holds("conv_1", [user("x" * 500)] * 4_000)

@@ -97,6 +97,7 @@ def test_space_around_a_key_is_no_part_of_it(service):
     assert [] == service.output("show", "conv_1", OPENAI_API_KEY=f" {API_KEY}\r\n")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this machine has no /dev/full")
 @pytest.mark.parametrize("command", [["show", "conv_1"], ["export", "conv_1", "-"]])
 def test_full_disk_behind_standard_output_is_told(service, command):

@@ -81,6 +81,7 @@ def test_export_keeps_the_mode_of_a_file(service, file):
     assert (stat.S_IMODE(file.stat().st_mode), len(file.read_text().splitlines())) == (0o640, 3)
 
 
+@pytest.mark.exhaustive
 def test_export_to_standard_output_and_list_control_no_terminal(service, tmp_path):
     text = "a\x9b31m\x85\u202e\u2066\u200f\u061c\x7fb"
     Directory(service, tmp_path / "names.db").holds(text)
@@ -302,6 +303,7 @@ def test_copy_of_a_session_without_items_is_an_empty_conversation(service, tmp_p
     assert service.texts(copied) == []
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("server", [redis_server, postgres_server])
 def test_ids_of_a_server_are_listed(service, server):
     with server() as url:

@@ -222,6 +222,7 @@ def test_serve_refuses_a_file_that_is_missing_or_wrong(file):
     assert (refused.exit_code, len(refused.stderr.splitlines())) == (2, 1)
 
 
+@pytest.mark.exhaustive
 async def test_served_faults_are_real_on_the_socket(file):
     """The reply to a write is cut by a reset after it was stored."""
     written(file, {"inject": [{"fault": "cut_after_commit", "operation": "create_items"}]})

@@ -177,6 +177,7 @@ async def test_check_session_of_a_session_that_always_hangs_makes_three_checks_o
     assert isinstance(raised.value.__cause__, TimeoutError)
 
 
+@pytest.mark.exhaustive
 async def test_run_check_of_a_session_that_swallows_its_cancellation_ends():
     released = asyncio.Event()
 
@@ -328,6 +329,7 @@ async def test_run_check_puts_sessions_away_after_a_check_that_hangs():
     assert ["clear", "close"] == put_away
 
 
+@pytest.mark.exhaustive
 async def test_run_check_closes_a_session_that_hangs_in_everything_else():
     closed = asyncio.Event()
 

@@ -35,6 +35,7 @@ def run(program: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("given", "expected"),
     [("None", "None"), ("{'limit': 3}", "3"), ("{}", "None"), ("{'limit': None}", "None")],

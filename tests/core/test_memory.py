@@ -8,6 +8,8 @@ import tracemalloc
 from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
+import pytest
+
 from openai_sessions import OpenAIConversationsSession
 from tests.wire import Answer, Call, Wire, page, stored
 
@@ -93,5 +95,6 @@ async def test_a_session_that_was_never_used_takes_less_than_4_kb():
     assert await bytes_each(Wire(answer), leave) < 4_000
 
 
+@pytest.mark.exhaustive
 async def test_an_idle_session_takes_less_than_10_kb_after_a_turn():
     assert await bytes_each(Wire(answer), turn) < 10_000

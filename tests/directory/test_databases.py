@@ -169,6 +169,7 @@ async def test_database_errors_do_not_show_values(blank_url):
         assert "a customer" not in str(caught.value)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("missing", "program", "extra"),
     [

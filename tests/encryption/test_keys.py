@@ -118,6 +118,7 @@ def test_ttl_must_be_a_positive_number_or_none(encrypted, ttl):
         encrypted(ttl=ttl)
 
 
+@pytest.mark.exhaustive
 def test_extra_is_named_where_cryptography_is_missing():
     """The class can be imported without it."""
     code = (

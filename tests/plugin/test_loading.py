@@ -1,5 +1,7 @@
 """The plugin costs nothing where it is not used, and says what it needs where it is."""
 
+import pytest
+
 LOADED = """
 import sys
 
@@ -27,6 +29,7 @@ def test_vcr(conversation_cassette):
 """
 
 
+@pytest.mark.exhaustive
 def test_missing_extra_is_named(project):
     project.write("conftest.py", "import sys\nsys.modules.update(starlette=None, vcr=None)\n")
     project.write("fixtures/cassettes/test_it/test_vcr.yaml", "interactions: []\nversion: 1\n")

@@ -36,7 +36,7 @@ async def die_in_the_middle(emulator, worker, *, request, fault):
 
 @pytest.mark.parametrize(
     "death",
-    one_in(2, [(2, "stall_after_commit"), (0, "stall"), (1, "stall"), (0, "stall_after_commit")]),
+    one_in(4, [(2, "stall_after_commit"), (0, "stall"), (1, "stall"), (0, "stall_after_commit")]),
     ids=lambda death: "-".join(map(str, death)),
 )
 async def test_writer_killed_leaves_whole_requests(emulator, session, staff, unlocked, death):

@@ -39,6 +39,7 @@ async def test_item_popped_with_a_shared_lock_has_one_taker_under_faults(
     assert sorted(item["content"] for item in items) == sorted(taken)
 
 
+@pytest.mark.exhaustive
 async def test_item_left_by_a_failed_pop_has_one_taker(emulator, session, staff, locked):
     """Who could not delete an item does not hand it out after another process has taken it."""
     await session.add_items([user("older"), user("newer")])

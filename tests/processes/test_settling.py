@@ -69,6 +69,7 @@ async def test_receipt_is_settled_by_another_process(session, staff, unlocked, r
     assert BEFORE == await session.get_items()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("outage", OUTAGES, ids=lambda outage: outage.__name__)
 async def test_receipt_settled_after_the_user_tried_again_elsewhere(
     session, staff, unlocked, receipt, outage

@@ -106,6 +106,7 @@ def test_write_of_a_daemon_thread_is_undone_when_the_program_ends(emulator, conv
     assert () == emulator.items(conversation_id)
 
 
+@pytest.mark.exhaustive
 def test_program_ends_without_closing_sessions(conversation_id):
     with running("ends_without_closing", conversation_id) as process:
         assert ["items: 0"] == ended(process)
