@@ -1,6 +1,7 @@
 """A server of Chat Completions beside the emulator, and the Agents SDK's model classes that call them."""
 
 import json
+import os
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -88,6 +89,7 @@ async def openai_responses(base_url):
 
 @asynccontextmanager
 async def litellm(base_url):
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or a thread asks GitHub, and logs into other tests
     module = imported("agents.extensions.models.litellm_model")
     yield module.LitellmModel(f"openai/{NAME}", base_url=base_url, api_key="sk-chat")
     await module.litellm.close_litellm_async_clients()
