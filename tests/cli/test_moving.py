@@ -247,6 +247,7 @@ async def items_of(url):
         await session.engine.dispose()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("server", [redis_server, postgres_server])
 def test_copy_goes_to_a_server_of_the_sdk_and_back(service, server):
     service.holds("conv_1", turns(2))

@@ -124,6 +124,7 @@ async def test_the_sessions_of_one_client_share_a_budget():
     assert await requests_of(session(wire.client.with_options(timeout=5)), wire) == 1
 
 
+@pytest.mark.exhaustive
 async def test_clients_do_not_share_a_budget():
     wire, other = down(), down()
     await exhaust(session(wire.client), wire)

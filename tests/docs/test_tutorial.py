@@ -45,6 +45,7 @@ def without_ids(text):
     return re.sub(r"conv_\w+…?", "conv_", text)
 
 
+@pytest.mark.exhaustive
 def test_program_remembers_when_it_is_given_the_id(run):
     first = run("remember.py", "What city is the Golden Gate Bridge in?")
     conversation_id = first.split()[-2]

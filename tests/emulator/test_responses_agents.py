@@ -159,6 +159,7 @@ async def test_required_tool(emulator, model, runner):
     assert ("no_scripted_reply", 1) == (caught.value.code, len(emulator.requests))
 
 
+@pytest.mark.exhaustive
 async def test_rate_limit_is_retried(emulator, model, runner, session):
     emulator.inject(Fault("throttled", retry_after=0), operation="create_response")
     agent = Agent(name="Guide", model=model)

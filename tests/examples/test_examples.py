@@ -136,6 +136,7 @@ def test_example_runs(name, server, request):
     ] == []
 
 
+@pytest.mark.exhaustive
 def test_resume_goes_on_in_another_process(server):
     base_url, _ = server
     first = run_python("examples/resume.py", base_url=base_url)

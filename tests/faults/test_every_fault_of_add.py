@@ -123,6 +123,7 @@ async def test_a_fault_of_a_request_that_appends_and_another(world, first):
     await check_pairs(world, first)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("first", one_in(16, FIRST_POSTS), ids=str)
 async def test_a_fault_of_the_first_request_behind_others_and_another(world, first):
     """Only here a conversation that has begun makes a difference: what is known before the request."""
@@ -139,6 +140,7 @@ async def test_a_lost_answer_and_looks_that_always_fail(world, kind):
             assert look.kind in LIES or wire == "N" + "P" * (post + 1) + "L" * 2 * attempts, (post, look)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("first", one_in(3, FAILING), ids=str)
 async def test_a_request_that_never_succeeds_and_a_fault_while_rolling_back(world, first):
     for second in DELETIONS:

@@ -99,6 +99,7 @@ async def test_a_request_that_never_succeeds(world, option):
         assert (left != []) == (fault in SHOW_NOTHING), fault
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("first", one_in(8, [*READS, *spots("delete_item")]), ids=str)
 async def test_two_faults_of_the_deletion_of_all_items(world, first):
     without_fault = WIRES["purge"].format("DD")

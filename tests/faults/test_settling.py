@@ -115,6 +115,7 @@ async def test_what_only_its_content_shows_stays_once_others_follow_and_is_named
     assert "20 item(s) of a failed write are kept" in caplog.text
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("answered", [False, True])
 async def test_a_receipt_is_settled_by_another_process(world, session, failed, answered):
     ours = world.stored_ids(session.session_id)[2:]

@@ -82,11 +82,13 @@ async def test_session(conversation_session, openai_environment):
 """
 
 
+@pytest.mark.exhaustive
 def test_strict_mode_of_pytest_asyncio(project):
     result = project.run_tests(STRICT.format(runner="asyncio"), "--asyncio-mode=strict")
     result.assert_outcomes(passed=1)
 
 
+@pytest.mark.exhaustive
 def test_runner_of_anyio(project):
     project.write("pytest.ini", "[pytest]\nfilterwarnings = error\n")
     project.write(

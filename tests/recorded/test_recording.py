@@ -36,6 +36,7 @@ def files(folder):
     return {path.name: path.read_text() for path in folder.iterdir()}
 
 
+@pytest.mark.exhaustive
 def test_recording_is_the_one_that_is_kept_but_for_the_times(tmp_path):
     """What is in the folder of the project is made by this code, and two recordings differ in times only."""
     record_all(ON_EMULATOR, server_of, tmp_path, say=lambda _: None)
