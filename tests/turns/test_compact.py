@@ -616,7 +616,8 @@ async def test_the_users_messages_before_a_compaction_item_are_no_turns(emulator
     session = await filled(emulator)
     await session.compact(NOW)
     assert await session.compact(Compaction(model=MODEL, max_turns=2, keep_turns=0)) is None
-    assert await session.compact(Compaction(model=MODEL, keep_turns=3)) is None
+    for keep_turns in (2, 3):
+        assert await session.compact(Compaction(model=MODEL, keep_turns=keep_turns)) is None
 
 
 async def test_more_turns_stay_than_the_limit_has_room_for(emulator):
@@ -694,18 +695,21 @@ async def test_a_cancellation_after_the_write_undoes_it_unless_items_were_delete
 
 
 async def test_the_model_may_take_longer_than_other_requests(emulator):
+    begun = []
+
     async def work():
+        begun.append(1)
         await asyncio.sleep(0.1)
 
     session = await filled(emulator)
-    client = in_process_client(Beside(emulator, ("/responses/compact", work)), api_key="sk-emulator")
+    client = in_process_client(Beside(emulator, *[("/responses/compact", work)] * 2), api_key="sk-emulator")
     beside = OpenAIConversationsSession(
         conversation_id=session.session_id,
         openai_client=client,
         requests=RequestSettings(timeout=0.05, retry_policy=FAST),
     )
     assert await beside.compact(NOW)
-    assert asked(emulator, session).count("POST /v1/responses/compact") == 1
+    assert len(begun) == 1
 
 
 async def test_an_unknown_model_is_not_taken_for_a_server_that_does_not_compact(emulator):
