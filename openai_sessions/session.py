@@ -994,8 +994,7 @@ class OpenAIConversationsSession(AsyncCloseable):
         The history is read, `POST /responses/compact` of the session's client compacts its older turns, and
         what it returns is appended: the user's messages and the compaction item. The newest turns follow, as
         they are, with new ids; their old copies are deleted. `get_items()` starts at the compaction item from
-        then on, as other clients of the API do; `turns()`, exports and searches see everything, the user's
-        messages twice.
+        then on; `turns()`, exports and searches see everything, the user's messages twice.
 
         All or nothing, until the first old item is deleted; after that it is completed, in case of a failure
         by the next operation. No lock is held while the model compacts. If others write meanwhile, or delete
