@@ -22,7 +22,7 @@ from openai_sessions._conversation.writing import append_and_delete, append_item
 from openai_sessions._instrumentation import operation
 from openai_sessions._items.forms import replay_form, to_replay, to_stored
 from openai_sessions._items.turns import TurnLimits, calls_by_output, complete_items, newest_compaction
-from openai_sessions._items.types import CountTokens, Item, RunItem, is_compaction
+from openai_sessions._items.types import CountTokens, Item, RunItem, is_compaction, newest_id
 from openai_sessions.errors import ConversationChangedError, TurnStateError
 from openai_sessions.tokens import ServerTokens
 
@@ -447,7 +447,7 @@ class SessionTurn:
         first = self._first
         if not self._must_match or first is None:
             return
-        newest = _newest_id(await locked.newest(1))
+        newest = newest_id(await locked.newest(1))
         if newest != first.newest_id or first.conversation_id not in (None, locked.conversation_id):
             raise ConversationChangedError(
                 first.conversation_id, first.newest_id, locked.conversation_id, newest
@@ -499,14 +499,10 @@ async def _read_stored(
         await settle_all(locked)
         items = await locked.newest(count, history)
         is_whole = count is None or len(items) < count
-        return _Read(locked.conversation_id, items, _newest_id(items), is_whole)
+        return _Read(locked.conversation_id, items, newest_id(items), is_whole)
     items, is_whole = await read_newest_turns(locked, limits, history)
     newest = items if items or is_whole else await locked.newest(1)  # the newest turn may exceed the limits
-    return _Read(locked.conversation_id, items, _newest_id(newest), is_whole, limits)
-
-
-def _newest_id(items: Sequence[Item]) -> str | None:
-    return str(items[-1]["id"]) if items else None
+    return _Read(locked.conversation_id, items, newest_id(newest), is_whole, limits)
 
 
 def _unchanged(item: Item) -> Item:

@@ -33,7 +33,7 @@ from openai_sessions._items.turns import (
     open_calls,
     turn_starts,
 )
-from openai_sessions._items.types import CountTokens, Item, is_bare_reasoning, is_compaction
+from openai_sessions._items.types import CountTokens, Item, is_unknown_reasoning, newest_id
 from openai_sessions.errors import ConversationChangedError
 from openai_sessions.tokens import ServerTokens, checked_count_tokens
 
@@ -197,7 +197,7 @@ class History:
     @property
     def newest_id(self) -> str | None:
         """The id of the newest item."""
-        return str(self.stored[-1]["id"]) if self.stored else None
+        return newest_id(self.stored)
 
     def view(self) -> tuple[list[int], list[Item]]:
         """Return the positions and the items that a model needs."""
@@ -268,15 +268,11 @@ async def plan_compaction(
     if cut == after or _waits_for_output(view, cut):
         return None
     complete = complete_items((), view[:cut], is_whole=True)
-    replaced = _sendable([view[place] for place in complete])
+    replayed = to_replay([view[place] for place in complete])
+    replaced = [item for item in replayed if not is_unknown_reasoning(item)]  # of another provider's model
     stored_cut = places[cut] if cut < len(places) else len(history.stored)
     fitting = replace(limits, tokens=half, from_compaction=False)
     return Plan(history, replaced, stored_cut, fitting, compaction.delete_replaced)
-
-
-def _sendable(items: Sequence[Item]) -> list[Item]:
-    """Return items in replay form, without reasoning of another provider's model, which has no id."""
-    return [item for item in to_replay(items) if not is_bare_reasoning(item) or item.get("id")]
 
 
 def _storable_again(history: History, places: Sequence[int], view: Sequence[Item], cut: int) -> int:
@@ -355,15 +351,14 @@ async def store_compacted(
 async def _expect_unchanged(locked: LockedConversation, history: History) -> None:
     if locked.conversation_id != history.conversation_id:
         raise _changed(history, locked.conversation_id, None)
-    newest = await locked.newest(1)
-    newest_id = str(newest[0]["id"]) if newest else None
-    if newest_id != history.newest_id:
-        raise _changed(history, locked.conversation_id, newest_id)
+    now = newest_id(await locked.newest(1))
+    if now != history.newest_id:
+        raise _changed(history, locked.conversation_id, now)
 
 
-def _changed(history: History, conversation_id: str, newest_id: str | None) -> ConversationChangedError:
+def _changed(history: History, conversation_id: str, now: str | None) -> ConversationChangedError:
     return ConversationChangedError(
-        history.conversation_id, history.newest_id, conversation_id, newest_id, during="compaction"
+        history.conversation_id, history.newest_id, conversation_id, now, during="compaction"
     )
 
 
@@ -375,9 +370,8 @@ async def undo_compaction(locked: LockedConversation, result: CompactedHistory) 
 
 def ends_turn(items: Sequence[Item]) -> bool:
     """Return whether items in sent form end with an answer of the model, so that a turn is complete."""
-    if not items or is_compaction(items[-1]):
-        return False
-    return items[-1].get("type") in (None, "message") and items[-1].get("role") == "assistant"
+    last = items[-1] if items else {}
+    return last.get("type") in (None, "message") and last.get("role") == "assistant"
 
 
 class Compacting(Protocol):

@@ -7,15 +7,12 @@ from collections.abc import Collection, Iterator, Sequence
 
 from openai_sessions._api.client import NotFoundError, Page
 from openai_sessions._arguments import MAX_PAGE_SIZE
-from openai_sessions._conversation.locked import LockedConversation, settle_all
+from openai_sessions._conversation.locked import READS, LockedConversation, settle_all
 from openai_sessions._items.types import Item
 from openai_sessions.errors import ConversationNotCreatedError, ConversationNotFoundError, CursorError
 
 _REMEMBERED = MAX_PAGE_SIZE
 """Number of ids remembered: one of them shows where a page continues."""
-
-_READS = 3
-"""How often a page is requested that contradicts itself, or shows deleted items."""
 
 
 class ItemStream:
@@ -186,7 +183,7 @@ async def _read(locked: LockedConversation, cursor: str | None, met: Collection[
 
     A page that shows items which this process has deleted may be stale, and is requested again.
     """
-    for reads_left in reversed(range(_READS)):
+    for reads_left in reversed(range(READS)):
         page = await _listed(locked, cursor)
         if page is None:
             return None

@@ -37,8 +37,9 @@ _CONCURRENT_DELETES = 8
 _ENOUGH_ANCHORS = 20
 """How many items are read before a write to a conversation that this process does not know."""
 
-_READS = 3
-"""How often a listing is requested that shows deleted items: then they are there again."""
+READS = 3
+"""How often a listing is requested that shows what this process has deleted, lacks what it has written, or
+contradicts itself: then it is believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class LockedConversation:
         """
         items: list[Item] = []
         is_all = False
-        for _ in range(_READS):
+        for _ in range(READS):
             if limit is not None:
                 items = await read_newest(self.client, self.conversation_id, limit)
                 is_all = len(items) < limit

@@ -25,7 +25,7 @@ import anyio
 from openai_sessions._api.client import NotFoundError
 from openai_sessions._api.retries import Outcome, RequestKind
 from openai_sessions._arguments import MAX_ITEMS_PER_REQUEST
-from openai_sessions._conversation.locked import LockedConversation, settle_all
+from openai_sessions._conversation.locked import READS, LockedConversation, settle_all
 from openai_sessions._conversation.shielding import OperationCancelledError
 from openai_sessions._conversation.state import CannotTellError, Receipt, SentItems, UnconfirmedPop
 from openai_sessions._instrumentation import Counted, Reconciled, tell
@@ -53,9 +53,6 @@ class OvertakenError(Exception):
 
 _MAX_LISTINGS = 20
 """How often a history is listed and deleted while other writers add items to it."""
-
-_READS = 3
-"""How often a listing is requested that lacks what was written: then others have deleted it."""
 
 _MAX_TAKEN_BY_OTHERS = 20
 """How often another process may delete the newest item first before a pop gives up."""
@@ -295,7 +292,7 @@ class _Write:
         """
         own = frozenset(self._ids)
         after: list[str] = []
-        for _ in range(_READS):
+        for _ in range(READS):
             listed = [str(item["id"]) for item in await self._locked.back_to([[item_id]])]
             if item_id not in listed:
                 raise OvertakenError(item_id)

@@ -18,7 +18,14 @@ from typing import Any, Protocol, runtime_checkable
 
 from openai_sessions._items.nulls import without_refused_nulls
 from openai_sessions._items.text import has_surrogate
-from openai_sessions._items.types import REQUIRED_ON_CREATE, Item, RunItem, is_bare_reasoning, requires_id
+from openai_sessions._items.types import (
+    REQUIRED_ON_CREATE,
+    Item,
+    RunItem,
+    is_bare_reasoning,
+    is_unknown_reasoning,
+    requires_id,
+)
 from openai_sessions.errors import InvalidItemError
 
 logger = logging.getLogger("openai_sessions")
@@ -42,7 +49,7 @@ def to_stored(items: Iterable[object], *, on_loss: Callable[[int], object] | Non
     if lost and on_loss is not None:
         on_loss(lost)
     written = [sent_form(item) for item in checked]
-    stored = [item for item in written if not is_bare_reasoning(item) or item.get("id")]
+    stored = [item for item in written if not is_unknown_reasoning(item)]
     if len(stored) < len(written):
         logger.warning(
             "%d reasoning item(s) with neither id nor encrypted_content were left out: "

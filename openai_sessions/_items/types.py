@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -78,3 +78,13 @@ def is_compaction(item: Item) -> bool:
 def is_bare_reasoning(item: Item) -> bool:
     """Return whether an item is reasoning without encrypted content, which the API knows by its id alone."""
     return item.get("type") == "reasoning" and not item.get("encrypted_content")
+
+
+def is_unknown_reasoning(item: Item) -> bool:
+    """Return whether an item is reasoning with neither an id nor encrypted content, which the API refuses."""
+    return is_bare_reasoning(item) and not item.get("id")
+
+
+def newest_id(items: Sequence[Item]) -> str | None:
+    """Return the id of the newest of listed items, oldest first; None if there are none."""
+    return str(items[-1]["id"]) if items else None

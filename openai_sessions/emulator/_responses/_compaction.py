@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -38,11 +37,11 @@ def compaction_item(items: Iterable[JsonObject], *, new_id: NewId) -> JsonObject
     return {"id": new_id("cmp"), "type": "compaction", "encrypted_content": content}
 
 
-def compact_threshold(request: JsonObject) -> float:
-    """Return the number of tokens above which a response compacts; infinity if it does not."""
+def compact_threshold(request: JsonObject) -> int | None:
+    """Return the number of tokens above which a response compacts; None if it does not."""
     managed = request.get("context_management", ())
     thresholds = [each.get("compact_threshold") for each in managed if each.get("type") == "compaction"]
-    return min((each for each in thresholds if each is not None), default=math.inf)
+    return min((each for each in thresholds if each is not None), default=None)
 
 
 def since_compaction(history: Sequence[JsonObject]) -> tuple[JsonObject, ...]:

@@ -287,6 +287,8 @@ class ResponseOperations:
         that ends with a call, whose output is to follow.
         """
         threshold = compact_threshold(body)
+        if threshold is None:
+            return self._replies.answer(ResponseRequest(body, seen, conversation_id), new_id=new_id)
         tokens = input_tokens(body, seen=seen)
         before: tuple[JsonObject, ...] = ()
         shown = seen
