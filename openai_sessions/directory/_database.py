@@ -25,15 +25,12 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
-    column,
+    false,
     func,
     insert,
     inspect,
     literal,
     select,
-    table,
-    text,
-    update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
@@ -49,7 +46,7 @@ T = TypeVar("T")
 
 Work = Callable[[AsyncConnection], Awaitable[T]]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """The version of the tables below. Every change of them increments it."""
 
 MAX_NAME = 255
@@ -111,6 +108,10 @@ names = Table(
     Column("entry_id", String(32), primary_key=True),
     Column("name", _name(), nullable=False),
     Column("branch", _name(), nullable=False),
+    Column("user_id", _name()),
+    Column("title", String(MAX_NAME)),
+    Column("title_key", Text),
+    Column("is_title_requested", Boolean, nullable=False, server_default=false()),
     Column("metadata", Strings, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("used_at", UtcDateTime, nullable=False),
@@ -118,8 +119,14 @@ names = Table(
     Column("lifetime", Float),
     UniqueConstraint("tenant", "name"),
     Index("openai_sessions_names_expiry", "tenant", "expires_at"),
+    Index("openai_sessions_names_used", "tenant", "used_at", "entry_id"),
+    Index("openai_sessions_names_user", "tenant", "user_id", "used_at", "entry_id"),
 )
-"""One row per name. An entry keeps its id when it is renamed; ids are never reused."""
+"""One row per name. An entry keeps its id when it is renamed; ids are never reused.
+
+`title_key` is the title as searches compare it. `is_title_requested` is set before the title is generated, so
+that this happens once.
+"""
 
 branches = Table(
     "openai_sessions_branches",
@@ -128,6 +135,7 @@ branches = Table(
     Column("entry_id", String(32), primary_key=True),
     Column("branch", _name(), primary_key=True),
     Column("conversation_id", String(MAX_NAME)),
+    Column("turn_count", Integer, nullable=False, server_default="0"),
     Column("created_at", UtcDateTime, nullable=False),
     ForeignKeyConstraint(["tenant", "entry_id"], [names.c.tenant, names.c.entry_id]),
     UniqueConstraint("tenant", "conversation_id"),
@@ -154,8 +162,10 @@ deletions = Table(
     Column("tenant", _name(), primary_key=True),
     Column("conversation_id", String(MAX_NAME), primary_key=True),
     Column("name", _name(), nullable=False),
+    Column("user_id", _name()),
     Column("reason", String(32), nullable=False),
     Column("noted_at", UtcDateTime, nullable=False),
+    Index("openai_sessions_deletions_user", "tenant", "user_id"),
 )
 """One row per conversation that is to be deleted at OpenAI."""
 
@@ -166,11 +176,46 @@ creations = Table(
     Column("creation_id", String(32), primary_key=True),
     Column("name", _name(), nullable=False),
     Column("branch", _name(), nullable=False),
+    Column("user_id", _name()),
     Column("metadata", Strings, nullable=False),
     Column("requested_at", UtcDateTime, nullable=False),
     Column("is_lost", Boolean, nullable=False),
 )
 """One row per requested conversation whose id is not known yet, or never will be."""
+
+responses = Table(
+    "openai_sessions_responses",
+    metadata,
+    Column("tenant", _name(), primary_key=True),
+    Column("response_id", String(MAX_NAME), primary_key=True),
+    Column("user_id", _name(), nullable=False),
+    Column("noted_at", UtcDateTime, nullable=False),
+    Index("openai_sessions_responses_user", "tenant", "user_id"),
+)
+"""One row per response of a user that OpenAI stores, for 30 days."""
+
+erasures = Table(
+    "openai_sessions_erasures",
+    metadata,
+    Column("tenant", _name(), primary_key=True),
+    Column("user_id", _name(), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("object_id", String(MAX_NAME), primary_key=True),
+    Column("conversation_id", String(MAX_NAME)),
+    Column("status", String(16), nullable=False),
+    Column("reason", Text),
+)
+"""One row per object that an unfinished erasure of a user has found, with what became of it."""
+
+keys = Table(
+    "openai_sessions_keys",
+    metadata,
+    Column("tenant", _name(), primary_key=True),
+    Column("user_id", _name(), primary_key=True),
+    Column("encrypted_key", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+"""One row per user with the key of the user's histories, encrypted with the application's key."""
 
 
 _ATTEMPTS = 5
@@ -370,27 +415,10 @@ async def _create_tables(engine: AsyncEngine) -> None:
         if connection.dialect.name == "postgresql":
             await connection.execute(select(func.pg_advisory_xact_lock(literal(_ADVISORY_LOCK, BigInteger))))
         if await connection.run_sync(_has_tables):
-            await _upgrade(connection)
             await _check_schema(connection)
             return
         await connection.run_sync(metadata.create_all)
         await connection.execute(insert(schema).values(id=1, version=SCHEMA_VERSION))
-
-
-async def _upgrade(connection: AsyncConnection) -> None:
-    """Upgrade tables of version 1, whose usage has no models."""
-    if await _version(connection) == 1:
-        await connection.run_sync(metadata.create_all)
-        kept = [name for name in usage.columns.keys() if name not in _NEW_IN_2]  # noqa: SIM118 - no mapping
-        before = table("openai_sessions_usage", *map(column, kept))
-        rows = select(*before.columns, *map(literal, _NEW_IN_2.values()))
-        await connection.execute(insert(usage).from_select([*kept, *_NEW_IN_2], rows))
-        await connection.execute(text("DROP TABLE openai_sessions_usage"))
-        await connection.execute(update(schema).values(version=2))
-
-
-_NEW_IN_2 = {"model": "", "long_input": False, "cache_write_tokens": 0}
-"""The columns of usage that version 1 does not have, and their values."""
 
 
 async def _check_schema(connection: AsyncConnection) -> None:

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import sqlite3
-from contextlib import closing
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -290,21 +288,6 @@ def test_database_that_is_no_directory_is_told(service, tmp_path):
         1,
         "The database has no tables of a session directory: `openai-sessions directory init` creates them.",
     )
-
-
-def test_init_upgrades_an_older_directory(service, directory):
-    directory.holds("user_1")
-    database = directory.url.partition(":///")[2]
-    with closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute("UPDATE openai_sessions_schema SET version = 1")
-        connection.execute("ALTER TABLE openai_sessions_model_usage RENAME TO openai_sessions_usage")
-    expected = (
-        "The database has session directory tables of version 1. `openai-sessions directory init` upgrades "
-        "them to version 2, which earlier releases cannot use."
-    )
-    assert (1, expected) == service.failure("list")
-    service.output("directory", "init", "--quiet")
-    assert ["user_1"] == [entry["name"] for entry in service.json("list", "--json")]
 
 
 def test_init_creates_a_directory_once_and_needs_no_key(service, tmp_path):

@@ -8,13 +8,11 @@ import pytest
 from sqlalchemy import text, update
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from openai_sessions import Usage
 from openai_sessions.directory import SessionDirectory
 from openai_sessions.directory._database import schema
 from openai_sessions.errors import DirectorySchemaError
 from tests import programs
 
-from .conftest import execute
 from .stage import rows, user
 
 
@@ -22,7 +20,7 @@ async def test_missing_tables_raise_an_error_with_the_remedy(blank_url, client):
     async with SessionDirectory(blank_url, openai_client=client) as directory:
         with pytest.raises(DirectorySchemaError, match=r"await directory\.create_tables\(\)") as caught:
             await directory.session("user_1")
-        assert (None, 2) == (caught.value.found, caught.value.supported)
+        assert (None, 3) == (caught.value.found, caught.value.supported)
         await directory.create_tables()
         await directory.session("user_1")
 
@@ -33,7 +31,7 @@ async def test_tables_are_created_concurrently(blank_url):
     await directories[0].session("user_1")
     await directories[1].create_tables()
     assert await directories[2].get("user_1")
-    assert [{"id": 1, "version": 2}] == await rows(blank_url, schema)
+    assert [{"id": 1, "version": 3}] == await rows(blank_url, schema)
     for directory in directories:
         await directory.aclose()
 
@@ -43,51 +41,15 @@ async def test_newer_tables_are_refused(blank_url):
         await directory.create_tables()
     engine = create_async_engine(blank_url)
     async with engine.begin() as connection:
-        await connection.execute(update(schema).values(version=3))
+        await connection.execute(update(schema).values(version=4))
     await engine.dispose()
     async with SessionDirectory(blank_url) as directory:
         for call in (directory.create_tables, directory.list):
             with pytest.raises(
-                DirectorySchemaError, match=r"version 3, and this release .* version 2: .* or a newer one"
+                DirectorySchemaError, match=r"version 4, and this release .* version 3: .* or a newer one"
             ) as caught:
                 await call()
-            assert (3, 2) == (caught.value.found, caught.value.supported)
-
-
-_VERSION_1 = """
-CREATE TABLE openai_sessions_usage (
-    tenant VARCHAR(255) NOT NULL, entry_id VARCHAR(32) NOT NULL, branch VARCHAR(255) NOT NULL,
-    turn INTEGER NOT NULL, requests BIGINT NOT NULL, input_tokens BIGINT NOT NULL,
-    cached_tokens BIGINT NOT NULL, output_tokens BIGINT NOT NULL, reasoning_tokens BIGINT NOT NULL,
-    total_tokens BIGINT NOT NULL, PRIMARY KEY (tenant, entry_id, branch, turn)
-)
-"""
-
-
-async def test_tables_of_version_1_are_upgraded(blank_url, client):
-    """Their usage has no models."""
-    async with SessionDirectory(blank_url, openai_client=client) as directory:
-        await directory.create_tables()
-        session = await directory.session("user_1")
-        await session.add_items([user("Hello")])
-    await execute(
-        blank_url,
-        "DROP TABLE openai_sessions_model_usage",
-        _VERSION_1,
-        "INSERT INTO openai_sessions_usage "
-        "SELECT tenant, entry_id, branch, 1, 2, 30, 4, 5, 6, 35 FROM openai_sessions_branches",
-        "UPDATE openai_sessions_schema SET version = 1",
-    )
-    async with SessionDirectory(blank_url, openai_client=client) as directory:
-        with pytest.raises(DirectorySchemaError, match=r"version 1, .* upgrade them: .*create_tables\(\)"):
-            await directory.list()
-        await asyncio.gather(*(directory.create_tables() for _ in range(3)))
-        session = await directory.session("user_1")
-        assert [user("Hello")] == await session.get_items()
-        used = {"cached_tokens": 4, "output_tokens": 5, "reasoning_tokens": 6, "total_tokens": 35}
-        assert {1: Usage(2, 30, **used)} == await session.get_turn_usage()
-        await session.set_session_usage(Usage(1))
-    await execute(blank_url, _VERSION_1)  # the table is gone
+            assert (4, 3) == (caught.value.found, caught.value.supported)
 
 
 async def test_given_engine_is_used_and_not_disposed(blank_url, client):
