@@ -200,7 +200,7 @@ erasures = Table(
     Column("tenant", _name(), primary_key=True),
     Column("user_id", _name(), primary_key=True),
     Column("kind", String(16), primary_key=True),
-    Column("object_id", String(MAX_NAME), primary_key=True),
+    Column("object_id", Text, primary_key=True),
     Column("conversation_id", String(MAX_NAME)),
     Column("status", String(16), nullable=False),
     Column("reason", Text),
