@@ -717,6 +717,10 @@ def serve(  # noqa: PLR0913 - one for each option
             help="Answer model requests with the replies in this JSON file; see docs/serve.md.",
         ),
     ] = None,
+    foundry: Annotated[
+        bool,
+        typer.Option("--foundry", help="List conversations and tell users apart, as Azure's Foundry does."),
+    ] = False,
     seed_from: Annotated[
         Path | None,
         typer.Option(metavar="FILE.jsonl", help="Load these conversations first, one JSON object per line."),
@@ -736,6 +740,7 @@ def serve(  # noqa: PLR0913 - one for each option
                 delay_ms=delay_ms,
                 faults=faults,
                 replies=replies,
+                foundry=foundry,
                 seed_from=seed_from,
             )
         )

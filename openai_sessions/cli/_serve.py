@@ -39,6 +39,7 @@ class ServeOptions:
         delay_ms: Milliseconds to wait before each response.
         faults: A file of faults to inject.
         replies: A file of replies of the model.
+        foundry: Whether to do what only Azure's Foundry does.
         seed_from: A file of conversations to load.
     """
 
@@ -49,6 +50,7 @@ class ServeOptions:
     delay_ms: int = 0
     faults: Path | None = None
     replies: Path | None = None
+    foundry: bool = False
     seed_from: Path | None = None
 
 
@@ -187,7 +189,9 @@ def listen(address: _Address, port: int) -> socket.socket:
 
 def _open_emulator(options: ServeOptions) -> Emulator:
     try:
-        return Emulator(options.database or ":memory:", api_keys=options.api_keys or None)
+        return Emulator(
+            options.database or ":memory:", api_keys=options.api_keys or None, foundry=options.foundry
+        )
     except (OSError, sqlite3.Error) as error:
         raise _unusable_database(options, error) from error
 

@@ -492,7 +492,7 @@ class SessionDirectory(AsyncCloseable):
     async def lost_creations(self, *, older_than: timedelta | float = 600) -> tuple[LostCreation, ...]:
         """Return conversations that may exist at OpenAI and whose ids are unknown, oldest first.
 
-        The API does not list conversations, so that they can be deleted only by looking them up manually.
+        OpenAI's API lists no conversations, so that they can be deleted only by looking them up manually.
 
         Args:
             older_than: A timedelta or seconds. A creation without an outcome counts as lost after this time,

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.applications import Starlette
+from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -25,22 +26,24 @@ from openai_sessions.emulator._errors import (
     missing_key,
     not_emulated,
     unknown_url,
+    unparsable_form,
     wrong_key,
 )
 from openai_sessions.emulator._faults import (
     FAULT_EFFECTS,
     LATE_KINDS,
     STREAM_CUTS,
+    ApiResponse,
     Fault,
     FaultKind,
     FaultPlan,
-    JsonResponse,
     LateCommits,
     NoResponse,
     OperationName,
     Outcome,
     TruncatedResponse,
 )
+from openai_sessions.emulator._files import FileOperations
 from openai_sessions.emulator._items import parse_body
 from openai_sessions.emulator._responses._events import CutEventStream, EventSource, EventStream
 from openai_sessions.emulator._responses._operations import (
@@ -53,20 +56,27 @@ from openai_sessions.emulator._store import owner_of
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-Operation = Callable[[ApiRequest], JsonObject]
+Operation = Callable[[ApiRequest], JsonObject | bytes]
 
 StreamOperation = Callable[[ApiRequest], EventSource]
 
 Result = TypeVar("Result")
 
+USER_HEADER = "x-ms-user-identity"
+"""The header of Azure's Foundry that names the user whose data a request sees."""
+
 
 def build_app(
-    conversations: ConversationOperations, responses: ResponseOperations, handler: RequestHandler
+    conversations: ConversationOperations,
+    responses: ResponseOperations,
+    files: FileOperations,
+    handler: RequestHandler,
 ) -> Starlette:
     """Return the application that serves all operations under `/v1`."""
     conversation, response = "/v1/conversations/{conversation_id}", "/v1/responses/{response_id}"
     items, item = f"{conversation}/items", f"{conversation}/items/{{item_id}}"
-    table: tuple[tuple[str, str, OperationName, Operation], ...] = (
+    file = "/v1/files/{file_id}"
+    table: list[tuple[str, str, OperationName, Operation]] = [
         ("POST", "/v1/conversations", "create_conversation", conversations.create_conversation),
         ("GET", conversation, "retrieve_conversation", conversations.retrieve_conversation),
         ("POST", conversation, "update_conversation", conversations.update_conversation),
@@ -82,7 +92,14 @@ def build_app(
         ("GET", f"{response}/input_items", "list_input_items", responses.list_input_items),
         ("POST", "/v1/responses/input_tokens", "count_input_tokens", responses.count_input_tokens),
         ("POST", "/v1/responses/compact", "compact_response", responses.compact),
-    )
+        ("POST", "/v1/files", "create_file", files.create),
+        ("GET", "/v1/files", "list_files", files.list_all),
+        ("GET", file, "retrieve_file", files.retrieve),
+        ("GET", f"{file}/content", "retrieve_file_content", files.content),
+        ("DELETE", file, "delete_file", files.delete),
+    ]
+    if handler.is_foundry:
+        table.append(("GET", "/v1/conversations", "list_conversations", conversations.list_conversations))
     streams: dict[OperationName, StreamOperation] = {
         "create_response": responses.stream,
         "retrieve_response": responses.follow,
@@ -107,7 +124,8 @@ class EmulatedRequest:
         method: The HTTP method.
         path: The full path, `/v1/...`.
         query: All values of each query parameter, in order.
-        body: The parsed JSON body; None if it was empty or not JSON.
+        body: The parsed JSON body, or the fields of a form, with the names of files; None if it was empty or
+            neither.
         status: The HTTP status of the response; None if a fault prevented the response.
         operation: The operation, `create_items` for example; None if the URL and method match none.
         fault: The kind of the injected fault, if any.
@@ -156,6 +174,7 @@ class ReceivedRequest:
     operation: OperationName | None = None
     body: Any = None
     body_error: ApiError | None = None
+    files: dict[str, bytes] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -191,14 +210,22 @@ class RequestHandler:
 
     Args:
         api_keys: The keys accepted; None accepts any. Only their digests are kept.
+        is_foundry: Whether to do what only Azure's Foundry does.
         log: The log to which each request is added.
         faults: The faults that requests meet.
         late: The scheduler of late commits.
     """
 
     def __init__(
-        self, *, api_keys: Collection[str] | None, log: RequestLog, faults: FaultPlan, late: LateCommits
+        self,
+        *,
+        api_keys: Collection[str] | None,
+        is_foundry: bool,
+        log: RequestLog,
+        faults: FaultPlan,
+        late: LateCommits,
     ) -> None:
+        self.is_foundry = is_foundry
         self._owners = None if api_keys is None else frozenset(owner_of(key) for key in api_keys)
         self._log = log
         self._faults = faults
@@ -211,7 +238,7 @@ class RequestHandler:
 
         async def respond(request: Request) -> Response:
             try:
-                received = _received(request, name, raw=await request.body())
+                received = await _received(request, name)
             except ClientDisconnect:
                 return Response()  # no client is left to receive it
             fault = self._faults.draw(name, received.conversation_id)
@@ -241,7 +268,7 @@ class RequestHandler:
         kind = None if fault is None else fault.kind
         outcome = self._perform(received, stream)
         if isinstance(outcome, ApiError):
-            response_class = TruncatedResponse if kind == "truncated_body" else JsonResponse
+            response_class = TruncatedResponse if kind == "truncated_body" else ApiResponse
             return self._respond(received, outcome, response_class=response_class, fault=kind)
         self._add_to_log(received, status=200, fault=kind, events=len(outcome.complete))
         if fault is None:
@@ -275,34 +302,44 @@ class RequestHandler:
             if received.body_error is not None:
                 raise received.body_error
             path = received.request.path_params
-            return operation(ApiRequest(owner, path, received.query, received.body, stale))
+            return operation(
+                ApiRequest(owner, path, received.query, received.body, stale, files=received.files)
+            )
         except ApiError as error:
             return error
 
     def _authenticate(self, request: Request) -> str:
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not key.strip():
-            raise missing_key()
-        owner = owner_of(key.strip())
+        key = self._key(request)
+        owner = owner_of(key)
         if self._owners is not None and owner not in self._owners:
             raise wrong_key()
-        return owner
+        user = request.headers.get(USER_HEADER) if self.is_foundry else None
+        return owner_of(key, user=user) if user else owner
+
+    def _key(self, request: Request) -> str:
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and key.strip():
+            return key.strip()
+        if self.is_foundry and request.headers.get("api-key"):
+            return request.headers["api-key"]
+        raise missing_key()
 
     def _respond(
         self,
         received: ReceivedRequest,
         outcome: Outcome,
         *,
-        response_class: type[Response] = JsonResponse,
+        response_class: type[Response] = ApiResponse,
         fault: FaultKind | None = None,
     ) -> Response:
         """Log the request and return its response, an instance of `response_class`."""
         headers = received.response_headers()
+        status, content = 200, outcome
         if isinstance(outcome, ApiError):
             status, content = outcome.status, outcome.body()
             headers.update(outcome.headers)
-        else:
-            status, content = 200, outcome
+        elif isinstance(outcome, bytes):
+            headers["content-type"] = "application/octet-stream"
         self._add_to_log(
             received, status=None if issubclass(response_class, NoResponse) else status, fault=fault
         )
@@ -335,8 +372,24 @@ def _finish(stream: EventSource) -> None:
         stream.finish()
 
 
-def _received(request: Request, operation: OperationName, *, raw: bytes) -> ReceivedRequest:
+async def _received(request: Request, operation: OperationName) -> ReceivedRequest:
+    raw = await request.body()
     try:
+        if operation == "create_file":
+            fields, files = await _form(request)
+            return ReceivedRequest(request, operation, fields, files=files)
         return ReceivedRequest(request, operation, parse_body(raw) if raw else None)
     except ApiError as error:
         return ReceivedRequest(request, operation, body_error=error)
+
+
+async def _form(request: Request) -> tuple[dict[str, str], dict[str, bytes]]:
+    """Return the fields of a form, with the names of files in place of their contents, and the contents."""
+    try:
+        async with request.form() as form:
+            uploads = {name: value for name, value in form.items() if isinstance(value, UploadFile)}
+            texts = {name: value for name, value in form.items() if isinstance(value, str)}
+            names = {name: upload.filename or "" for name, upload in uploads.items()}
+            return {**texts, **names}, {name: await upload.read() for name, upload in uploads.items()}
+    except HTTPException as error:
+        raise unparsable_form(error.detail) from None

@@ -1,9 +1,9 @@
-"""The eight operations on conversations: from an authenticated request to the body of the response."""
+"""The operations on conversations: from an authenticated request to the body of the response."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from openai_sessions.emulator._items import (
     check_items,
     check_metadata,
     check_page,
+    last_value,
     new_id,
     prepare_items,
     shown_item,
@@ -34,8 +35,9 @@ class ApiRequest:
         owner: The digest of its key.
         path: The ids in its path.
         query: Its query parameters.
-        body: Its parsed JSON body.
+        body: Its parsed JSON body, or the fields of its form, of a file the name.
         stale: Whether a list is answered as it was before the last write to the conversation.
+        files: The contents of the files in its form, by field.
     """
 
     owner: str
@@ -43,6 +45,7 @@ class ApiRequest:
     query: Query
     body: Any
     stale: bool = False
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def conversation_id(self) -> str:
@@ -77,6 +80,11 @@ class ConversationOperations:
         conversation = Conversation(new_id("conv", second=now), now, metadata)
         self._store.create(conversation, owner=request.owner, addition=addition)
         return conversation.body()
+
+    def list_conversations(self, request: ApiRequest) -> JsonObject:
+        """GET /conversations, which only Azure's Foundry has."""
+        page = replace(check_page(request.query), before=last_value(request.query, "before"))
+        return self._store.conversations(owner=request.owner, request=page).body()
 
     def retrieve_conversation(self, request: ApiRequest) -> JsonObject:
         """GET /conversations/{id}."""
@@ -128,12 +136,5 @@ class ConversationOperations:
 
 
 def list_body(page: Page, *, include: frozenset[str]) -> JsonObject:
-    """Return the list object of the API."""
-    data = [shown_item(item, include=include) for item in page.items]
-    return {
-        "object": "list",
-        "data": data,
-        "first_id": data[0]["id"] if data else None,
-        "has_more": page.has_more,
-        "last_id": data[-1]["id"] if data else None,
-    }
+    """Return the list object of the API, with the fields that `include` opens."""
+    return replace(page, items=tuple(shown_item(item, include=include) for item in page.items)).body()

@@ -16,8 +16,9 @@ from openai_sessions.emulator._faults import (
     OperationName,
     RandomFaults,
 )
+from openai_sessions.emulator._files import FileOperations, FileStore
 from openai_sessions.emulator._responses._background import BackgroundResponses
-from openai_sessions.emulator._responses._operations import ResponseOperations
+from openai_sessions.emulator._responses._operations import ResponseOperations, ResponseStore
 from openai_sessions.emulator._responses._scripts import (
     Replies,
     Reply,
@@ -52,6 +53,9 @@ class Emulator:
             those of `seed`. Only digests of keys are kept.
         accept_unknown_types: Emulate a newer service: store items of unknown types as given, with a new id if
             they have none, instead of refusing them.
+        foundry: Do what Azure's Foundry does beyond OpenAI's API: serve `GET /v1/conversations`, which lists
+            conversations; keep apart what requests with different `x-ms-user-identity` headers store, and
+            what those without it do; and accept a key in an `api-key` header too.
 
     Raises:
         sqlite3.Error: The file cannot be opened or is not a database.
@@ -65,6 +69,8 @@ class Emulator:
       deleted item can be used again.
     - A missing `status` becomes `completed` if the schema of listed items requires one.
     - An empty page has null for `first_id` and `last_id`.
+    - A file is kept until it is deleted, and the content of every file can be retrieved. Items may name files
+      that are not stored.
     - A field that needs an `include` is missing, or empty (null, `[]`) if the schema requires it.
     """
 
@@ -74,9 +80,12 @@ class Emulator:
         *,
         api_keys: Collection[str] | None = None,
         accept_unknown_types: bool = False,
+        foundry: bool = False,
     ) -> None:
         self._accept_unknown_types = accept_unknown_types
         self._store = Store(database)
+        self._responses = ResponseStore(self._store)
+        self._files = FileStore(self._store)
         self._log = RequestLog()
         self._faults = FaultPlan()
         self._late = LateCommits()
@@ -85,9 +94,12 @@ class Emulator:
         self._app = build_app(
             ConversationOperations(self._store, accept_unknown_types=accept_unknown_types),
             ResponseOperations(
-                self._store, self._replies, self._background, accept_unknown_types=accept_unknown_types
+                self._responses, self._replies, self._background, accept_unknown_types=accept_unknown_types
             ),
-            RequestHandler(api_keys=api_keys, log=self._log, faults=self._faults, late=self._late),
+            FileOperations(self._files),
+            RequestHandler(
+                api_keys=api_keys, is_foundry=foundry, log=self._log, faults=self._faults, late=self._late
+            ),
         )
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -294,12 +306,27 @@ class Emulator:
     def items(self, conversation_id: str) -> tuple[dict[str, Any], ...]:
         """Return all items of a conversation as they are stored, oldest first.
 
+        As OpenAI documents, the items of a deleted conversation stay, though no request reaches them. Those
+        that were deleted one by one are gone.
+
         Raises:
-            LookupError: The conversation does not exist or was deleted.
+            LookupError: There never was such a conversation.
         """
-        if not self.contents.has_conversation(conversation_id):
+        if not self.contents.has_conversation(conversation_id, or_deleted=True):
             raise LookupError(f"The emulator has no conversation {conversation_id!r}.")
         return tuple(json.loads(stored.json) for stored in self.contents.items(conversation_id))
+
+    def item(self, conversation_id: str, item_id: str) -> dict[str, Any] | None:
+        """Return an item as it is stored, also one of a deleted conversation; None if it is not stored."""
+        return self.contents.item(conversation_id, item_id)
+
+    def responses(self) -> tuple[dict[str, Any], ...]:
+        """Return the objects of all stored responses, oldest first, with the fields that `include` opens."""
+        return self._responses.all()
+
+    def files(self) -> tuple[dict[str, Any], ...]:
+        """Return the objects of all stored files, oldest first, as `GET /files/{id}` does."""
+        return tuple(self._files.files())
 
     @property
     def contents(self) -> Contents:

@@ -95,7 +95,7 @@ def not_found(kind: str, object_id: str) -> ApiError:
     """Return the 404 for an object that is unknown, deleted or owned by another key.
 
     Args:
-        kind: "Conversation", "Item" or "Response".
+        kind: "Conversation", "Item", "Response" or "File".
         object_id: The id in the request.
     """
     return ApiError(f"{kind} with id '{object_id}' not found.", status=404)
@@ -104,6 +104,11 @@ def not_found(kind: str, object_id: str) -> ApiError:
 def item_not_found(item_id: str) -> ApiError:
     """Return the 404 for an item that is not in the conversation."""
     return ApiError(f"Item with id '{item_id}' not found in conversation.", status=404)
+
+
+def file_not_found(file_id: str) -> ApiError:
+    """Return the 404 for a file that is unknown, deleted or owned by another key."""
+    return ApiError(f"No such File object: {file_id}", status=404, param="id")
 
 
 def conversation_locked() -> ApiError:
@@ -220,6 +225,11 @@ def unparsable_body() -> ApiError:
         "(Common errors include trailing commas, missing closing brackets, missing quotation marks, etc.)"
     )
     return ApiError(message, code="invalid_json")
+
+
+def unparsable_form(reason: str) -> ApiError:
+    """Return the 400 for a form that cannot be read."""
+    return ApiError(f"Invalid body: failed to parse multipart/form-data: {reason}")
 
 
 def unknown_parameter(param: str) -> ApiError:

@@ -73,6 +73,12 @@ OperationName = Literal[
     "list_input_items",
     "count_input_tokens",
     "compact_response",
+    "list_conversations",
+    "create_file",
+    "list_files",
+    "retrieve_file",
+    "retrieve_file_content",
+    "delete_file",
 ]
 
 OPERATION_NAMES: tuple[OperationName, ...] = get_args(OperationName)
@@ -81,7 +87,16 @@ _CONVERSATION_WRITES = frozenset(
     {"update_conversation", "delete_conversation", "create_items", "delete_item", "create_response"}
 )
 
-_WRITES = frozenset({"create_conversation", *_CONVERSATION_WRITES, "delete_response", "cancel_response"})
+_WRITES = frozenset(
+    {
+        "create_conversation",
+        *_CONVERSATION_WRITES,
+        "delete_response",
+        "cancel_response",
+        "create_file",
+        "delete_file",
+    }
+)
 
 _OPERATIONS: dict[str, frozenset[str]] = {
     "cut_after_commit": _WRITES,
@@ -300,14 +315,14 @@ def _check_operations(names: Collection[str]) -> None:
             raise ValueError(f"Unknown operation {name!r}; the operations are {', '.join(OPERATION_NAMES)}.")
 
 
-class JsonResponse(Response):
-    """A complete JSON response, indented as the API indents it."""
+class ApiResponse(Response):
+    """A complete response: JSON, indented as the API indents it, or the bytes of a file."""
 
     media_type = "application/json"
 
-    def render(self, content: JsonObject) -> bytes:
+    def render(self, content: JsonObject | bytes) -> bytes:
         """Return the body."""
-        return json.dumps(content, indent=2).encode()
+        return content if isinstance(content, bytes) else json.dumps(content, indent=2).encode()
 
 
 class HtmlResponse(Response):
@@ -323,7 +338,7 @@ class HtmlResponse(Response):
 _HTML = b"<!DOCTYPE html>\n<html><head><title>Welcome</title></head><body><h1>Welcome</h1></body></html>\n"
 
 
-class TruncatedResponse(JsonResponse):
+class TruncatedResponse(ApiResponse):
     """The first half of a response. In process, a `RemoteProtocolError`."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -345,7 +360,7 @@ async def close_early(scope: Scope, receive: Receive) -> None:
 _TRUNCATED = {"error": "RemoteProtocolError", "reason": "the emulator ended the response early"}
 
 
-class NoResponse(JsonResponse):
+class NoResponse(ApiResponse):
     """A response that the client does not receive."""
 
 
@@ -381,8 +396,8 @@ async def _disconnected(receive: Receive) -> None:
     await receive()
 
 
-Outcome = JsonObject | ApiError
-"""The result of a request: the body of a successful response, or an error."""
+Outcome = JsonObject | bytes | ApiError
+"""The result of a request: the body of a successful response, the content of a file, or an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,7 +410,7 @@ class FaultEffect:
         outcome: Replaces the outcome of the operation in the response.
     """
 
-    response_class: type[Response] = JsonResponse
+    response_class: type[Response] = ApiResponse
     served: bool = False
     outcome: Callable[[Fault, Outcome], Outcome] = lambda _, outcome: outcome
 

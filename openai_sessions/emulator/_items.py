@@ -165,28 +165,32 @@ class PageRequest:
     limit: int = DEFAULT_PAGE_LENGTH
     ascending: bool = False
     after: str | None = None
+    before: str | None = None
 
 
-def check_page(query: Query) -> PageRequest:
-    """Return the requested page.
+def check_page(
+    query: Query, *, default: int = DEFAULT_PAGE_LENGTH, maximum: int = MAX_PAGE_LENGTH
+) -> PageRequest:
+    """Return the requested page, without `before`, which lists of items do not have.
 
     Raises:
-        ApiError: 400 for a limit that is not an integer from 1 to 100, or an unknown order.
+        ApiError: 400 for a limit that is not an integer from 1 to `maximum`, or an unknown order.
     """
-    order = _last(query, "order")
+    order = last_value(query, "order")
     if order is not None and order not in {"asc", "desc"}:
         raise invalid_choice("order", value=order, choices=("asc", "desc"))
     limit = check_integer(query, "limit")
     if limit is not None:
-        check_range("limit", limit, minimum=1, maximum=MAX_PAGE_LENGTH)
+        check_range("limit", limit, minimum=1, maximum=maximum)
     return PageRequest(
-        limit=DEFAULT_PAGE_LENGTH if limit is None else limit,
+        limit=default if limit is None else limit,
         ascending=order == "asc",
-        after=_last(query, "after"),
+        after=last_value(query, "after"),
     )
 
 
-def _last(query: Query, name: str) -> str | None:
+def last_value(query: Query, name: str) -> str | None:
+    """Return the last value of a parameter, or None without one."""
     values = query.get(name)
     return values[-1] if values else None
 
@@ -197,7 +201,7 @@ def check_integer(query: Query, name: str) -> int | None:
     Raises:
         ApiError: 400 for a value that is not an integer.
     """
-    text = _last(query, name)
+    text = last_value(query, name)
     if text is None:
         return None
     if not _INTEGER.match(text):

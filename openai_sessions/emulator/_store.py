@@ -65,9 +65,9 @@ CREATE TABLE IF NOT EXISTS items (
 """
 
 
-def owner_of(api_key: str) -> str:
-    """Return the digest of a bearer key."""
-    return hashlib.sha256(api_key.encode()).hexdigest()
+def owner_of(api_key: str, *, user: str | None = None) -> str:
+    """Return the digest of a bearer key, or of a key and the user that it names."""
+    return hashlib.sha256((api_key if user is None else f"{api_key}\n{user}").encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,16 @@ class Page:
 
     items: tuple[JsonObject, ...]
     has_more: bool
+
+    def body(self) -> JsonObject:
+        """Return the list object of the API."""
+        return {
+            "object": "list",
+            "data": list(self.items),
+            "first_id": self.items[0]["id"] if self.items else None,
+            "has_more": self.has_more,
+            "last_id": self.items[-1]["id"] if self.items else None,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +175,21 @@ class Store:
             )
             self._last_changes[conversation_id] = _Change()
             return self._find(conversation_id, owner)
+
+    def conversations(self, *, owner: str, request: PageRequest) -> Page:
+        """Return a page of the conversations, by the time of their creation.
+
+        Raises:
+            ApiError: 404 for a cursor that is not one of them.
+        """
+        with self._mutex:
+            rows = self._connection.execute(
+                "SELECT id, created_at, metadata FROM conversations WHERE owner IN (?, ?) AND deleted = 0"
+                " ORDER BY created_at, rowid",
+                (owner, EVERY_KEY),
+            ).fetchall()
+        bodies = [Conversation(each, second, json.loads(metadata)).body() for each, second, metadata in rows]
+        return page_of(bodies, request, kind="Conversation")
 
     def delete(self, conversation_id: str, *, owner: str) -> None:
         """Make the conversation unreachable; its items remain in the database."""
@@ -318,20 +343,22 @@ class Store:
             raise duplicate_item(item["id"]) from error
 
 
-def page_of(items: Sequence[JsonObject], request: PageRequest) -> Page:
-    """Return a page of items given oldest first.
+def page_of(items: Sequence[JsonObject], request: PageRequest, *, kind: str = "Item") -> Page:
+    """Return a page of items given oldest first: the first ones, or with `before` those next to it.
 
     Raises:
-        ApiError: 404 for a cursor that is not one of the items.
+        ApiError: 404 for a cursor that is not one of the items, which are of the given `kind`.
     """
     ordered = list(items) if request.ascending else list(reversed(items))
-    start = 0
-    if request.after is not None:
-        ids = [item["id"] for item in ordered]
-        if request.after not in ids:
-            raise not_found("Item", request.after)
-        start = ids.index(request.after) + 1
-    return Page(tuple(ordered[start:][: request.limit]), has_more=len(ordered) > start + request.limit)
+    ids = [item["id"] for item in ordered]
+    for cursor in (request.after, request.before):
+        if cursor is not None and cursor not in ids:
+            raise not_found(kind, cursor)
+    start = 0 if request.after is None else ids.index(request.after) + 1
+    end = len(ids) if request.before is None else ids.index(request.before)
+    found = ordered[start:end]
+    shown = found[: request.limit] if request.before is None else found[-request.limit :]
+    return Page(tuple(shown), has_more=len(found) > request.limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,20 +425,23 @@ class Contents:
             for conversation_id, created_at, metadata, item_count, first_position in rows
         )
 
-    def has_conversation(self, conversation_id: str, *, api_key: str | None = None) -> bool:
+    def has_conversation(
+        self, conversation_id: str, *, api_key: str | None = None, or_deleted: bool = False
+    ) -> bool:
         """Return whether the conversation exists; with `api_key`, whether that key sees it."""
         owner = None if api_key is None else owner_of(api_key)
         with self._store.exclusive() as connection:
             row = connection.execute(
-                "SELECT 1 FROM conversations WHERE id = ? AND deleted = 0 AND (? IS NULL OR owner IN (?, ?))",
-                (conversation_id, owner, owner, EVERY_KEY),
+                "SELECT 1 FROM conversations"
+                " WHERE id = ? AND deleted <= ? AND (? IS NULL OR owner IN (?, ?))",
+                (conversation_id, or_deleted, owner, owner, EVERY_KEY),
             ).fetchone()
         return row is not None
 
     def items(
         self, conversation_id: str, *, after: int = 0, max_items: int = -1, max_characters: int | None = None
     ) -> tuple[StoredItem, ...]:
-        """Return items of a conversation, oldest first; none for an unknown conversation.
+        """Return items of a conversation, also of a deleted one, oldest first; none for an unknown one.
 
         Args:
             conversation_id: The conversation.
@@ -426,6 +456,14 @@ class Contents:
                 (conversation_id, after, max_items),
             )
             return tuple(_until(rows, max_characters))
+
+    def item(self, conversation_id: str, item_id: str) -> JsonObject | None:
+        """Return an item, also of a deleted conversation; None if it is not stored."""
+        with self._store.exclusive() as connection:
+            row = connection.execute(
+                "SELECT body FROM items WHERE conversation_id = ? AND id = ?", (conversation_id, item_id)
+            ).fetchone()
+        return None if row is None else json.loads(row[0])
 
     def positions(self, conversation_id: str, *, to: int) -> tuple[int, ...]:
         """Return the positions of a conversation's items up to and including `to`, in order."""

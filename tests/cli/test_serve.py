@@ -69,6 +69,16 @@ async def test_serve_answers_until_ctrl_c_and_prints_requests():
     assert f"OPENAI_BASE_URL={base_url}" in printed
 
 
+@pytest.mark.exhaustive
+async def test_serve_lists_conversations_as_foundry_does():
+    for options, status in (((), 405), (("--foundry",), 200)):
+        with serving(*options) as (process, _, base_url):
+            async with openai.AsyncOpenAI(base_url=base_url, api_key="any", max_retries=0) as client:
+                answer = await client._client.get("conversations", headers={"authorization": "Bearer any"})
+            end(process)
+        assert status == answer.status_code
+
+
 def test_serve_delays_each_response(shared_server):
     with served(on=shared_server, delay_ms=300) as server:
         started = time.monotonic()

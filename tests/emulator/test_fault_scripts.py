@@ -136,7 +136,8 @@ def test_commit_faults_apply_to_writes_and_page_faults_to_lists():
     assert {"create_conversation", "update_conversation", "delete_conversation"} < set(writes)
     assert {"create_items", "delete_item"} < set(writes)
     assert {"create_response", "delete_response", "cancel_response"} < set(writes)
-    assert 8 == len(writes)
+    assert {"create_file", "delete_file"} < set(writes)
+    assert 10 == len(writes)
     assert ["list_items"] == [name for name in OPERATION_NAMES if Fault("stale_page").fits(name)]
     assert not Fault("locked").fits("create_conversation")
 

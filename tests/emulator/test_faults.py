@@ -21,28 +21,34 @@ from openai_sessions.emulator._server import serving
 
 from .wire import HTTP_FAMILY, Wire, user
 
-BEFORE = (1, ["0"], {}, 1)
-"""The state before: the number of conversations, texts and metadata of one, the number of responses.
+BEFORE = (1, ["0"], {}, 1, 1)
+"""The state before: the number of conversations, texts and metadata of one, numbers of responses, files.
 
 A background response is stored when it ends.
 """
 
 AFTER = {
-    "create_conversation": (2, ["0"], {}, 1),
+    "create_conversation": (2, ["0"], {}, 1, 1),
     "retrieve_conversation": BEFORE,
-    "update_conversation": (1, ["0"], {"topic": "test"}, 1),
-    "delete_conversation": (0, ["0"], {}, 1),
-    "create_items": (1, ["0", "1"], {}, 1),
+    "update_conversation": (1, ["0"], {"topic": "test"}, 1, 1),
+    "delete_conversation": (0, ["0"], {}, 1, 1),
+    "create_items": (1, ["0", "1"], {}, 1, 1),
     "list_items": BEFORE,
     "retrieve_item": BEFORE,
-    "delete_item": (1, [], {}, 1),
-    "create_response": (1, ["0", "1", "You said: 1"], {}, 2),
+    "delete_item": (1, [], {}, 1, 1),
+    "create_response": (1, ["0", "1", "You said: 1"], {}, 2, 1),
     "retrieve_response": BEFORE,
-    "delete_response": (1, ["0"], {}, 0),
-    "cancel_response": (1, ["0"], {}, 2),
+    "delete_response": (1, ["0"], {}, 0, 1),
+    "cancel_response": (1, ["0"], {}, 2, 1),
     "list_input_items": BEFORE,
     "count_input_tokens": BEFORE,
     "compact_response": BEFORE,
+    "list_conversations": BEFORE,
+    "create_file": (1, ["0"], {}, 1, 2),
+    "list_files": BEFORE,
+    "retrieve_file": BEFORE,
+    "retrieve_file_content": BEFORE,
+    "delete_file": (1, ["0"], {}, 1, 0),
 }
 """The state after each operation."""
 
@@ -76,7 +82,7 @@ COMMITTED = {
 
 @dataclass(frozen=True)
 class Subject:
-    """A conversation with one item, a response and one that runs, seen through a client without retries."""
+    """A conversation with one item, a response, one that runs and a file; its client does not retry."""
 
     emulator: Any
     client: openai.AsyncOpenAI
@@ -84,6 +90,7 @@ class Subject:
     item_id: str
     response_id: str
     running_id: str
+    file_id: str
 
     async def perform(self, operation, *, timeout=30):
         """Call the operation, and return the raw response."""
@@ -92,6 +99,8 @@ class Subject:
         items = client.conversations.items.with_raw_response
         responses = client.responses.with_raw_response
         input_items = client.responses.input_items.with_raw_response
+        files = client.files.with_raw_response
+        raw = {"headers": {"X-Stainless-Raw-Response": "true"}}
         here = {"conversation_id": self.conversation_id}
         asked = {"model": "emulated", "conversation": self.conversation_id, "input": "1"}
         actions = {
@@ -110,6 +119,12 @@ class Subject:
             "list_input_items": lambda: input_items.list(self.response_id),
             "count_input_tokens": lambda: responses.input_tokens.count(**asked),
             "compact_response": lambda: responses.compact(model="any", input="Hello"),
+            "list_conversations": lambda: client.get("/conversations", cast_to=object, options=raw),
+            "create_file": lambda: files.create(file=("notes.txt", b"Hello"), purpose="user_data"),
+            "list_files": files.list,
+            "retrieve_file": lambda: files.retrieve(self.file_id),
+            "retrieve_file_content": lambda: files.content(self.file_id),
+            "delete_file": lambda: files.delete(self.file_id),
         }
         return await actions[operation]()
 
@@ -126,6 +141,7 @@ class Subject:
             "SELECT count(*) FROM conversations WHERE owner = ? AND NOT deleted", owner
         ).fetchone()
         (responses,) = connection.execute("SELECT count(*) FROM responses WHERE owner = ?", owner).fetchone()
+        (files,) = connection.execute("SELECT count(*) FROM files WHERE owner = ?", owner).fetchone()
         (metadata,) = connection.execute(
             "SELECT metadata FROM conversations WHERE id = ?", (self.conversation_id,)
         ).fetchone()
@@ -133,7 +149,7 @@ class Subject:
             "SELECT body FROM items WHERE conversation_id = ? ORDER BY position", (self.conversation_id,)
         )
         texts = [json.loads(body)["content"][0]["text"] for (body,) in rows]
-        return count, texts, json.loads(metadata), responses
+        return count, texts, json.loads(metadata), responses, files
 
     def logged(self):
         (request,) = self.emulator.requests
@@ -148,9 +164,13 @@ async def new_subject(emulator, client):
     _, response = await wire.post("/responses", {"model": "emulated", "input": "Hello"})
     emulator.reply("never given", delay=1000)
     _, running = await wire.post("/responses", {"model": "emulated", "input": "Hello", "background": True})
+    _, file = await wire.send(
+        "POST", "/files", files={"file": ("old.txt", b"old")}, data={"purpose": "user_data"}
+    )
     emulator.clear_replies()
     emulator.forget_requests()
-    return Subject(emulator, client, conversation_id, page["last_id"], response["id"], running["id"])
+    ids = (conversation_id, page["last_id"], response["id"], running["id"], file["id"])
+    return Subject(emulator, client, *ids)
 
 
 def operations_of(kind):
@@ -171,6 +191,13 @@ def on_a_socket(kinds):
         others = [pytest.param(kind, operation, marks=pytest.mark.exhaustive) for operation in others]
         cases += [(kind, first), *others]
     return cases
+
+
+@pytest.fixture
+def emulator():
+    """One with every operation."""
+    with Emulator(foundry=True) as emulator:
+        yield emulator
 
 
 @pytest.fixture

@@ -209,8 +209,36 @@ async def test_deleted_conversation_is_not_in_the_contents(emulator, wire):
     conversation_id = await wire.new_conversation(user("one"))
     await wire.delete(f"/conversations/{conversation_id}")
     assert emulator.conversations() == ()
-    with pytest.raises(LookupError, match=f"The emulator has no conversation '{conversation_id}'."):
-        emulator.items(conversation_id)
+    assert not emulator.contents.has_conversation(conversation_id)
+
+
+async def test_items_of_a_deleted_conversation_stay_until_each_is_deleted(emulator, wire):
+    """As OpenAI documents; no request reaches them any more."""
+    conversation_id = await wire.new_conversation(user("one"), user("two"))
+    first, second = (item["id"] for item in emulator.items(conversation_id))
+    await wire.delete(f"/conversations/{conversation_id}/items/{first}")
+    await wire.delete(f"/conversations/{conversation_id}")
+    assert [second] == [item["id"] for item in emulator.items(conversation_id)]
+    assert emulator.item(conversation_id, first) is None
+    assert "two" == emulator.item(conversation_id, second)["content"][0]["text"]
+    assert 404 == (await wire.get(f"/conversations/{conversation_id}/items/{second}"))[0]
+
+
+async def test_items_of_an_unknown_conversation_raise(emulator, wire):
+    other = await wire.new_conversation(user("one"))
+    with pytest.raises(LookupError, match="no conversation 'conv_unknown'"):
+        emulator.items("conv_unknown")
+    assert emulator.item("conv_unknown", emulator.items(other)[0]["id"]) is None
+
+
+async def test_stored_responses_are_those_of_all_keys_oldest_first(emulator, wire):
+    asked = {"model": "emulated", "input": "Hello"}
+    _, first = await wire.post("/responses", asked)
+    _, deleted = await wire.post("/responses", asked)
+    await wire.post("/responses", {**asked, "store": False})
+    _, last = await Wire(emulator, key=OTHER_KEY).post("/responses", asked)
+    await wire.delete(f"/responses/{deleted['id']}")
+    assert (first, last) == emulator.responses()
 
 
 async def test_contents_have_whole_items_oldest_first(emulator, wire):

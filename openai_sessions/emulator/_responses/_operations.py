@@ -90,13 +90,13 @@ class ResponseOperations:
 
     def __init__(
         self,
-        store: Store,
+        store: ResponseStore,
         replies: Replies,
         background: BackgroundResponses,
         *,
         accept_unknown_types: bool = False,
     ) -> None:
-        self._store = ResponseStore(store)
+        self._store = store
         self._replies = replies
         self._background = background
         self._accept_unknown_types = accept_unknown_types
@@ -644,6 +644,12 @@ class ResponseStore:
         if found is None:
             raise not_found("Response", response_id)
         return found
+
+    def all(self) -> tuple[JsonObject, ...]:
+        """Return the responses of all keys, oldest first."""
+        with self._store.exclusive() as connection:
+            rows = connection.execute("SELECT body FROM responses ORDER BY rowid").fetchall()
+        return tuple(json.loads(body) for (body,) in rows)
 
     def delete(self, response_id: str, *, owner: str) -> None:
         """Delete the response, but not the items it added to a conversation."""
