@@ -24,7 +24,7 @@ async def main(url: str) -> None:
         resumed = await directory.session("user_12345")  # in this or any other process
         print("remembered:", await resumed.get_items())
 
-        for entry in (await directory.list()).entries:
+        for entry in (await directory.conversations()).entries:
             print(entry.name, entry.conversation_id, entry.metadata)
 
         retry = await directory.fork("support_ticket_456", "retry", before_turn=1)

@@ -48,6 +48,7 @@
     │   SessionDirectory
     ├── NameNotFoundError             there is no such name or branch: directory.session(name)
     ├── NameTakenError                the name or branch exists: choose another one
+    ├── UserMismatchError             the name has another user, or none: choose another name, or set_user()
     ├── NameChangedError              the metadata of the name is not the expected: read it again
     ├── ConversationRegisteredError   the conversation has a name: open it by that name
     ├── DeletionPendingError          a sweep will delete the conversation: register a fork of it
@@ -783,6 +784,21 @@ class NameTakenError(SessionError, ValueError):
         )
         self.name = name
         self.branch = branch
+
+
+class UserMismatchError(SessionError, ValueError):
+    """The name belongs to another user than the given one, or to none. Nothing was changed.
+
+    Attributes:
+        name: The name.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The name {name!r} does not belong to this user: choose another name, or give it to the user "
+            f"with `await directory.set_user({name!r}, …)`."
+        )
+        self.name = name
 
 
 class NameChangedError(SessionError):

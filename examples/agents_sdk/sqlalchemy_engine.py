@@ -23,7 +23,7 @@ async def main() -> None:
         for name, landmark in (("user_12345", "Golden Gate Bridge"), ("support_ticket_456", "Space Needle")):
             session = await directory.session(name, expires_in=30 * 86_400, metadata={"about": landmark})
             await Runner.run(AGENT, f"What city is the {landmark} in?", session=session)
-        for entry in (await directory.list("support_")).entries:
+        for entry in (await directory.conversations(prefix="support_")).entries:
             print(entry.name, entry.conversation_id, entry.metadata)
             session = await directory.session(entry.name)
             print((await Runner.run(AGENT, "What state is it in?", session=session)).final_output)

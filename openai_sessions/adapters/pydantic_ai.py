@@ -110,7 +110,9 @@ class OpenAIConversationStore(ConversationStore):
         found = []
         after: str | None = None
         while True:
-            page = await self._directory.list(self._prefix, limit=1000, after=after)
+            page = await self._directory.conversations(
+                prefix=self._prefix, order="name", limit=1000, after=after
+            )
             found += [record for entry in page.entries if (record := _record_of(entry)) is not None]
             after = page.next_after
             if after is None:

@@ -83,7 +83,7 @@ async def _names(settings: Settings, prefix: str) -> list[str]:
     from openai_sessions.cli._running import Workspace  # noqa: PLC0415
 
     async with Workspace(settings) as workspace:
-        page = await workspace.directory.list(prefix, limit=50)
+        page = await workspace.directory.conversations(prefix=prefix, order="name", limit=50)
     return [entry.name for entry in page.entries if entry.name == escaped_line(entry.name)]
 
 
@@ -576,6 +576,10 @@ def copy(  # noqa: PLR0913 - one for each option
 def list_names(  # noqa: PLR0913 - one for each option
     *,
     prefix: Annotated[str, typer.Option(metavar="TEXT", help="Only names that start with TEXT.")] = "",
+    user: Annotated[str | None, typer.Option(metavar="USER", help="Only names of USER.")] = None,
+    search: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only names whose title contains TEXT.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most N names.")] = None,
     after: Annotated[
         str | None,
@@ -592,7 +596,11 @@ def list_names(  # noqa: PLR0913 - one for each option
 
     _run(
         lambda workspace: commands.list_names(
-            workspace, prefix=prefix, after=after, limit=limit, as_json=as_json
+            workspace,
+            commands.Wanted(prefix=prefix, user=user, search=search),
+            after=after,
+            limit=limit,
+            as_json=as_json,
         ),
         base_url=base_url,
         directory=directory,

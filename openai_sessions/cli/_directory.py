@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import Any
 
@@ -27,21 +27,30 @@ async def init(workspace: Workspace) -> None:
     workspace.note("The directory is ready.")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which names are listed: those that start with `prefix`, of `user`, with `search` in their title."""
+
+    prefix: str = ""
+    user: str | None = None
+    search: str | None = None
+
+
 async def list_names(
-    workspace: Workspace, *, prefix: str, after: str | None, limit: int | None, as_json: bool
+    workspace: Workspace, wanted: Wanted, *, after: str | None, limit: int | None, as_json: bool
 ) -> None:
     """Print the names, page by page.
 
     Args:
         workspace: The workspace.
-        prefix: Only names that start with it.
+        wanted: Which names.
         after: Only names after this one; None for all.
         limit: At most this many; None for all.
         as_json: Whether to print JSON, one name per line.
     """
-    table = TableWriter("Name", "Used", "Expires", "Conversation")
+    table = TableWriter("Name", "Title", "User", "Used", "Expires", "Conversation")
     show_time = _local_time if standard_output().is_terminal else datetime.isoformat
-    async for entries in _pages(workspace, prefix=prefix, after=after, limit=limit):
+    async for entries in _pages(workspace, wanted, after=after, limit=limit):
         if as_json:
             for entry in entries:
                 write_json(_entry_as_json(entry))
@@ -49,6 +58,8 @@ async def list_names(
             table.write(
                 (
                     entry.name,
+                    entry.title or "-",
+                    entry.user or "-",
                     show_time(entry.used_at),
                     show_time(entry.expires_at) if entry.expires_at else "-",
                     entry.conversation_id or "-",
@@ -58,12 +69,14 @@ async def list_names(
 
 
 async def _pages(
-    workspace: Workspace, *, prefix: str = "", after: str | None = None, limit: int | None = None
+    workspace: Workspace, wanted: Wanted, *, after: str | None = None, limit: int | None = None
 ) -> AsyncIterator[Sequence[SessionEntry]]:
     left = limit
     while left is None or left > 0:
         size = _PAGE if left is None else min(_PAGE, left)
-        page = await workspace.directory.list(prefix, limit=size, after=after)
+        page = await workspace.directory.conversations(
+            wanted.user, prefix=wanted.prefix, search=wanted.search, order="name", limit=size, after=after
+        )
         yield page.entries
         after, left = page.next_after, None if left is None else left - size
         if after is None:
@@ -113,7 +126,7 @@ async def sweep(workspace: Workspace, *, purge: bool, yes: bool) -> None:
 
 async def _count_expired(workspace: Workspace) -> int:
     now, count = datetime.now(timezone.utc), 0
-    async for entries in _pages(workspace):
+    async for entries in _pages(workspace, Wanted()):
         count += sum(1 for entry in entries if entry.expires_at and entry.expires_at <= now)
     return count
 

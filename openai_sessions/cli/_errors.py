@@ -32,6 +32,7 @@ from openai_sessions.errors import (
     UnfinishedForkError,
     UnsettledTransferError,
     UnsettledWriteError,
+    UserMismatchError,
 )
 
 
@@ -260,11 +261,16 @@ def _unfinished_fork(error: Any) -> str:
     )
 
 
+def _other_user(error: Any) -> str:
+    return f"The name {error.name!r} belongs to another user, or to none: choose another name"
+
+
 _EXPLANATIONS: dict[type[Exception], tuple[Callable[[Any], str], ExitCode]] = {
     ConversationNotFoundError: (_not_found, ExitCode.NOT_FOUND),
     InvalidConversationIdError: (_invalid_id, ExitCode.USAGE),
     ConversationNotCreatedError: (_not_created, ExitCode.NOT_FOUND),
     NameNotFoundError: (_unknown_name, ExitCode.NOT_FOUND),
+    UserMismatchError: (_other_user, ExitCode.FAILED),
     DirectorySchemaError: (_no_tables, ExitCode.FAILED),
     CutPointError: (str, ExitCode.NOT_FOUND),
     ItemNotFoundError: (_no_item, ExitCode.NOT_FOUND),

@@ -206,7 +206,7 @@ class Listed:
             )
         workspace.client  # noqa: B018 - reports a missing key
         if not given:
-            await workspace.directory.list(limit=1)  # reports a database that cannot be read
+            await workspace.directory.conversations(limit=1)  # reports a database that cannot be read
         for conversation in given:
             if workspace.is_id(conversation):
                 checked_conversation_id(conversation)
@@ -222,7 +222,7 @@ class Listed:
         if self.given:
             listed = [await self._described(conversation) for conversation in self.given[:limit]]
             return listed, len(self.given) > limit
-        page = await self.workspace.directory.list(limit=max(1, limit))
+        page = await self.workspace.directory.conversations(order="name", limit=max(1, limit))
         return [_described(entry.name, entry) for entry in page.entries], page.next_after is not None
 
     async def _described(self, conversation: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from openai import AsyncOpenAI
 from sqlalchemy.exc import IntegrityError
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from openai_sessions import _agents
 from openai_sessions._api.client import open_client
 from openai_sessions._api.clients import AsyncCloseable, PerLoop
-from openai_sessions._arguments import checked_conversation_id, checked_strings
+from openai_sessions._arguments import checked_choice, checked_conversation_id, checked_strings
 from openai_sessions._conversation.usage import Usage
 from openai_sessions._conversation.writing import Progress
 from openai_sessions._items.types import Metadata
@@ -28,6 +28,7 @@ from openai_sessions.directory._registration import (
 )
 from openai_sessions.directory._rows import (
     DirectoryTransaction,
+    NameFilter,
     NameOptions,
     NameRows,
     OpenedBranch,
@@ -37,6 +38,7 @@ from openai_sessions.directory._session import NamedSession, checked_conversatio
 from openai_sessions.directory._values import (
     BranchEntry,
     LostCreation,
+    Order,
     SessionEntry,
     SessionPage,
     SweepReport,
@@ -45,7 +47,9 @@ from openai_sessions.directory._values import (
     checked_count,
     checked_lifetime,
     checked_name,
+    checked_optional,
     checked_options,
+    search_key,
 )
 from openai_sessions.errors import (
     ConversationRegisteredError,
@@ -141,11 +145,13 @@ class SessionDirectory(AsyncCloseable):
         finally:
             await self._database.aclose()
 
-    async def session(
+    async def session(  # noqa: PLR0913 -- each is stored or used on its own
         self,
         name: str,
         branch: str | None = None,
         *,
+        user: str | None = None,
+        title: str | None = None,
         expires_in: timedelta | float | None = None,
         metadata: Mapping[str, str] | None = None,
         conversation_metadata: Metadata | None = None,
@@ -157,13 +163,20 @@ class SessionDirectory(AsyncCloseable):
         and registers it before its first item is written. If several processes do so at once, all use the
         conversation that was registered first; the others are empty, and are deleted.
 
+        An existing name of which nothing is to be changed is opened by reading the database.
+
         Args:
             name: At most 255 characters, case-sensitive.
             branch: An existing branch of an existing name; None for the current one. The current branch of
                 the name does not change.
+            user: The owner of a new name, and the required owner of an existing one; at most 255 characters,
+                not sent to OpenAI. None gives a new name no owner, and opens any existing one. An application
+                that takes names from its users passes it.
+            title: The title to store, of at most 255 characters; None to keep the stored one.
             expires_in: A timedelta or seconds after which the name expires unless it is opened or written to
-                again; None to keep the stored value (initially never). Using an expired name resets it: its
-                metadata is removed, and the next sweep deletes its conversations.
+                again; None to keep the stored value (initially never). A write starts it again; opening does
+                so once a tenth of it has passed. Using an expired name resets it: its owner, title and
+                metadata are removed, and the next sweep deletes its conversations.
             metadata: Pairs to store with the name in the database, replacing the stored ones; None to keep
                 them. OpenAI does not see them.
             conversation_metadata: Pairs that OpenAI stores with a conversation created by this session,
@@ -172,17 +185,22 @@ class SessionDirectory(AsyncCloseable):
 
         Raises:
             NameNotFoundError: The name or the branch does not exist. Not raised without a branch.
+            UserMismatchError: The name exists, and has another owner than `user`, or none. Nothing was
+                changed.
             TypeError: An argument is of the wrong type, or unknown.
             ValueError: An argument exceeds a limit.
             DirectorySchemaError: The tables are missing, or of another version.
             sqlalchemy.exc.SQLAlchemyError: The database is unreachable or raised an error.
         """
-        wanted = NameOptions(checked_name(name), checked_lifetime(expires_in), checked_strings(metadata))
+        wanted = _name_options(name, user, title, expires_in, metadata)
         if conversation_metadata is not None:
             options["metadata"] = checked_conversation_metadata(conversation_metadata)
         if branch is not None:
             checked_name(branch, "branch")
         checked_options(options)
+
+        async def find(connection: AsyncConnection) -> OpenedBranch | None:
+            return await self._transaction(connection).opened_unchanged(wanted, branch)
 
         async def open_name(connection: AsyncConnection) -> OpenedBranch:
             transaction = self._transaction(connection)
@@ -190,13 +208,18 @@ class SessionDirectory(AsyncCloseable):
                 return await transaction.open(wanted)
             return await transaction.open_branch(wanted, branch)
 
-        return self._session(await self._database.write(open_name), options)
+        opened = await self._database.read(find)
+        if opened is None:
+            opened = await self._database.write(open_name)
+        return self._session(opened, options)
 
-    async def register(
+    async def register(  # noqa: PLR0913 -- as session()
         self,
         name: str,
         conversation_id: str,
         *,
+        user: str | None = None,
+        title: str | None = None,
         expires_in: timedelta | float | None = None,
         metadata: Mapping[str, str] | None = None,
         **options: Any,
@@ -214,6 +237,8 @@ class SessionDirectory(AsyncCloseable):
         Args:
             name: At most 255 characters.
             conversation_id: The conversation.
+            user: As for `session()`.
+            title: As for `session()`.
             expires_in: As for `session()`: once the name has expired, the next sweep deletes the
                 conversation.
             metadata: As for `session()`.
@@ -221,6 +246,7 @@ class SessionDirectory(AsyncCloseable):
 
         Raises:
             NameTakenError: The current branch of the name has another conversation. Nothing was changed.
+            UserMismatchError: As for `session()`.
             ConversationRegisteredError: The conversation is registered under another name, or as another
                 branch of this one. Nothing was changed.
             DeletionPendingError: The conversation is to be deleted, or would be, because it belongs to this
@@ -231,7 +257,7 @@ class SessionDirectory(AsyncCloseable):
             sqlalchemy.exc.SQLAlchemyError: The database is unreachable or raised an error.
         """
         checked_column(checked_conversation_id(conversation_id), "conversation id")
-        wanted = NameOptions(checked_name(name), checked_lifetime(expires_in), checked_strings(metadata))
+        wanted = _name_options(name, user, title, expires_in, metadata)
         checked_options(options)
 
         async def register(connection: AsyncConnection) -> OpenedBranch:
@@ -253,30 +279,68 @@ class SessionDirectory(AsyncCloseable):
                 return await self._database.write(register)
         return await self._database.write(register)
 
-    async def get(self, name: str) -> SessionEntry | None:
+    async def get(self, name: str, user: str | None = None) -> SessionEntry | None:
         """Return the entry of a name, or None if the name does not exist.
 
+        Args:
+            name: The name.
+            user: A name of another owner counts as missing; None for any owner.
+
         Raises:
-            ValueError: The name is empty or too long.
+            ValueError: The name or the user is empty or too long.
             DirectorySchemaError: The tables are missing, or of another version.
         """
-        return await self._names.get(checked_name(name))
+        return await self._names.get(checked_name(name), checked_optional(user, "user"))
 
-    async def list(self, prefix: str = "", *, limit: int = 100, after: str | None = None) -> SessionPage:
-        """Return a page of names, ordered by code points.
+    async def conversations(  # noqa: PLR0913 -- each selects entries by another of their values
+        self,
+        user: str | None = None,
+        *,
+        prefix: str = "",
+        order: Order = "-used_at",
+        search: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> SessionPage:
+        """Return a page of names, most recently used first, as an application lists them in a sidebar.
+
+        Pages are stable while others write: a name that is not written to meanwhile is on exactly one page. A
+        name that is moves to the start of the order by use.
+
+        A page by time of use is read from an index, for all users and for one; `prefix`, `search` and
+        `metadata` are compared with each entry that comes before the end of the page.
 
         Args:
+            user: Return only the names of this owner; None for those of all owners and of none.
             prefix: Return only names that start with it. No character is special; case-sensitive.
-            limit: The maximum number of names.
-            after: The `next_after` of the previous page.
+            order: "-used_at" and "used_at" by time of use, "name" and "-name" by the code points of the name;
+                the minus sign reverses the order.
+            search: Return only names whose title contains this text. Case, width and composition of
+                characters do not matter, and no character is special. None or "" for all.
+            metadata: Return only names that have all these pairs of metadata.
+            limit: The maximum number of names. With `metadata`, a page may have fewer although more follow.
+            after: The `next_after` of the previous page, which had the same order. In the orders by name, it
+                is the name.
 
         Raises:
-            ValueError: The limit is less than 1.
+            TypeError: An argument is of the wrong type.
+            ValueError: The limit is less than 1, the order is unknown, a text is too long, or `after` is not
+                a cursor of this order.
             DirectorySchemaError: The tables are missing, or of another version.
         """
-        checked_after = None if after is None else checked_column(after, "after")
+        checked_choice("order", order, get_args(Order))
+        condition = NameFilter(
+            user=checked_optional(user, "user"),
+            prefix=checked_column(prefix, "prefix"),
+            search="" if search is None else search_key(checked_column(search, "search")),
+            metadata=checked_strings(metadata) or {},
+        )
         return await self._names.page(
-            checked_column(prefix, "prefix"), limit=checked_count(limit, "limit"), after=checked_after
+            condition,
+            order=order,
+            limit=checked_count(limit, "limit"),
+            after=None if after is None else checked_column(after, "after"),
         )
 
     async def get_turn_usage(self, name: str) -> dict[int, Usage]:
@@ -302,6 +366,38 @@ class SessionDirectory(AsyncCloseable):
         """
         await self._names.rename(checked_name(old), checked_name(new))
 
+    async def set_title(self, name: str, title: str | None, *, user: str | None = None) -> None:
+        """Replace the title of a name.
+
+        Args:
+            name: The name.
+            title: At most 255 characters; None for no title.
+            user: A name of another owner counts as missing; None for any owner.
+
+        Raises:
+            NameNotFoundError: The name does not exist.
+            ValueError: The title is empty, too long, or contains NUL or a lone surrogate.
+        """
+        await self._names.set_title(
+            checked_name(name), checked_optional(title, "title"), user=checked_optional(user, "user")
+        )
+
+    async def set_user(self, name: str, user: str | None) -> None:
+        """Give a name to another owner, or to none.
+
+        Open sessions of the name are not affected. Conversations of the name that wait for their deletion
+        stay those of the previous owner.
+
+        Args:
+            name: The name.
+            user: At most 255 characters; None for no owner.
+
+        Raises:
+            NameNotFoundError: The name does not exist.
+            ValueError: The user is empty, too long, or contains NUL or a lone surrogate.
+        """
+        await self._names.set_user(checked_name(name), checked_optional(user, "user"))
+
     async def set_metadata(
         self, name: str, metadata: Mapping[str, str], *, expected: Mapping[str, str] | None = None
     ) -> None:
@@ -324,7 +420,12 @@ class SessionDirectory(AsyncCloseable):
         await self._names.set_metadata(checked_name(name), pairs, expected=checked_strings(expected))
 
     async def forget(
-        self, name: str, *, delete: bool = False, expected: Mapping[str, str] | None = None
+        self,
+        name: str,
+        *,
+        delete: bool = False,
+        expected: Mapping[str, str] | None = None,
+        user: str | None = None,
     ) -> bool:
         """Remove a name.
 
@@ -334,6 +435,7 @@ class SessionDirectory(AsyncCloseable):
                 first, so that a sweep repeats failed deletions.
             expected: Remove the name only if its metadata has these pairs, as `get()` returned them. None
                 removes it with any.
+            user: A name of another owner counts as missing; None for any owner.
 
         Returns:
             Whether the name existed.
@@ -343,7 +445,10 @@ class SessionDirectory(AsyncCloseable):
             openai.OpenAIError: A conversation could not be deleted. The name is removed.
         """
         conversation_ids = await self._names.remove(
-            checked_name(name), delete=delete, expected=checked_strings(expected)
+            checked_name(name),
+            delete=delete,
+            expected=checked_strings(expected),
+            user=checked_optional(user, "user"),
         )
         for conversation_id in conversation_ids or ():
             await self._delete_pending(conversation_id)
@@ -408,7 +513,9 @@ class SessionDirectory(AsyncCloseable):
         async def open_name(connection: AsyncConnection) -> OpenedBranch:
             transaction = self._transaction(connection)
             row = await transaction.locked_row_of(name)
-            opened = await transaction.renew(row, row["branch"])
+            opened = await transaction.renew(
+                row, row["branch"], user=row["user_id"], values={"used_at": transaction.now}
+            )
             if branch in await transaction.branches_of(row["entry_id"]):
                 raise NameTakenError(name, branch)
             return opened
@@ -539,6 +646,23 @@ class SessionDirectory(AsyncCloseable):
         client = self._given_client or _agents.default_client() or await self._clients.get()
         session = OpenAIConversationsSession(conversation_id=conversation_id, openai_client=client, **options)
         await session.clear_session(purge_items=purge_items)
+
+
+def _name_options(
+    name: object, user: object, title: object, expires_in: object, metadata: object
+) -> NameOptions:
+    """Return the arguments of `session()` and `register()` that are stored with a name.
+
+    Raises:
+        TypeError, ValueError: One is of the wrong type, or exceeds a limit.
+    """
+    return NameOptions(
+        name=checked_name(name),
+        user=checked_optional(user, "user"),
+        title=checked_optional(title, "title"),
+        lifetime=checked_lifetime(expires_in),
+        metadata=checked_strings(metadata),
+    )
 
 
 async def _check_unregistered(transaction: DirectoryTransaction, conversation_id: str) -> None:

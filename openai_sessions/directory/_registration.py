@@ -20,14 +20,14 @@ from uuid import uuid4
 
 import anyio
 import openai
-from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openai_sessions._conversation.writing import Progress
 from openai_sessions.directory._database import Database, branches, creations, deletions, names, usage
 from openai_sessions.directory._rows import DirectoryTransaction, OpenedBranch
 from openai_sessions.directory._values import LostCreation
-from openai_sessions.errors import SessionError
+from openai_sessions.errors import SessionError, UserMismatchError
 
 logger = logging.getLogger("openai_sessions")
 
@@ -55,7 +55,11 @@ class Registration:
         return expires_at is not None and expires_at <= self.database.clock()
 
     async def look_up(self) -> str | None:
-        """Return the registered conversation, or None, without changing anything."""
+        """Return the registered conversation, or None, without changing anything.
+
+        Raises:
+            UserMismatchError: The name was reset, or created again, for another user.
+        """
 
         async def look_up(connection: AsyncConnection) -> OpenedBranch | None:
             return await self._transaction(connection).look_up(self.opened)
@@ -72,6 +76,9 @@ class Registration:
         Args:
             current: The conversation that the session uses. If its name or branch was forgotten, the session
                 keeps it unless its deletion is pending.
+
+        Raises:
+            UserMismatchError: The name was reset, or created again, for another user.
         """
 
         async def renew(connection: AsyncConnection) -> OpenedBranch | None:
@@ -95,6 +102,7 @@ class Registration:
             creation_id=creation_id,
             name=self.opened.name,
             branch=self.opened.branch,
+            user_id=self.opened.user,
             metadata=dict(metadata),
             requested_at=self.database.clock(),
             is_lost=False,
@@ -116,23 +124,36 @@ class Registration:
 
         May be repeated if it is unknown whether it was committed. If it was, and another process has taken
         the conversation from its name since, that is kept: return None, or the conversation registered now.
+
+        Raises:
+            UserMismatchError: The name was reset, or created again, for another user. The deletion of the new
+                conversation is scheduled.
         """
 
-        async def claim(connection: AsyncConnection) -> OpenedBranch:
+        async def claim(connection: AsyncConnection) -> OpenedBranch | UserMismatchError:
             transaction = self._transaction(connection)
-            opened = await transaction.reopen(self.opened) or await transaction.recreate(self.opened)
+            opened: OpenedBranch | UserMismatchError
+            try:
+                opened = await transaction.reopen(self.opened) or await transaction.recreate(self.opened)
+            except UserMismatchError as error:
+                opened = error
             noted = await connection.execute(
                 delete(creations).where(_is_creation(self.database, creation_id))
             )
-            if noted.rowcount and opened.conversation_id is None:
+            if isinstance(opened, OpenedBranch) and noted.rowcount and opened.conversation_id is None:
                 return await transaction.register(opened, created)
             owner = await transaction.owner_of(created)
             if owner is None:
-                await transaction.schedule_deletions([created], name=opened.name, reason="lost a race")
+                await transaction.schedule_deletions(
+                    [created], name=opened.name, user=self.opened.user, reason="lost a race"
+                )
             return owner or opened
 
-        self.opened = await self.database.write(claim)
-        return self.opened.conversation_id
+        claimed = await self.database.write(claim)
+        if isinstance(claimed, UserMismatchError):
+            raise claimed
+        self.opened = claimed
+        return claimed.conversation_id
 
     async def add_branch(
         self, branch: str, conversation_id: str, creation_id: str | None
@@ -147,17 +168,31 @@ class Registration:
             transaction = self._transaction(connection)
             await connection.execute(delete(creations).where(_is_creation(self.database, creation_id)))
             row = await transaction.locked_row(entry_id=self.opened.entry_id)
-            if row is None or branch in await transaction.branches_of(row["entry_id"]):
+            if (
+                row is None
+                or self._is_other_users(row)
+                or branch in await transaction.branches_of(row["entry_id"])
+            ):
                 await transaction.schedule_deletions(
-                    [conversation_id], name=self.opened.name, reason="no branch"
+                    [conversation_id], name=self.opened.name, user=self.opened.user, reason="no branch"
                 )
                 return None
             await transaction.add_branch(row["entry_id"], branch, conversation_id)
             return OpenedBranch(
-                row["entry_id"], row["name"], branch, conversation_id, row["created_at"], row["expires_at"]
+                entry_id=row["entry_id"],
+                name=row["name"],
+                user=row["user_id"],
+                branch=branch,
+                conversation_id=conversation_id,
+                created_at=row["created_at"],
+                expires_at=row["expires_at"],
             )
 
         return await self.database.write(add)
+
+    def _is_other_users(self, row: RowMapping) -> bool:
+        """Return whether a name was reset for another user since it was opened."""
+        return bool(row["created_at"] != self.opened.created_at and row["user_id"] != self.opened.user)
 
     async def release(self, conversation_id: str, creation_id: str | None) -> None:
         """Take a conversation from its name, if it has one, and schedule its deletion."""
@@ -167,7 +202,9 @@ class Registration:
 
         async def release(connection: AsyncConnection) -> None:
             found = (await connection.execute(select(branches).where(is_branch).with_for_update())).mappings()
+            user = self.opened.user
             for row in found.all():
+                user = await self._transaction(connection).user_of(row["entry_id"])
                 await connection.execute(update(branches).where(is_branch).values(conversation_id=None))
                 await connection.execute(
                     delete(usage).where(
@@ -177,7 +214,7 @@ class Registration:
                     )
                 )
             await self._transaction(connection).schedule_deletions(
-                [conversation_id], name=self.opened.name, reason="cleared"
+                [conversation_id], name=self.opened.name, user=user, reason="cleared"
             )
             if creation_id is not None:
                 await connection.execute(delete(creations).where(_is_creation(self.database, creation_id)))
@@ -210,11 +247,20 @@ async def lost_creations(database: Database, older_than: timedelta) -> tuple[Los
         .where(creations.c.tenant == database.tenant, is_lost)
         .order_by(creations.c.requested_at, creations.c.creation_id)
     )
-    fields = LostCreation.__dataclass_fields__
 
     async def lost(connection: AsyncConnection) -> tuple[LostCreation, ...]:
         rows = (await connection.execute(statement)).mappings()
-        return tuple(LostCreation(**{field: row[field] for field in fields}) for row in rows)
+        return tuple(
+            LostCreation(
+                creation_id=row["creation_id"],
+                name=row["name"],
+                branch=row["branch"],
+                user=row["user_id"],
+                metadata=row["metadata"],
+                requested_at=row["requested_at"],
+            )
+            for row in rows
+        )
 
     return await database.read(lost)
 
@@ -254,16 +300,16 @@ class PendingDeletions:
     async def _remove_expired(self, connection: AsyncConnection, limit: int) -> int:
         transaction = DirectoryTransaction.on(self._database, connection)
         statement = (
-            select(names.c.entry_id, names.c.name)
+            select(names.c.entry_id, names.c.name, names.c.user_id)
             .where(names.c.tenant == transaction.tenant, names.c.expires_at <= transaction.now)
             .order_by(names.c.expires_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
         rows = (await connection.execute(statement)).all()
-        for entry_id, name in rows:
+        for entry_id, name, user in rows:
             conversation_ids = await transaction.conversations_of(entry_id)
-            await transaction.schedule_deletions(conversation_ids, name=name, reason="expired")
+            await transaction.schedule_deletions(conversation_ids, name=name, user=user, reason="expired")
             await transaction.remove(entry_id)
         return len(rows)
 

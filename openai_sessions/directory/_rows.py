@@ -6,26 +6,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import base64
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from sqlalchemy import (
     ColumnElement,
     RowMapping,
     Select,
     Table,
+    Text,
     and_,
     delete,
     exists,
     func,
     insert,
+    literal,
     or_,
     select,
+    tuple_,
+    type_coerce,
     update,
 )
 from sqlalchemy.exc import IntegrityError
@@ -40,8 +46,21 @@ from openai_sessions.directory._database import (
     names,
     usage,
 )
-from openai_sessions.directory._values import MAIN, BranchEntry, SessionEntry, SessionPage
-from openai_sessions.errors import CurrentBranchError, NameChangedError, NameNotFoundError, NameTakenError
+from openai_sessions.directory._values import (
+    MAIN,
+    BranchEntry,
+    Order,
+    SessionEntry,
+    SessionPage,
+    search_key,
+)
+from openai_sessions.errors import (
+    CurrentBranchError,
+    NameChangedError,
+    NameNotFoundError,
+    NameTakenError,
+    UserMismatchError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +70,7 @@ class OpenedBranch:
     Attributes:
         entry_id: The id of the entry, which does not change when the name does.
         name: The name.
+        user: The owner of the name, or None.
         branch: The branch.
         conversation_id: The conversation of the branch, or None.
         created_at: When the name was first opened, or reset after it had expired.
@@ -59,6 +79,7 @@ class OpenedBranch:
 
     entry_id: str
     name: str
+    user: str | None
     branch: str
     conversation_id: str | None
     created_at: datetime
@@ -71,18 +92,42 @@ class NameOptions:
 
     Attributes:
         name: The name.
+        user: The owner of a new name, and of an existing one that is not to be another user's; None for none
+            of a new name, and any of an existing one.
+        title: The title to store; None to keep the stored one.
         lifetime: Seconds until it expires; None to keep the stored lifetime.
         metadata: The pairs to store with the name; None to keep the stored ones.
     """
 
     name: str
+    user: str | None = None
+    title: str | None = None
     lifetime: float | None = None
     metadata: dict[str, str] | None = None
 
     def columns(self) -> dict[str, Any]:
         """Return the columns to change."""
+        title = {} if self.title is None else title_columns(self.title)
         given = {"lifetime": self.lifetime, "metadata": self.metadata}
-        return {column: value for column, value in given.items() if value is not None}
+        return {**title, **{column: value for column, value in given.items() if value is not None}}
+
+    def check_user(self, row: RowMapping) -> None:
+        """Check that a name that has not expired is not another user's.
+
+        Raises:
+            UserMismatchError: It is.
+        """
+        if self.user is not None and row["user_id"] != self.user:
+            raise UserMismatchError(self.name)
+
+
+def title_columns(title: str | None) -> dict[str, str | None]:
+    """Return the columns of a title."""
+    return {"title": title, "title_key": None if title is None else search_key(title)}
+
+
+_RENEWED_AFTER = 0.1
+"""The part of its lifetime after which opening a name renews it; writing always does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,63 +150,124 @@ class DirectoryTransaction:
         return cls(connection, database.tenant, database.clock())
 
     async def open(self, options: NameOptions) -> OpenedBranch:
-        """Open the current branch of a name: create the name if it is missing, reset it if it has expired."""
+        """Open the current branch of a name: create the name if it is missing, reset it if it has expired.
+
+        Raises:
+            UserMismatchError: The name is another user's.
+        """
         while True:
             await self._insert(options)
             row = await self.locked_row(name=options.name)
             if row is not None:  # otherwise another transaction removed it in between
-                return await self.renew(row, row["branch"], options)
+                return await self._open_row(row, row["branch"], options)
 
     async def open_branch(self, options: NameOptions, branch: str) -> OpenedBranch:
         """Open an existing branch of an existing name.
 
         Raises:
             NameNotFoundError: The name or the branch does not exist.
+            UserMismatchError: The name is another user's.
         """
-        opened = await self.renew(await self.locked_row_of(options.name), branch, options)
+        opened = await self._open_row(await self.locked_row_of(options.name), branch, options)
         if opened.branch != branch:
             raise NameNotFoundError(options.name, branch)
         return opened
 
+    async def opened_unchanged(self, options: NameOptions, branch: str | None) -> OpenedBranch | None:
+        """Return a branch of a name, the current one by default, if opening it stores nothing; or None.
+
+        Raises:
+            UserMismatchError: The name is another user's.
+        """
+        rows = await self._joined(names.c.name == options.name)
+        if not rows or self._is_expired(rows[0]):
+            return None
+        options.check_user(rows[0])
+        if self._is_renewal_due(rows[0]) or any(
+            rows[0][column] != value for column, value in options.columns().items()
+        ):
+            return None
+        wanted = branch or rows[0]["current"]
+        return next((_opened(row) for row in rows if row["branch"] == wanted), None)
+
     async def reopen(self, opened: OpenedBranch) -> OpenedBranch | None:
-        """Record that a name is in use, and return its branch as it is now; None if it was forgotten.
+        """Record that a name is written to, and return its branch as it is now; None if it was forgotten.
 
         If the name was reset since, return its current branch.
+
+        Raises:
+            UserMismatchError: It was reset for another user.
         """
         row = await self.locked_row(entry_id=opened.entry_id)
         if row is None:
             return None
-        found = await self.renew(row, opened.branch)
+        user = opened.user
+        if row["created_at"] == opened.created_at:
+            user = row["user_id"]
+        elif not self._is_expired(row) and row["user_id"] != user:
+            raise UserMismatchError(row["name"])
+        found = await self.renew(row, opened.branch, user=user, values={"used_at": self.now})
         return None if _is_forgotten(opened, found) else found
 
     async def recreate(self, opened: OpenedBranch) -> OpenedBranch:
-        """Create a forgotten name or branch again."""
+        """Create a forgotten name or branch again, for the same user.
+
+        Raises:
+            UserMismatchError: The name was created for another user since.
+        """
         row = await self.locked_row(entry_id=opened.entry_id)
         if row is None:
-            return await self.open(NameOptions(opened.name))
+            found = await self.open(NameOptions(opened.name, user=opened.user))
+            _check_same_user(opened, found)
+            return found
         await self.add_branch(opened.entry_id, opened.branch, None)
-        return await self.renew(row, opened.branch)
+        return await self.renew(row, opened.branch, user=row["user_id"], values={"used_at": self.now})
 
-    async def renew(self, row: RowMapping, branch: str, options: NameOptions | None = None) -> OpenedBranch:
-        """Record that a name is in use, reset it if it has expired, and return one of its branches.
+    async def _open_row(self, row: RowMapping, branch: str, options: NameOptions) -> OpenedBranch:
+        if not self._is_expired(row):
+            options.check_user(row)
+        return await self.renew(row, branch, user=options.user, values=options.columns())
 
-        Return the current branch if the requested one does not exist.
+    async def renew(
+        self, row: RowMapping, branch: str, *, user: str | None, values: Mapping[str, Any]
+    ) -> OpenedBranch:
+        """Renew the lifetime of a name, or reset it if it has expired, and return one of its branches.
+
+        Args:
+            row: The row of the name, which is locked.
+            branch: The branch; if it does not exist, the current one is returned.
+            user: The owner of the name if it is reset.
+            values: Other columns to change.
         """
-        values: dict[str, Any] = {"used_at": self.now}
-        if row["expires_at"] is not None and row["expires_at"] <= self.now:
+        changed = dict(values)
+        if self._is_expired(row):
             branch = MAIN
             await self._reset_branches(row)
-            values |= {"created_at": self.now, "branch": MAIN, "metadata": {}, "lifetime": None}
-        if options is not None:
-            values |= options.columns()
-        lifetime = values.get("lifetime", row["lifetime"])
-        values["expires_at"] = None if lifetime is None else self.now + timedelta(seconds=lifetime)
-        await self.connection.execute(update(names).where(self._is(names, row["entry_id"])).values(values))
+            changed = {**_RESET, "created_at": self.now, "used_at": self.now, "user_id": user, **values}
+        lifetime = changed.get("lifetime", row["lifetime"])
+        changed["expires_at"] = None if lifetime is None else self.now + timedelta(seconds=lifetime)
+        await self.connection.execute(update(names).where(self._is(names, row["entry_id"])).values(changed))
         found = await self.branches_of(row["entry_id"])
         branch = branch if branch in found else row["branch"]
-        created_at = values.get("created_at", row["created_at"])
+        now = {**row, **changed}
         return OpenedBranch(
-            row["entry_id"], row["name"], branch, found[branch], created_at, values["expires_at"]
+            entry_id=now["entry_id"],
+            name=now["name"],
+            user=now["user_id"],
+            branch=branch,
+            conversation_id=found[branch],
+            created_at=now["created_at"],
+            expires_at=now["expires_at"],
+        )
+
+    def _is_expired(self, row: RowMapping) -> bool:
+        return row["expires_at"] is not None and row["expires_at"] <= self.now
+
+    def _is_renewal_due(self, row: RowMapping) -> bool:
+        """Return whether a tenth of the lifetime has passed since it was renewed."""
+        lifetime, expires_at = row["lifetime"], row["expires_at"]
+        return lifetime is not None and expires_at <= self.now + timedelta(
+            seconds=lifetime * (1 - _RENEWED_AFTER)
         )
 
     async def look_up(self, opened: OpenedBranch) -> OpenedBranch | None:
@@ -169,12 +275,16 @@ class DirectoryTransaction:
 
         If the name was reset since, return its current branch. Uses a single statement, so that no other
         transaction can come between.
+
+        Raises:
+            UserMismatchError: The name was reset, or created again, for another user.
         """
         rows = await self._joined(or_(names.c.entry_id == opened.entry_id, names.c.name == opened.name))
         own = [row for row in rows if row["entry_id"] == opened.entry_id] or rows
         same = [row for row in own if (row["entry_id"], row["branch"]) == (opened.entry_id, opened.branch)]
         for row in same or [row for row in own if row["branch"] == row["current"]]:
             found = _opened(row)
+            _check_same_user(opened, found)
             return None if _is_forgotten(opened, found) else found
         return None
 
@@ -210,6 +320,12 @@ class DirectoryTransaction:
             raise NameNotFoundError(name)
         return row
 
+    async def user_of(self, entry_id: str) -> str | None:
+        """Return the owner of a name."""
+        statement = select(names.c.user_id).where(self._is(names, entry_id))
+        user: str | None = (await self.connection.execute(statement)).scalar()
+        return user
+
     async def branches_of(self, entry_id: str) -> dict[str, str | None]:
         """Return the branches of a name, each with its conversation or None."""
         statement = select(branches.c.branch, branches.c.conversation_id)
@@ -244,13 +360,16 @@ class DirectoryTransaction:
             is_branch = and_(self._is(table, entry_id), table.c.branch == branch)
             await self.connection.execute(delete(table).where(is_branch))
 
-    async def schedule_deletions(self, conversation_ids: Collection[str], *, name: str, reason: str) -> None:
-        """Record that conversations are to be deleted at OpenAI."""
+    async def schedule_deletions(
+        self, conversation_ids: Collection[str], *, name: str, user: str | None, reason: str
+    ) -> None:
+        """Record that conversations of a name and its user are to be deleted at OpenAI."""
         for conversation_id in conversation_ids:
             statement = insert_into(self.connection, deletions).values(
                 tenant=self.tenant,
                 conversation_id=conversation_id,
                 name=name,
+                user_id=user,
                 reason=reason,
                 noted_at=self.now,
             )
@@ -264,11 +383,17 @@ class DirectoryTransaction:
         return (await self.connection.execute(statement)).first() is not None
 
     async def _joined(self, condition: ColumnElement[bool]) -> Sequence[RowMapping]:
-        """Return branches joined with their names."""
+        """Return branches joined with their names, and the columns of the names that can be changed."""
         statement = (
             select(
                 names.c.entry_id,
                 names.c.name,
+                names.c.user_id,
+                names.c.user_id.label("user"),
+                names.c.title,
+                names.c.title_key,
+                names.c.metadata,
+                names.c.lifetime,
                 names.c.branch.label("current"),
                 names.c.created_at,
                 names.c.expires_at,
@@ -290,6 +415,7 @@ class DirectoryTransaction:
             tenant=self.tenant,
             entry_id=entry_id,
             name=options.name,
+            user_id=options.user,
             branch=MAIN,
             metadata={},
             created_at=self.now,
@@ -307,11 +433,23 @@ class DirectoryTransaction:
         conversation_ids = await self.conversations_of(entry_id)
         for table in (branches, usage):
             await self.connection.execute(delete(table).where(self._is(table, entry_id)))
-        await self.schedule_deletions(conversation_ids, name=row["name"], reason="expired")
+        await self.schedule_deletions(
+            conversation_ids, name=row["name"], user=row["user_id"], reason="expired"
+        )
         await self.add_branch(entry_id, MAIN, None)
 
     def _is(self, table: Table, entry_id: str) -> ColumnElement[bool]:
         return and_(table.c.tenant == self.tenant, table.c.entry_id == entry_id)
+
+
+_RESET: Mapping[str, Any] = {
+    "branch": MAIN,
+    "metadata": {},
+    "lifetime": None,
+    **title_columns(None),
+    "is_title_requested": False,
+}
+"""What an expired name loses when it is used again."""
 
 
 def _opened(row: RowMapping) -> OpenedBranch:
@@ -324,6 +462,17 @@ def _is_forgotten(opened: OpenedBranch, found: OpenedBranch) -> bool:
     return is_same_name and found.branch != opened.branch
 
 
+def _check_same_user(opened: OpenedBranch, found: OpenedBranch) -> None:
+    """Check that a name that was reset or created again is not another user's now.
+
+    Raises:
+        UserMismatchError: It is.
+    """
+    is_same = (found.entry_id, found.created_at) == (opened.entry_id, opened.created_at)
+    if not is_same and found.user != opened.user:
+        raise UserMismatchError(found.name)
+
+
 class NameRows:
     """The names of a directory and their branches.
 
@@ -334,27 +483,29 @@ class NameRows:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def get(self, name: str) -> SessionEntry | None:
-        """Return a name, or None if it does not exist."""
+    async def get(self, name: str, user: str | None) -> SessionEntry | None:
+        """Return a name, or None if it does not exist, or a user is given and it is not this user's."""
+        statement = self._select().where(names.c.name == name, *_is_of(user))
 
         async def get(connection: AsyncConnection) -> SessionEntry | None:
-            row = (await connection.execute(self._select().where(names.c.name == name))).mappings().first()
+            row = (await connection.execute(statement)).mappings().first()
             return None if row is None else _entry(row)
 
         return await self._database.read(get)
 
-    async def page(self, prefix: str, *, limit: int, after: str | None) -> SessionPage:
-        """Return at most `limit` names that start with a prefix and come after a name."""
-        statement = self._select().where(_starts_with(prefix)).order_by(names.c.name).limit(limit + 1)
-        if after is not None:
-            statement = statement.where(names.c.name > after)
+    async def page(
+        self, condition: NameFilter, *, order: Order, limit: int, after: str | None
+    ) -> SessionPage:
+        """Return at most `limit` names that meet a condition and come after a cursor."""
+        statement = self._select().where(*condition.clauses(), *_is_after(after, order))
+        statement = statement.order_by(*_ordering(order)).limit(limit + 1)
 
-        async def page(connection: AsyncConnection) -> list[SessionEntry]:
-            return [_entry(row) for row in (await connection.execute(statement)).mappings()]
+        async def page(connection: AsyncConnection) -> list[RowMapping]:
+            return list((await connection.execute(statement)).mappings())
 
-        entries = await self._database.read(page)
-        has_more = len(entries) > limit
-        return SessionPage(tuple(entries[:limit]), entries[limit - 1].name if has_more else None)
+        rows = await self._database.read(page)
+        found = [_entry(row) for row in rows[:limit] if condition.has_metadata(row["metadata"])]
+        return SessionPage(tuple(found), _cursor(rows[limit - 1], order) if len(rows) > limit else None)
 
     async def rename(self, old: str, new: str) -> None:
         """Rename a name.
@@ -367,6 +518,22 @@ class NameRows:
             await self._update(old, {"name": new})
         except IntegrityError:
             raise NameTakenError(new) from None
+
+    async def set_title(self, name: str, title: str | None, *, user: str | None) -> None:
+        """Replace the title of a name.
+
+        Raises:
+            NameNotFoundError: The name does not exist, or a user is given and it is not this user's.
+        """
+        await self._update(name, title_columns(title), user=user)
+
+    async def set_user(self, name: str, user: str | None) -> None:
+        """Replace the owner of a name.
+
+        Raises:
+            NameNotFoundError: The name does not exist.
+        """
+        await self._update(name, {"user_id": user})
 
     async def set_metadata(
         self, name: str, metadata: dict[str, str], *, expected: dict[str, str] | None
@@ -387,11 +554,14 @@ class NameRows:
 
         await self._database.write(replace_metadata)
 
-    async def remove(self, name: str, *, delete: bool, expected: dict[str, str] | None) -> list[str] | None:
+    async def remove(
+        self, name: str, *, delete: bool, expected: dict[str, str] | None, user: str | None
+    ) -> list[str] | None:
         """Remove a name, and schedule the deletion of its conversations if `delete` is true.
 
         Returns:
-            The conversations to delete; None if the name does not exist.
+            The conversations to delete; None if the name does not exist, or a user is given and it is not
+            this user's.
 
         Raises:
             NameChangedError: Its metadata is not `expected`.
@@ -400,12 +570,14 @@ class NameRows:
         async def remove(connection: AsyncConnection) -> list[str] | None:
             transaction = DirectoryTransaction.on(self._database, connection)
             row = await transaction.locked_row(name=name)
-            if row is None:
+            if row is None or user not in {None, row["user_id"]}:
                 return None
             _check_expected(row, expected)
             conversation_ids = await transaction.conversations_of(row["entry_id"]) if delete else []
             await transaction.remove(row["entry_id"])
-            await transaction.schedule_deletions(conversation_ids, name=name, reason="forgotten")
+            await transaction.schedule_deletions(
+                conversation_ids, name=name, user=row["user_id"], reason="forgotten"
+            )
             return conversation_ids
 
         return await self._database.write(remove)
@@ -471,16 +643,19 @@ class NameRows:
             await transaction.remove_branch(row["entry_id"], branch)
             conversation_id = found[branch] if delete else None
             if conversation_id is not None:
-                await transaction.schedule_deletions([conversation_id], name=name, reason="forgotten")
+                await transaction.schedule_deletions(
+                    [conversation_id], name=name, user=row["user_id"], reason="forgotten"
+                )
             return True, conversation_id
 
         return await self._database.write(remove)
 
-    async def _update(self, name: str, values: dict[str, Any]) -> None:
-        statement = update(names).where(names.c.tenant == self._database.tenant, names.c.name == name)
+    async def _update(self, name: str, values: Mapping[str, Any], *, user: str | None = None) -> None:
+        is_row = and_(names.c.tenant == self._database.tenant, names.c.name == name, *_is_of(user))
+        statement = update(names).where(is_row).values(dict(values))
 
         async def change(connection: AsyncConnection) -> int:
-            return (await connection.execute(statement.values(values))).rowcount
+            return (await connection.execute(statement)).rowcount
 
         if not await self._database.write(change):
             raise NameNotFoundError(name)
@@ -492,8 +667,109 @@ class NameRows:
             branches.c.entry_id == names.c.entry_id,
             branches.c.branch == names.c.branch,
         )
-        statement = select(names, branches.c.conversation_id).join(branches, is_current)
-        return statement.where(names.c.tenant == self._database.tenant)
+        statement = select(
+            names.c.entry_id,
+            names.c.name,
+            names.c.user_id.label("user"),
+            names.c.title,
+            names.c.metadata,
+            names.c.created_at,
+            names.c.used_at,
+            names.c.expires_at,
+            names.c.branch,
+            branches.c.conversation_id,
+            branches.c.turn_count,
+        )
+        return statement.join(branches, is_current).where(names.c.tenant == self._database.tenant)
+
+
+def _is_of(user: str | None) -> list[ColumnElement[bool]]:
+    """Return the condition that a name is a user's; none if no user is given."""
+    return [] if user is None else [names.c.user_id == user]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameFilter:
+    """Which names a page contains.
+
+    Attributes:
+        user: Those of this user; None for all.
+        prefix: Those that start with it.
+        search: Those whose title contains it, as searches compare it; empty for all.
+        metadata: Those that have all these pairs.
+    """
+
+    user: str | None
+    prefix: str
+    search: str
+    metadata: Mapping[str, str]
+
+    def clauses(self) -> list[ColumnElement[bool]]:
+        """Return the conditions of the statement."""
+        clauses = _is_of(self.user)
+        if self.prefix:
+            clauses.append(_starts_with(self.prefix))
+        if self.search:
+            clauses.append(_contains(names.c.title_key, self.search))
+        pairs = type_coerce(names.c.metadata, Text)
+        return [
+            *clauses,
+            *(_contains(pairs, json.dumps({key: self.metadata[key]})[1:-1]) for key in self.metadata),
+        ]
+
+    def has_metadata(self, pairs: Mapping[str, str]) -> bool:
+        """Return whether a name that the statement has found has the pairs, and not only their text."""
+        return self.metadata.items() <= pairs.items()
+
+
+def _contains(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
+    """Return the condition that a column contains a text, in which no character is special."""
+    found: ColumnElement[bool] = func.replace(column, text, "") != column
+    return found
+
+
+def _ordering(order: Order) -> list[ColumnElement[Any]]:
+    """Return the columns by which a page is ordered; those of times are unique with the id of the entry."""
+    columns = [names.c.name] if order.endswith("name") else [names.c.used_at, names.c.entry_id]
+    return [column.desc() for column in columns] if order.startswith("-") else [*columns]
+
+
+def _cursor(row: RowMapping, order: Order) -> str:
+    """Return the cursor behind a row: its name, or where the order is by time, its place as Base64."""
+    if order.endswith("name"):
+        return str(row["name"])
+    place = json.dumps([order, row["used_at"].isoformat(), row["entry_id"]])
+    return base64.urlsafe_b64encode(place.encode()).decode()
+
+
+def _is_after(after: str | None, order: Order) -> list[ColumnElement[bool]]:
+    """Return the condition that a row comes after a cursor; none without one.
+
+    Raises:
+        ValueError: It is not a cursor of this order.
+    """
+    if after is None:
+        return []
+    if order.endswith("name"):
+        return [names.c.name < after if order.startswith("-") else names.c.name > after]
+    used_at, entry_id = _place(after, order)
+    place = tuple_(names.c.used_at, names.c.entry_id)
+    limit = tuple_(literal(used_at, names.c.used_at.type), literal(entry_id, names.c.entry_id.type))
+    return [place < limit if order.startswith("-") else place > limit]
+
+
+def _place(after: str, order: Order) -> tuple[datetime, str]:
+    try:
+        found, used_at, entry_id = json.loads(base64.b64decode(after, altchars=b"-_", validate=True))
+        place = datetime.fromisoformat(used_at).astimezone(timezone.utc), UUID(entry_id).hex
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        found, place = None, None
+    if place is None or found != order:
+        raise ValueError(
+            f"after={after!r} is not the next_after of a page in the order {order!r}: give that of the "
+            "previous page, or None for the first page"
+        )
+    return place
 
 
 def _check_expected(row: RowMapping, expected: dict[str, str] | None) -> None:

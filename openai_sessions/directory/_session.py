@@ -27,7 +27,12 @@ from openai_sessions._items.types import Item, Metadata
 from openai_sessions.directory._registration import Registration
 from openai_sessions.directory._rows import UsageRows
 from openai_sessions.directory._values import CREATION_KEY
-from openai_sessions.errors import ConversationNotCreatedError, ConversationNotFoundError, UnfinishedForkError
+from openai_sessions.errors import (
+    ConversationNotCreatedError,
+    ConversationNotFoundError,
+    UnfinishedForkError,
+    UserMismatchError,
+)
 from openai_sessions.session import OpenAIConversationsSession, SessionOptions
 
 if TYPE_CHECKING:
@@ -61,7 +66,8 @@ class NamedSession(OpenAIConversationsSession):
     - setting `session_id` leaves the directory, until the session is cleared.
 
     It belongs to the branch that was current when it was opened, even if the directory switches to another
-    one, and to its name even if that is changed.
+    one, and to its name even if that is changed. Once its name has expired or was forgotten, and was created
+    for another user, its operations raise `UserMismatchError`.
     """
 
     _is_mirrored = True
@@ -99,6 +105,11 @@ class NamedSession(OpenAIConversationsSession):
     def name(self) -> str:
         """The name, as in the directory when the session was last opened or written to."""
         return self._registration.opened.name
+
+    @property
+    def user(self) -> str | None:
+        """The owner of the name, as in the directory when the session was last opened or written to."""
+        return self._registration.opened.user
 
     @property
     def branch(self) -> str:
@@ -357,8 +368,17 @@ class NamedConversation(LazyConversation):
             logger.warning("creation %s stays recorded: %s", creation_id, type(error).__name__)
 
     async def _claim(self, created: str) -> None:
-        """Register a conversation before its first item; give it up if the name has one already."""
-        registered = await self._registration.claim(created, self._creation_id or "")
+        """Register a conversation before its first item; give it up if the name has one already.
+
+        Raises:
+            UserMismatchError: The name belongs to another user since it was opened.
+        """
+        try:
+            registered = await self._registration.claim(created, self._creation_id or "")
+        except UserMismatchError:
+            self._follow(created, None)
+            await self._delete_loser(created)
+            raise
         if registered != created:
             logger.info("%s was registered first: deleting %s", registered, created)
             self._follow(created, registered)

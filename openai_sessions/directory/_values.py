@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import math
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from openai_sessions._arguments import checked_text, is_number, is_whole_number
 from openai_sessions._items.text import has_surrogate
@@ -27,17 +28,26 @@ class SessionEntry:
 
     Attributes:
         name: The name.
+        user: Its owner, or None.
+        title: Its title, or None.
+        turn_count: How many writes through the directory have ended a turn of the current branch, with an
+            answer of the assistant. A fork starts with the turns that it has copied, a cleared branch with 0.
+            Items that were popped, or written without the directory, do not change it.
         conversation_id: The conversation of its current branch; None until its first write.
         metadata: The metadata that the directory stores with the name, independent of the conversation's
             metadata at OpenAI.
         created_at: When the name was first opened, or reset after it had expired.
-        used_at: When it was last opened through the directory, or written to.
+        used_at: When it was created or reset, or last written to or forked through the directory. Opening
+            and reading do not change it.
         expires_at: When it expires or has expired; None for never. An expired entry remains until it is used
             again, which resets it, or swept.
         branch: The current branch.
     """
 
     name: str
+    user: str | None
+    title: str | None
+    turn_count: int
     conversation_id: str | None
     metadata: dict[str, str] = field(hash=False)
     created_at: datetime
@@ -46,12 +56,16 @@ class SessionEntry:
     branch: str
 
 
+Order = Literal["-used_at", "used_at", "name", "-name"]
+"""The order of a page of names; a minus sign reverses it."""
+
+
 @dataclass(frozen=True, slots=True)
 class SessionPage:
-    """A page of the names of a directory, ordered by code points.
+    """A page of the names of a directory.
 
     Attributes:
-        entries: The names.
+        entries: The names, in the requested order.
         next_after: The `after` argument for the next page; None on the last page.
     """
 
@@ -85,6 +99,7 @@ class LostCreation:
             instance in OpenAI's dashboard.
         name: The name that it was created for.
         branch: The branch that it was created for.
+        user: The owner of the name at that time, or None.
         metadata: The other metadata that was sent with the request.
         requested_at: When it was requested.
     """
@@ -92,6 +107,7 @@ class LostCreation:
     creation_id: str
     name: str
     branch: str
+    user: str | None
     metadata: dict[str, str] = field(hash=False)
     requested_at: datetime
 
@@ -150,6 +166,20 @@ def checked_column(value: object, what: str) -> str:
             f"the {what} {value!r} contains NUL or a lone surrogate, which databases do not accept"
         )
     return value
+
+
+def checked_optional(value: object, what: str) -> str | None:
+    """Return a user or a title, or None.
+
+    Raises:
+        TypeError, ValueError: As `checked_name`.
+    """
+    return None if value is None else checked_name(value, what)
+
+
+def search_key(text: str) -> str:
+    """Return a text as searches compare it: without differences of case, width or composition."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 def checked_lifetime(value: object) -> float | None:

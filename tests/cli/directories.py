@@ -37,12 +37,12 @@ class Directory:
 
         return asyncio.run(doing())
 
-    def holds(self, *names, tenant="", expires_in=None, clock=now):
+    def holds(self, *names, tenant="", clock=now, **options):
         """Let names stand for conversations in which they were said."""
 
         async def open_names(directory):
             for name in names:
-                session = await directory.session(name, expires_in=expires_in)
+                session = await directory.session(name, **options)
                 await session.add_items([user(f"I am {name}")])
 
         self.do(open_names, tenant=tenant, clock=clock)
@@ -51,6 +51,6 @@ class Directory:
         """Return all names with their conversations."""
 
         async def names(directory):
-            return {entry.name: entry.conversation_id for entry in (await directory.list()).entries}
+            return {entry.name: entry.conversation_id for entry in (await directory.conversations()).entries}
 
         return self.do(names)

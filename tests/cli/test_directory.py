@@ -31,10 +31,19 @@ def test_list_has_names_times_and_conversations_and_needs_no_key(service, direct
     listing = "list", "--prefix", "support/"
     lines = [line.split("\t") for line in service.output(*listing, OPENAI_API_KEY="")]
     conversations = directory.names()
-    assert [(name, expires, where) for name, _, expires, where in lines] == [
-        (name, "-", conversations[name]) for name in ("support/1", "support/2")
+    assert [(*line[:3], *line[4:]) for line in lines] == [
+        (name, "-", "-", "-", conversations[name]) for name in ("support/1", "support/2")
     ]
-    assert all(datetime.fromisoformat(line[1]).tzinfo for line in lines)
+    assert all(datetime.fromisoformat(line[3]).tzinfo for line in lines)
+
+
+def test_list_selects_by_user_and_title(service, directory):
+    directory.holds("a", "b", user="alice", title="Café")
+    directory.holds("c", user="bob", title="Café")
+    directory.holds("d")
+    lines = [line.split("\t")[:3] for line in service.output("list", "--user", "alice", "--search", "CAF")]
+    assert lines == [["a", "Café", "alice"], ["b", "Café", "alice"]]
+    assert [line[0] for line in service.output("list", "--search", "caf")] == ["a", "b", "c"]
 
 
 def test_list_as_json_has_all_that_the_directory_says(service, directory):
@@ -42,6 +51,9 @@ def test_list_as_json_has_all_that_the_directory_says(service, directory):
     (entry,) = service.json("list", "--json")
     assert entry.keys() == {
         "name",
+        "user",
+        "title",
+        "turn_count",
         "conversation_id",
         "metadata",
         "created_at",

@@ -116,7 +116,7 @@ def test_conversation_read_again_has_positions_of_its_own(view):
 def test_nothing_is_written_and_nothing_is_asked_until_a_conversation_is_opened(view, directory):
     """Neither a request to the API nor a change of the directory."""
     directory.holds("support/1", "support/2")
-    used = directory.do(lambda names: names.list())
+    used = directory.do(lambda names: names.conversations(order="name"))
     page = view()
     state = page.data("state")[1]
     _, listed = page.data("conversations?limit=1")
@@ -137,7 +137,7 @@ def test_nothing_is_written_and_nothing_is_asked_until_a_conversation_is_opened(
     assert listed["more"] is True
     assert texts(page.items("support/2")) == ["I am support/2"]
     assert page.sent() == [NEWEST, METADATA]
-    assert directory.do(lambda names: names.list()) == used
+    assert directory.do(lambda names: names.conversations(order="name")) == used
 
 
 class Counter:

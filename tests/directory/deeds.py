@@ -170,7 +170,7 @@ class _User:
         await self._directory.sweep(limit=20)
 
     async def list(self):
-        page = await self._directory.list(limit=100)
+        page = await self._directory.conversations(limit=100)
         assert {entry.name for entry in page.entries} <= set(self._names)
 
 

@@ -44,7 +44,7 @@ async def test_newer_tables_are_refused(blank_url):
         await connection.execute(update(schema).values(version=4))
     await engine.dispose()
     async with SessionDirectory(blank_url) as directory:
-        for call in (directory.create_tables, directory.list):
+        for call in (directory.create_tables, directory.conversations):
             with pytest.raises(
                 DirectorySchemaError, match=r"version 4, and this release .* version 3: .* or a newer one"
             ) as caught:
@@ -183,4 +183,4 @@ async def test_cancelled_write_leaves_no_open_transaction(directory, other):
         opening.cancel()
         await asyncio.wait([opening])
     await asyncio.wait_for(other.session("user_1"), 10)
-    assert 1 == len((await other.list()).entries)
+    assert 1 == len((await other.conversations()).entries)

@@ -79,7 +79,7 @@ async def hammer(url, emulator, directory, fork_server, errors, *, number, secon
 async def assert_all_is_well(url, emulator, directory):
     await assert_nothing_is_forgotten(url, emulator)
     await assert_a_sweep_cleans_up(directory, url, emulator)
-    page = await directory.list()
+    page = await directory.conversations()
     registered = [entry.conversation_id for entry in page.entries if entry.conversation_id]
     assert len(set(registered)) == len(registered)
     assert set(registered) <= held(emulator)

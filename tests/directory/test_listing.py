@@ -14,8 +14,9 @@ from tests.selection import examples
 from .stage import held, in_tables, user
 
 
-async def names_in(directory, *arguments, **options):
-    return [entry.name for entry in (await directory.list(*arguments, **options)).entries]
+async def names_in(directory, prefix="", **options):
+    page = await directory.conversations(prefix=prefix, **{"order": "name", **options})
+    return [entry.name for entry in page.entries]
 
 
 async def open_all(directory, names):
@@ -25,11 +26,16 @@ async def open_all(directory, names):
 
 async def test_entry_has_all_fields(directory, clock):
     created = clock.now
-    session = await directory.session("user_1", expires_in=timedelta(hours=1), metadata={"plan": "pro"})
+    session = await directory.session(
+        "user_1", user="alice", title="Tests", expires_in=timedelta(hours=1), metadata={"plan": "pro"}
+    )
     clock.advance(minutes=10)
     await session.add_items([user("Hello")])
     expected = SessionEntry(
         name="user_1",
+        user="alice",
+        title="Tests",
+        turn_count=0,
         conversation_id=session.session_id,
         metadata={"plan": "pro"},
         created_at=created,
@@ -48,19 +54,19 @@ async def test_get_returns_none_for_an_unknown_name(directory):
 
 async def test_pages_are_ordered_and_complete(directory):
     await open_all(directory, ["c", "a", "e", "b", "d"])
-    first = await directory.list(limit=2)
-    second = await directory.list(limit=2, after=first.next_after)
-    third = await directory.list(limit=2, after=second.next_after)
+    first = await directory.conversations(order="name", limit=2)
+    second = await directory.conversations(order="name", limit=2, after=first.next_after)
+    third = await directory.conversations(order="name", limit=2, after=second.next_after)
     assert [["a", "b"], ["c", "d"], ["e"]] == [
         [entry.name for entry in page.entries] for page in (first, second, third)
     ]
     assert ("b", "d", None) == (first.next_after, second.next_after, third.next_after)
-    assert (await directory.list(limit=5)).next_after is None
+    assert (await directory.conversations(order="name", limit=5)).next_after is None
 
 
 async def test_removing_names_between_pages_skips_no_other(directory):
     await open_all(directory, ["a", "b", "c", "d"])
-    first = await directory.list(limit=2)
+    first = await directory.conversations(order="name", limit=2)
     await directory.forget("a")
     await directory.forget("b")
     assert ["c", "d"] == await names_in(directory, limit=2, after=first.next_after)
@@ -106,7 +112,7 @@ async def test_tenants_are_isolated(open_directory, emulator, clock):
     session = await ours.session("user_1", metadata={"whose": "ours"}, expires_in=60)
     await session.add_items([user("ours")])
     assert await theirs.get("user_1") is None
-    assert () == (await theirs.list()).entries
+    assert () == (await theirs.conversations()).entries
     with pytest.raises(NameNotFoundError):
         await theirs.rename("user_1", "user_2")
     with pytest.raises(NameNotFoundError):
@@ -270,9 +276,24 @@ async def test_of_many_that_have_read_the_same_metadata_one_replaces_it(director
             "14 pairs, and 13 fit",
         ),
         (lambda d: d.session("a", conversation_metadata={"openai_sessions.x": ""}), "reserved"),
-        (lambda d: d.list(limit=0), "limit must be at least 1, not 0"),
-        (lambda d: d.list(limit="1"), "limit must be a whole number, not '1'"),
-        (lambda d: d.list(None), "the prefix must be a string"),
+        (lambda d: d.session("a", user=""), "the user is empty"),
+        (lambda d: d.session("a", user=7), "the user must be a string, not int"),
+        (lambda d: d.session("a", title="a" * 256), "has 256 characters"),
+        (lambda d: d.session("a", title="\0"), "NUL"),
+        (lambda d: d.register("a", "conv_1", user=""), "the user is empty"),
+        (lambda d: d.set_title("a", ""), "the title is empty"),
+        (lambda d: d.set_user("a", "\ud800"), "surrogate"),
+        (lambda d: d.get("a", user=""), "the user is empty"),
+        (lambda d: d.forget("a", user="x" * 256), "has 256 characters"),
+        (lambda d: d.conversations(user=""), "the user is empty"),
+        (lambda d: d.conversations(limit=0), "limit must be at least 1, not 0"),
+        (lambda d: d.conversations(limit="1"), "limit must be a whole number, not '1'"),
+        (lambda d: d.conversations(prefix=None), "the prefix must be a string"),
+        (lambda d: d.conversations(order="title"), "order must be '-used_at' or .*, not 'title'"),
+        (lambda d: d.conversations(search="\0"), "NUL"),
+        (lambda d: d.conversations(metadata={"a": 1}), "'a'"),
+        (lambda d: d.conversations(after="nonsense"), "after='nonsense' is not the next_after of a page"),
+        (lambda d: d.conversations(after="bnVsbA=="), "is not the next_after of a page"),
         (lambda d: d.rename("a", ""), "the name is empty"),
         (lambda d: d.sweep(limit=-1), "limit"),
         (lambda d: d.lost_creations(older_than=-1), "older_than must be between 0"),
@@ -283,7 +304,7 @@ async def test_invalid_argument_is_refused(sqlite_url, call, message):
     async with SessionDirectory(sqlite_url) as directory:
         with pytest.raises((TypeError, ValueError), match=message):
             await call(directory)
-        assert () == (await directory.list()).entries
+        assert () == (await directory.conversations()).entries
 
 
 def test_invalid_option_of_the_directory_is_refused(sqlite_url):

@@ -59,10 +59,11 @@ async def test_name_without_a_conversation_takes_it(directory, other, existing, 
 
 async def test_name_that_has_the_conversation_is_opened(directory, other, existing, url, clock):
     await directory.register("user_1", existing)
+    registered = clock.now
     clock.advance(seconds=5)
     assert existing == (await other.register("user_1", existing, metadata={"plan": "pro"})).session_id
     entry = await directory.get("user_1")
-    assert ({"plan": "pro"}, clock.now) == (entry.metadata, entry.used_at)
+    assert ({"plan": "pro"}, registered) == (entry.metadata, entry.used_at)
     assert (1, 1, 0, 0) == await in_tables(url)
 
 
