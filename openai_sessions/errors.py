@@ -53,6 +53,7 @@
     ├── ConversationRegisteredError   the conversation has a name: open it by that name
     ├── DeletionPendingError          a sweep will delete the conversation: register a fork of it
     ├── CurrentBranchError            the branch is the current one: switch() first
+    ├── MasterKeyError                a user's key needs another master key: key_store([new, old])
     └── DirectorySchemaError          tables are missing or of another version: create_tables()
 
     UnsettledWarning                  a session was closed with failed writes: settle(receipt)
@@ -870,6 +871,23 @@ class CurrentBranchError(SessionError, ValueError):
         )
         self.name = name
         self.branch = branch
+
+
+class MasterKeyError(SessionError):
+    """The stored keys of users cannot be decrypted. They stay as they are, and no new ones are created.
+
+    Attributes:
+        users: The users, in order.
+    """
+
+    def __init__(self, users: Sequence[str]) -> None:
+        others = f" and of {len(users) - 1} more user(s)" if len(users) > 1 else ""
+        super().__init__(
+            f"The stored key of user {users[0]!r}{others} cannot be decrypted: it was encrypted with another "
+            "master key, or damaged. Give key_store() the key that it was encrypted with, after the new one: "
+            "key_store([new, old])."
+        )
+        self.users = tuple(users)
 
 
 class DirectorySchemaError(SessionError):

@@ -11,6 +11,7 @@ except ImportError as error:
     ) from error
 
 from openai_sessions.directory._directory import SessionDirectory
+from openai_sessions.directory._keys import DirectoryKeyStore
 from openai_sessions.directory._session import NamedSession
 from openai_sessions.directory._values import (
     BranchEntry,
@@ -22,6 +23,7 @@ from openai_sessions.directory._values import (
 
 __all__ = [
     "BranchEntry",
+    "DirectoryKeyStore",
     "LostCreation",
     "NamedSession",
     "SessionDirectory",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, get_args
@@ -19,6 +19,7 @@ from openai_sessions._conversation.usage import Usage
 from openai_sessions._conversation.writing import Progress
 from openai_sessions._items.types import Metadata
 from openai_sessions.directory._database import Database, GivenEngine, engines_of
+from openai_sessions.directory._keys import DirectoryKeyStore
 from openai_sessions.directory._registration import (
     DeletionRun,
     PendingDeletions,
@@ -610,6 +611,20 @@ class SessionDirectory(AsyncCloseable):
     async def forget_lost_creation(self, creation_id: str) -> bool:
         """Remove the record of a lost creation that was looked up; return whether it existed."""
         return await forget_creation(self._database, checked_name(creation_id, "creation_id"))
+
+    def key_store(self, master_key: str | bytes | Sequence[str | bytes]) -> DirectoryKeyStore:
+        """Return a store with a key for each user, in this database: `EncryptedSession(…, store, user=…)`.
+
+        Args:
+            master_key: Encrypts the keys. As `encryption_key` of an `EncryptedSession`: random, and kept
+                apart from the database; or a list with the newest first.
+
+        Raises:
+            ImportError: The package cryptography is not installed.
+            TypeError: It is not a key or a list of keys.
+            ValueError: It is too weak.
+        """
+        return DirectoryKeyStore(self._database, master_key)
 
     def _transaction(self, connection: AsyncConnection) -> DirectoryTransaction:
         return DirectoryTransaction.on(self._database, connection)

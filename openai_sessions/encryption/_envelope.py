@@ -6,18 +6,17 @@ is derived from the caller's key with HKDF-SHA256, salted with the `session_id`.
 
 from __future__ import annotations
 
-import base64
 import json
-import re
+import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from openai_sessions._arguments import MAX_TEXT, checked_text
-from openai_sessions._items.text import has_surrogate
+from openai_sessions._arguments import MAX_TEXT
 from openai_sessions._items.types import Item
+from openai_sessions.encryption._keys import KeyStore, checked_keys, derived_cipher
 from openai_sessions.errors import InvalidItemError
 
 if TYPE_CHECKING:
@@ -107,13 +106,18 @@ class Sealer:
 
     def open(self, envelope: object) -> Item | Unreadable:
         """Return the item in an envelope, or the reason why it cannot be read."""
-        text = _envelope_text(envelope)
+        text = envelope_text(envelope)
         if text is None or not text.startswith(_MARK):
             return Unreadable.UNENCRYPTED
         token = text.removeprefix(_MARK)
         if not token.startswith(_VERSION) or not token.isascii():
             return Unreadable.UNDECRYPTABLE
         return self._decrypt(token.removeprefix(_VERSION).encode())
+
+    def readable(self, envelope: object) -> Item | None:
+        """Return the item in an envelope, or None if it cannot be read."""
+        opened = self.open(envelope)
+        return None if isinstance(opened, Unreadable) else opened
 
     def _decrypt(self, token: bytes) -> Item | Unreadable:
         from cryptography.fernet import InvalidToken  # noqa: PLC0415 -- of an extra
@@ -131,10 +135,10 @@ class Sealer:
 
 def is_envelope(item: Item) -> bool:
     """Return whether an item looks like one that an `EncryptedSession` has written."""
-    return (_envelope_text(item) or "").startswith(_MARK)
+    return (envelope_text(item) or "").startswith(_MARK)
 
 
-def _envelope_text(envelope: Any) -> str | None:
+def envelope_text(envelope: Any) -> str | None:
     """Return the text of a message whose content is a string or a single text part."""
     content = envelope.get("content") if isinstance(envelope, dict) else None
     if isinstance(content, list) and len(content) == 1 and isinstance(content[0], dict):
@@ -142,7 +146,7 @@ def _envelope_text(envelope: Any) -> str | None:
     return content if isinstance(content, str) else None
 
 
-_INFO = b"openai_sessions.EncryptedSession.v1"
+_INFO = b"openai_sessions.EncryptedSession.v2"
 """HKDF `info`: keys derived from the same secret for another purpose differ."""
 
 
@@ -152,76 +156,51 @@ def session_cipher(session_id: str, keys: Sequence[bytes]) -> MultiFernet:
     Raises:
         ImportError: The package cryptography is not installed.
     """
-    try:
-        from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415 -- of an extra
-        from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
-        from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
-    except ImportError as error:
-        raise ImportError(
-            "EncryptedSession requires the package cryptography: pip install 'openai-sessions[encrypt]'"
-        ) from error
-    salt = session_id.encode()
-    derived = [HKDF(algorithm=hashes.SHA256(), length=32, salt=salt, info=_INFO).derive(key) for key in keys]
-    return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in derived])
+    return derived_cipher(keys, salt=session_id.encode(), info=_INFO, needed_by="EncryptedSession")
 
 
-_MIN_KEY_BYTES = 16
-"""128 bits of randomness."""
+class Sealers(Protocol):
+    """Returns the sealer for one operation of a session."""
 
-_MIN_DISTINCT_BYTES = 5
-"""A key with fewer distinct bytes was typed rather than generated."""
-
-_FERNET_KEY = re.compile(rb"[A-Za-z0-9_-]{43}=")
-"""32 bytes in the format of `Fernet.generate_key()`."""
-
-_ADVICE = "generate one with cryptography.fernet.Fernet.generate_key() and store it with your secrets"
+    async def get(self, *, create: bool = False) -> Sealer:
+        """Return a sealer; `create` says whether a user without a key gets one, in order to write."""
+        ...
 
 
-def checked_keys(value: object) -> list[bytes]:
-    """Return the bytes of one key or of a list of keys. No error message contains a key.
+@dataclass(frozen=True, slots=True)
+class GivenKeys:
+    """The sealer of a session that was given its keys."""
 
-    Raises:
-        TypeError: The value is not a string, bytes or a list of these.
-        ValueError: The list is empty, or a key is too weak.
+    sealer: Sealer
+
+    async def get(self, *, create: bool = False) -> Sealer:  # noqa: ARG002 -- there are keys
+        """Return the sealer."""
+        return self.sealer
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKeys:
+    """Sealers with the keys that a store has at the time of each operation.
+
+    Attributes:
+        store: The key store.
+        user: The user whose keys these are.
+        sealer_of: Returns the sealer of the session with these keys.
     """
-    if isinstance(value, (str, bytes)):
-        return [_checked_key(value, "encryption_key")]
-    if not isinstance(value, Sequence):
-        raise TypeError(
-            "encryption_key must be a string, bytes, or a list of them with the newest first, "
-            f"not {type(value).__name__}"
-        )
-    if not value:
-        raise ValueError(f"encryption_key is an empty list: {_ADVICE}")
-    return [_checked_key(key, f"encryption_key[{index}]") for index, key in enumerate(value)]
 
+    store: KeyStore
+    user: str
+    sealer_of: Callable[[Sequence[bytes]], Sealer]
 
-def _checked_key(value: object, name: str) -> bytes:
-    if not isinstance(value, (str, bytes)):
-        raise TypeError(f"{name} must be a string or bytes, not {type(value).__name__}")
-    if isinstance(value, str) and has_surrogate(value):  # the error of encode() would contain the key
-        raise ValueError(f"{name} contains a lone surrogate: pass it as bytes, such as those of os.environb")
-    raw = value.encode() if isinstance(value, str) else value
-    if not raw:
-        raise ValueError(f"{name} is empty: {_ADVICE}")
-    if _FERNET_KEY.fullmatch(raw):
-        raw = base64.urlsafe_b64decode(raw)
-    if len(raw) < _MIN_KEY_BYTES or len(set(raw)) < _MIN_DISTINCT_BYTES:
-        raise ValueError(
-            f"{name} is too weak: a key is at least {_MIN_KEY_BYTES} random bytes, and key derivation "
-            f"does not make a password strong enough. To be safe, {_ADVICE}"
-        )
-    return raw
+    async def get(self, *, create: bool = False) -> Sealer:
+        """Return a sealer with the keys of the user. Without any it opens nothing.
 
-
-def checked_session_id(value: object) -> str:
-    """Return the session id that a cipher is derived for.
-
-    Raises:
-        TypeError: It is not a string.
-        ValueError: It is empty, or contains a lone surrogate.
-    """
-    session_id = checked_text("session_id", value, wanted='the history a name, such as "user_123"')
-    if has_surrogate(session_id):
-        raise ValueError(f"session_id {session_id!r} contains a lone surrogate, which UTF-8 cannot encode")
-    return session_id
+        Raises:
+            TypeError: The store returned something else than keys.
+            ValueError: The store returned a weak key, or was to create one and returned none.
+            Exception: An error of the store.
+        """
+        found = await self.store.get_keys(self.user, create=create)
+        if not found and not create:
+            return self.sealer_of([secrets.token_bytes(32)])  # nothing was ever encrypted with it
+        return self.sealer_of(checked_keys(found, f"get_keys({self.user!r})"))

@@ -9,8 +9,9 @@ from __future__ import annotations
 import inspect
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 
 from openai_sessions import _agents
@@ -40,12 +41,21 @@ from openai_sessions._items.forms import checked_item, replay_form_with_provider
 from openai_sessions._items.turns import from_newest_compaction
 from openai_sessions._items.types import Item, RunItem
 from openai_sessions.encryption._envelope import (
+    GivenKeys,
     Sealer,
+    Sealers,
     SkippedItems,
+    StoredKeys,
     Unreadable,
+    envelope_text,
+    session_cipher,
+)
+from openai_sessions.encryption._keys import (
+    KeyStore,
     checked_keys,
     checked_session_id,
-    session_cipher,
+    checked_user,
+    is_key_store,
 )
 from openai_sessions.errors import SessionError
 from openai_sessions.reading import ReadingFilter, checked_reading, read_through
@@ -109,6 +119,9 @@ class EncryptedSession(AsyncCloseable):
             any other with the same methods. The caller keeps ownership of it.
         encryption_key: A random key of at least 16 bytes, preferably from `Fernet.generate_key()`, as a
             string or bytes; or a list of keys: the first encrypts, all decrypt. A password is not a key.
+            Or a `KeyStore` with a key for each user, such as `SessionDirectory.key_store()`: it is asked at
+            each operation, and no key is kept. What it raises passes through, and nothing was written.
+        user: The user whose keys a key store returns; required with one, and only with one.
         ttl: Seconds after which an item is no longer read, by the reader's clock; None for no expiry.
         reading: Filters of what the model sees, applied in this order to the decrypted items that
             `get_items()` returns: see `openai_sessions.reading`. The stored history stays as it is.
@@ -121,9 +134,10 @@ class EncryptedSession(AsyncCloseable):
         ValueError: The key is too weak or contains a lone surrogate, the ttl is not positive, the name is
             empty or contains a lone surrogate, or the underlying session limits turns or tokens, or has
             `reading` or `compact_when`; or `compact_when` has no limit.
-        TypeError: An argument is of the wrong type; or the underlying session is a compaction session of the
-            Agents SDK, and would compact tokens: wrap it around this session instead; or `compact_when` is
-            given, and the underlying session is not an `OpenAIConversationsSession`.
+        TypeError: An argument is of the wrong type; or there is a key store without `user`, or a `user`
+            without a key store; or the underlying session is a compaction session of the Agents SDK, and
+            would compact tokens: wrap it around this session instead; or `compact_when` is given, and the
+            underlying session is not an `OpenAIConversationsSession`.
     """
 
     _ignore_ids_for_matching = True  # the Agents SDK then compares items without their ids
@@ -132,9 +146,10 @@ class EncryptedSession(AsyncCloseable):
         self,
         session_id: str,
         underlying_session: Any,
-        encryption_key: str | bytes | Sequence[str | bytes],
+        encryption_key: str | bytes | Sequence[str | bytes] | KeyStore,
         ttl: float | None = 600,
         *,
+        user: str | None = None,
         reading: Sequence[ReadingFilter] = (),
         compact_when: Compaction | None = None,
         clock: Callable[[], float] = time.time,
@@ -148,9 +163,8 @@ class EncryptedSession(AsyncCloseable):
         self._compact_when = compact_when
         if compact_when is not None:
             self._compactable()
-        cipher = session_cipher(session_id, checked_keys(encryption_key))
-        self._sealer = Sealer(cipher, ttl=self._ttl, clock=clock)
-        self._pop = ReadablePop(self.underlying_session, self._sealer)
+        self._sealers = _sealers_of(session_id, encryption_key, user, ttl=self._ttl, clock=clock)
+        self._pop = ReadablePop(self.underlying_session)
         self._written = WrittenAsGiven()
         self._compacted: list[Any] | None = None
         """The newest token that compaction has read; empty if there was none, None if it has not read."""
@@ -244,7 +258,7 @@ class EncryptedSession(AsyncCloseable):
         """
         await self._pop.restore()
         envelopes = _iterate_stored(self.underlying_session, after=after)
-        async with aclosing(_opened_items(envelopes, self._sealer.open, self._note)) as items:
+        async with aclosing(_opened_items(envelopes, self._open, self._note)) as items:
             async for item in items:
                 yield item
 
@@ -268,7 +282,7 @@ class EncryptedSession(AsyncCloseable):
         """
         given = checked_items(items)
         checked = _checked(given)
-        sealed = self._sealer.seal(checked)
+        sealed = await self._seal(checked)
         await self._pop.restore()
         if sealed:
             await self.underlying_session.add_items(sealed)
@@ -289,7 +303,7 @@ class EncryptedSession(AsyncCloseable):
             Exception: An error of the underlying session.
         """
         readable, _ = await self._read(1)
-        item = await self._pop.run() if readable else None
+        item = await self._pop.run(await self._sealers.get()) if readable else None
         return None if item is None else cast("ResponseInputItemParam", replay_form_with_provider_data(item))
 
     @_agents.called_by_runner
@@ -359,7 +373,8 @@ class EncryptedSession(AsyncCloseable):
         wanted = checked_compaction(compaction, self._compact_when, from_compaction=self._from_compaction)
         hosted = self._compactable()
         await self._pop.restore()
-        forms = ItemForms(opened=self._readable, sealed=self._sealer.seal)
+        sealer = await self._sealers.get(create=True)
+        forms = ItemForms(opened=sealer.readable, sealed=sealer.seal)
         return await hosted._compact(wanted, forms)  # noqa: SLF001 -- a session of this library
 
     async def _compact_after_turn(self) -> None:
@@ -381,10 +396,6 @@ class EncryptedSession(AsyncCloseable):
             f"{type(session).__name__} is not an OpenAIConversationsSession, whose server compacts: wrap the "
             "Agents SDK's OpenAIResponsesCompactionSession around the EncryptedSession instead"
         )
-
-    def _readable(self, envelope: Item) -> Item | None:
-        opened = self._sealer.open(envelope)
-        return None if isinstance(opened, Unreadable) else opened
 
     async def aclose(self) -> None:
         """Close the underlying session with its `aclose()` or `close()`, if it has one.
@@ -431,14 +442,18 @@ class EncryptedSession(AsyncCloseable):
             SessionError: The underlying session cannot replace its history at once, and unreadable items
                 would be lost.
         """
-        sealed = self._sealer.seal(_checked(checked_items(items)))
+        sealed = await self._seal(_checked(checked_items(items)))
         await self._pop.restore()
         raw = await self._newest(None if _agents.limit_of(self.session_settings) is None else EVERY_ITEM)
         expected, self._compacted = self._compacted, None
         if expected is not None and raw[-1:] != expected:
             _agents.log_skipped_compaction(self._session_id)
             return True
-        kept = [each for each in raw if self._sealer.open(each) in _NEVER_READABLE]
+        kept = [
+            envelope
+            for envelope, opened in zip(raw, await self._open(raw), strict=True)
+            if opened in _NEVER_READABLE
+        ]
         replace = getattr(type(self.underlying_session), "_atomic_replace_items", None)
         if replace is not None:
             return bool(await replace(self.underlying_session, [*kept, *sealed]))
@@ -479,13 +494,24 @@ class EncryptedSession(AsyncCloseable):
         window = wanted
         while True:
             raw = await self._newest(window)
-            opened = [self._sealer.open(each) for each in raw]
+            opened = await self._open(raw)
             items = [item for item in opened if not isinstance(item, Unreadable)]
             is_all = window is None or len(raw) < window
             if is_all or wanted is None or len(items) >= wanted:
                 self._note(SkippedItems.counted(opened))
                 return items[-wanted:] if wanted else items, is_all
             window = max(_MIN_WINDOW, 2 * (window or 0))
+
+    async def _open(self, envelopes: Sequence[Any]) -> list[Item | Unreadable]:
+        """Return the item in each envelope, or why it cannot be read, with the keys that there are now."""
+        if not envelopes:
+            return []
+        sealer = await self._sealers.get()
+        return [sealer.open(envelope) for envelope in envelopes]
+
+    async def _seal(self, items: Sequence[Item]) -> list[Item]:
+        """Return items in envelopes, with the newest key that there is now."""
+        return (await self._sealers.get(create=True)).seal(items) if items else []
 
     async def _newest(self, limit: int | None) -> list[Any]:
         session = self.underlying_session
@@ -526,18 +552,20 @@ class EncryptedTurn(EncryptedSession):
         self._ttl = session._ttl  # noqa: SLF001
         self._reading = session._reading  # noqa: SLF001
         self._compact_when = None
-        self._sealer = session._sealer  # noqa: SLF001
-        self._pop = ReadablePop(turn, self._sealer)
+        self._sealers = session._sealers  # noqa: SLF001
+        self._pop = ReadablePop(turn)
+        self._known: dict[str | None, Item] = {}
+        """The items that this turn has read or added, by the texts of their envelopes."""
         self._written = WrittenAsGiven()
         self._compacted = None
         self._skipped = self._skipped_in_total = self._logged = SkippedItems()
-        turn.read_as(self._opened)
+        turn.read_as(self._known_item)
 
     @property
     def pending(self) -> list[ResponseInputItemParam]:
         """The items of the turn that are not stored, oldest first, in replay form."""
-        opened = map(self._sealer.open, self.underlying_session.pending)
-        items = _to_replay([item for item in opened if not isinstance(item, Unreadable)])
+        texts = map(envelope_text, self.underlying_session.pending)
+        items = _to_replay([self._known[text] for text in texts if text in self._known])
         return cast("list[ResponseInputItemParam]", items)
 
     async def __aenter__(self) -> Self:
@@ -556,10 +584,21 @@ class EncryptedTurn(EncryptedSession):
         if exc_value is None and self.underlying_session._is_stored:  # noqa: SLF001
             await self._session._compact_after_turn()  # noqa: SLF001
 
-    def _opened(self, envelope: Item) -> Item:
+    async def _open(self, envelopes: Sequence[Any]) -> list[Item | Unreadable]:
+        opened = await super()._open(envelopes)
+        for envelope, item in zip(envelopes, opened, strict=True):
+            if not isinstance(item, Unreadable):
+                self._known[envelope_text(envelope)] = item
+        return opened
+
+    async def _seal(self, items: Sequence[Item]) -> list[Item]:
+        sealed = await super()._seal(items)
+        self._known.update(zip(map(envelope_text, sealed), items, strict=True))
+        return sealed
+
+    def _known_item(self, envelope: Item) -> Item:
         """Return the item in an envelope; one that cannot be read depends on nothing."""
-        opened = self._sealer.open(envelope)
-        return envelope if isinstance(opened, Unreadable) else opened
+        return self._known.get(envelope_text(envelope), envelope)
 
 
 class ReadablePop:
@@ -567,14 +606,12 @@ class ReadablePop:
 
     Args:
         session: The session that stores the envelopes.
-        sealer: Opens the envelopes.
     """
 
-    __slots__ = ("_lock", "_popped", "_sealer", "_session")
+    __slots__ = ("_lock", "_popped", "_session")
 
-    def __init__(self, session: Any, sealer: Sealer) -> None:
+    def __init__(self, session: Any) -> None:
         self._session = session
-        self._sealer = sealer
         self._lock = FairLock()
         self._popped: list[Item] = []  # popped and not yet restored, oldest first
 
@@ -583,10 +620,14 @@ class ReadablePop:
         """The number of envelopes that an earlier call popped and could not restore."""
         return len(self._popped)
 
-    async def run(self) -> Item | None:
-        """Remove the newest readable item and return it; also delete expired items above it."""
+    async def run(self, sealer: Sealer) -> Item | None:
+        """Remove the newest readable item and return it; also delete expired items above it.
+
+        Args:
+            sealer: Opens the envelopes.
+        """
         async with self._lock.held():
-            popped = await run_shielded(self._run, undo=self._undo)
+            popped = await run_shielded(partial(self._run, sealer), undo=self._undo)
         return None if popped is None else popped[1]
 
     async def restore(self) -> None:
@@ -601,12 +642,12 @@ class ReadablePop:
             async with self._lock.held():
                 self._popped.clear()
 
-    async def _run(self, cancellation: Cancellation) -> tuple[Item, Item] | None:
+    async def _run(self, sealer: Sealer, cancellation: Cancellation) -> tuple[Item, Item] | None:
         """Return a popped envelope and its item."""
         cancellation.has_begun = True
         await self._restore(self._popped)
         while (envelope := await self._session.pop_item()) is not None:
-            opened = self._sealer.open(envelope)
+            opened = sealer.open(envelope)
             if opened is Unreadable.EXPIRED:
                 continue
             self._popped.insert(0, envelope)
@@ -650,37 +691,75 @@ async def _iterate_stored(session: Any, *, after: str | None) -> AsyncGenerator[
 
 
 _DECRYPT_BATCH = 100
-"""The number of items decrypted before they are yielded."""
+"""The number of items decrypted at once, with the keys that there are then."""
 
 
 async def _opened_items(
     envelopes: AsyncGenerator[Any, None],
-    open_envelope: Callable[[object], Item | Unreadable],
+    open_envelopes: Callable[[Sequence[Any]], Awaitable[list[Item | Unreadable]]],
     on_skipped: Callable[[SkippedItems], object],
 ) -> AsyncGenerator[ResponseInputItemParam, None]:
     """Yield the readable items of envelopes in replay form.
 
     Args:
         envelopes: The stored items of the underlying session.
-        open_envelope: Returns the item in an envelope.
+        open_envelopes: Returns the items in envelopes.
         on_skipped: Called at the end with the counts of unreadable items.
     """
     items: list[Item] = []
     skipped = SkippedItems()
-    async with aclosing(envelopes):
-        async for envelope in envelopes:
-            opened = open_envelope(envelope)
-            if isinstance(opened, Unreadable):
-                skipped += SkippedItems.counted([opened])
-                continue
-            items.append(opened)
-            end = whole_until(items) if len(items) >= _DECRYPT_BATCH else 0
+    async with aclosing(_batches(envelopes)) as batches:
+        async for batch in batches:
+            opened = await open_envelopes(batch)
+            skipped += SkippedItems.counted(opened)
+            items += [item for item in opened if not isinstance(item, Unreadable)]
+            end = whole_until(items)
             for item in _to_replay(items[:end]):
                 yield cast("ResponseInputItemParam", item)
             del items[:end]
     on_skipped(skipped)
     for item in _to_replay(items):
         yield cast("ResponseInputItemParam", item)
+
+
+async def _batches(envelopes: AsyncGenerator[Any, None]) -> AsyncGenerator[list[Any], None]:
+    batch: list[Any] = []
+    async with aclosing(envelopes):
+        async for envelope in envelopes:
+            batch.append(envelope)
+            if len(batch) == _DECRYPT_BATCH:
+                yield batch
+                batch = []
+    yield batch
+
+
+def _sealers_of(
+    session_id: str,
+    keys: str | bytes | Sequence[str | bytes] | KeyStore,
+    user: str | None,
+    *,
+    ttl: float | None,
+    clock: Callable[[], float],
+) -> Sealers:
+    """Return what gives each operation of a session its sealer.
+
+    Raises:
+        ImportError: The package cryptography is not installed.
+        TypeError: There is a key store without a user, or a user without a key store.
+        ValueError: A key is too weak, or the user is empty.
+    """
+
+    def sealer_of(checked: Sequence[bytes]) -> Sealer:
+        return Sealer(session_cipher(session_id, checked), ttl=ttl, clock=clock)
+
+    if is_key_store(keys):
+        if user is None:
+            raise TypeError("a key store needs user=, whose keys it returns: give both")
+        sealer_of([bytes(32)])  # raises now if the package is missing
+        return StoredKeys(cast("KeyStore", keys), checked_user(user), sealer_of)
+    if user is not None:
+        raise TypeError("user= needs a key store in place of encryption_key: give both, or leave user= out")
+    return GivenKeys(sealer_of(checked_keys(keys)))
 
 
 def _checked(given: Sequence[object]) -> list[Item]:

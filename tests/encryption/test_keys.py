@@ -12,7 +12,8 @@ from cryptography.fernet import Fernet
 
 from openai_sessions import InvalidItemError
 from openai_sessions.encryption import EncryptedSession
-from openai_sessions.encryption._envelope import checked_keys, session_cipher
+from openai_sessions.encryption._envelope import session_cipher
+from openai_sessions.encryption._keys import checked_keys
 from tests.examples.stand_in import ROOT
 
 from .stores import HELLO, KEY, OTHER_KEY, ListSession

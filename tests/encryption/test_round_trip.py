@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from openai_sessions._items.forms import checked_item, to_replay, to_stored
 from openai_sessions._items.turns import from_newest_compaction
 from openai_sessions.encryption import EncryptedSession
-from openai_sessions.encryption._envelope import Sealer, checked_keys, session_cipher
+from openai_sessions.encryption._envelope import Sealer, session_cipher
+from openai_sessions.encryption._keys import checked_keys
 from tests.strategies import json_values, written_items
 
 from .stores import KEY, ListSession
