@@ -896,17 +896,24 @@ class DirectorySchemaError(SessionError):
     Attributes:
         found: The version of the tables, or None if there are none.
         supported: The version that this release of the library reads and writes.
+        oldest: The oldest version that `create_tables()` upgrades.
     """
 
-    def __init__(self, found: int | None, supported: int) -> None:
+    def __init__(self, found: int | None, supported: int, *, oldest: int) -> None:
         if found is None:
             problem = "has no tables of a session directory. Create them: `await directory.create_tables()`."
         else:
-            remedy = (
-                "use the release that created them, or a newer one."
-                if found > supported
-                else "upgrade them: `await directory.create_tables()`; earlier releases cannot use them then."
-            )
+            if found > supported:
+                remedy = "use the release that created them, or a newer one."
+            elif found < oldest:
+                remedy = (
+                    f"tables before version {oldest} cannot be upgraded. Use another database, and register "
+                    "the conversations there: `await directory.register(name, conversation_id)`."
+                )
+            else:
+                remedy = (
+                    "upgrade them: `await directory.create_tables()`; earlier releases cannot use them then."
+                )
             problem = (
                 f"has session directory tables of version {found}, and this release of openai-sessions "
                 f"supports version {supported}: {remedy}"
@@ -914,6 +921,7 @@ class DirectorySchemaError(SessionError):
         super().__init__(f"The database {problem}")
         self.found = found
         self.supported = supported
+        self.oldest = oldest
 
 
 class UnsettledWarning(ResourceWarning):

@@ -7,7 +7,7 @@ import sys
 
 __all__ = ["main"]
 
-_EXTRA = ("agents", "aiosqlite", "rich", "sqlalchemy", "starlette", "typer", "uvicorn")
+_EXTRA = ("agents", "aiosqlite", "alembic", "rich", "sqlalchemy", "starlette", "typer", "uvicorn")
 """The packages that `pip install "openai-sessions[cli]"` installs."""
 
 

@@ -635,13 +635,26 @@ def sweep(  # noqa: PLR0913 - one for each option
     )
 
 
-def init_directory(
-    *, base_url: BaseURL = None, directory: DirectoryURL = None, tenant: Tenant = "", quiet: Quiet = False
+def upgrade_directory(
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done; change nothing.")
+    ] = False,
+    base_url: BaseURL = None,
+    directory: DirectoryURL = None,
+    tenant: Tenant = "",
+    quiet: Quiet = False,
 ) -> None:
-    """Create the tables of the directory, and a missing SQLite file. Needs no API key."""
+    """Create the tables and a missing SQLite file, or upgrade tables. Needs no API key."""
     from openai_sessions.cli import _directory as commands  # noqa: PLC0415 - help needs no sqlalchemy
 
-    _run(commands.init, base_url=base_url, directory=directory, tenant=tenant, quiet=quiet)
+    _run(
+        lambda workspace: commands.upgrade(workspace, dry_run=dry_run),
+        base_url=base_url,
+        directory=directory,
+        tenant=tenant,
+        quiet=quiet,
+    )
 
 
 def doctor(  # noqa: PLR0913 - one for each option
@@ -778,15 +791,16 @@ _PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "replace-item": replace_item,
     },
     "Import and export": {"export": export, "import": import_file, "copy": copy},
-    "Directory": {"list": list_names, "sweep": sweep},
     "Diagnosis": {"doctor": doctor},
     "Demonstration and emulator": {"demo": demo, "serve": serve},
 }
 
-directory_app = typer.Typer(help="Create a directory of names.", no_args_is_help=True)
-directory_app.command("init")(init_directory)
-app.add_typer(directory_app, name="directory", rich_help_panel="Directory")
-
 for panel, commands_of_panel in _PANELS.items():
     for name_of_command, command in commands_of_panel.items():
         app.command(name_of_command, rich_help_panel=panel)(command)
+
+directory_app = typer.Typer(help="List, sweep and upgrade a directory of names.", no_args_is_help=True)
+directory_app.command("upgrade")(upgrade_directory)
+directory_app.command("list")(list_names)
+directory_app.command("sweep")(sweep)
+app.add_typer(directory_app, name="directory", rich_help_panel="Directory")

@@ -1,4 +1,4 @@
-"""The commands on a session directory: init, list and sweep."""
+"""The commands on a session directory: upgrade, list and sweep."""
 
 from __future__ import annotations
 
@@ -11,20 +11,29 @@ from openai_sessions.cli._errors import CommandError, ExitCode
 from openai_sessions.cli._output import TableWriter, counted, progress, standard_output, write_json
 from openai_sessions.cli._running import Workspace, confirm, require_terminal
 from openai_sessions.directory import SessionEntry, SweepReport
+from openai_sessions.directory._database import SCHEMA_VERSION
 
 _PAGE = 1000
 """Names per query, and conversations per sweep."""
 
 
-async def init(workspace: Workspace) -> None:
+async def upgrade(workspace: Workspace, *, dry_run: bool) -> None:
     """Create the tables of the directory if they are missing, upgrade older ones, and say so.
 
     Args:
         workspace: The workspace.
+        dry_run: Only say what would be done.
     """
-    directory = workspace.open_directory(must_exist=False)
-    await directory.create_tables()
-    workspace.note("The directory is ready.")
+    directory = workspace.open_directory(must_exist=dry_run)
+    found = await directory.create_tables(dry_run=dry_run)
+    if found == SCHEMA_VERSION:
+        workspace.note("The directory is ready.")
+    elif found is None:
+        done = "Would create" if dry_run else "Created"
+        workspace.note(f"{done} the tables, version {SCHEMA_VERSION}.")
+    else:
+        done = "Would upgrade" if dry_run else "Upgraded"
+        workspace.note(f"{done} the tables from version {found} to version {SCHEMA_VERSION}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -210,12 +210,13 @@ def _unknown_name(error: Any) -> str:
 def _no_tables(error: Any) -> str:
     if error.found is None:
         return (
-            "The database has no tables of a session directory: `openai-sessions directory init` creates them"
+            "The database has no tables of a session directory: `openai-sessions directory upgrade` creates "
+            "them"
         )
-    if error.found < error.supported:
+    if error.oldest <= error.found < error.supported:
         return (
             f"The database has session directory tables of version {error.found}. `openai-sessions directory "
-            f"init` upgrades them to version {error.supported}, which earlier releases cannot use"
+            f"upgrade` upgrades them to version {error.supported}, which earlier releases cannot use"
         )
     return str(error)
 

@@ -357,7 +357,8 @@ def _check_database_file(url: str, *, must_exist: bool) -> None:
         return
     if must_exist and not Path(name).is_file():
         raise CommandError(
-            f"The directory {url} does not exist: no such file. `openai-sessions directory init` creates it.",
+            f"The directory {url} does not exist: no such file. "
+            "`openai-sessions directory upgrade` creates it.",
             exit_code=ExitCode.USAGE,
         )
     require_folder(Path(name))

@@ -27,19 +27,21 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
     func,
-    insert,
     inspect,
     literal,
+    literal_column,
     select,
+    table,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchTableError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from openai_sessions._api.clients import PerLoop
 from openai_sessions._conversation.shielding import Cancellation, run_shielded
 from openai_sessions._conversation.usage import COUNTS, MAX_MODEL
+from openai_sessions.directory._migrations import OLDEST_VERSION, VERSION_TABLE, migrate
 from openai_sessions.errors import DirectorySchemaError
 
 T = TypeVar("T")
@@ -47,7 +49,7 @@ T = TypeVar("T")
 Work = Callable[[AsyncConnection], Awaitable[T]]
 
 SCHEMA_VERSION = 3
-"""The version of the tables below. Every change of them increments it."""
+"""The version of the tables below. Every change of them increments it, and requires a migration."""
 
 MAX_NAME = 255
 """The maximum number of characters of a name, a branch and a tenant."""
@@ -92,14 +94,6 @@ def _name() -> String:
 
 
 metadata = MetaData()
-
-schema = Table(
-    "openai_sessions_schema",
-    metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("version", Integer, nullable=False),
-)
-"""One row with the version of the tables."""
 
 names = Table(
     "openai_sessions_names",
@@ -242,13 +236,21 @@ class Database:
         self.clock = clock
         self._is_checked = False
 
-    async def create_tables(self) -> None:
+    async def create_tables(self, *, dry_run: bool) -> int | None:
         """Create the tables, or upgrade those of an earlier version.
 
+        Returns:
+            The version that was found; None if there were no tables.
+
         Raises:
-            DirectorySchemaError: The database has tables of a newer version. Nothing was changed.
+            DirectorySchemaError: The tables have a newer version, or one that cannot be upgraded. Nothing was
+                changed.
         """
-        await _create_tables(await self._engines.get())
+        engine = await self._engines.get()
+        if dry_run:
+            async with engine.connect() as connection:
+                return await _upgradable_version(connection)
+        return await _create_tables(engine)
 
     async def read(self, work: Work[T]) -> T:
         """Run a read-only transaction."""
@@ -404,21 +406,27 @@ def _open_engine(url: URL) -> AsyncEngine:
 
 
 _ADVISORY_LOCK = 0x6F70656E61695F73
-"""The key of the PostgreSQL advisory lock that is held while tables are created: concurrent CREATE statements
-would fail."""
+"""The key of the PostgreSQL advisory lock that is held while tables are created or upgraded: concurrent
+statements would fail."""
 
 
-async def _create_tables(engine: AsyncEngine) -> None:
+async def _create_tables(engine: AsyncEngine) -> int | None:
     await _enable_wal(engine)
     async with engine.begin() as connection:
         await _lock_sqlite(connection)
         if connection.dialect.name == "postgresql":
             await connection.execute(select(func.pg_advisory_xact_lock(literal(_ADVISORY_LOCK, BigInteger))))
-        if await connection.run_sync(_has_tables):
-            await _check_schema(connection)
-            return
-        await connection.run_sync(metadata.create_all)
-        await connection.execute(insert(schema).values(id=1, version=SCHEMA_VERSION))
+        found = await _upgradable_version(connection)
+        if found != SCHEMA_VERSION:
+            await connection.run_sync(migrate, found, SCHEMA_VERSION)
+        return found
+
+
+async def _upgradable_version(connection: AsyncConnection) -> int | None:
+    found = await connection.run_sync(_version)
+    if found is not None and not OLDEST_VERSION <= found <= SCHEMA_VERSION:
+        raise DirectorySchemaError(found, SCHEMA_VERSION, oldest=OLDEST_VERSION)
+    return found
 
 
 async def _check_schema(connection: AsyncConnection) -> None:
@@ -427,19 +435,20 @@ async def _check_schema(connection: AsyncConnection) -> None:
     Raises:
         DirectorySchemaError: They are missing, or of another version.
     """
-    if not await connection.run_sync(_has_tables):
-        raise DirectorySchemaError(None, SCHEMA_VERSION)
-    found = await _version(connection)
+    found = await connection.run_sync(_version)
     if found != SCHEMA_VERSION:
-        raise DirectorySchemaError(found, SCHEMA_VERSION)
+        raise DirectorySchemaError(found, SCHEMA_VERSION, oldest=OLDEST_VERSION)
 
 
-async def _version(connection: AsyncConnection) -> int | None:
-    return (await connection.execute(select(schema.c.version))).scalar()
-
-
-def _has_tables(connection: Connection) -> bool:
-    return inspect(connection).has_table(schema.name)
+def _version(connection: Connection) -> int | None:
+    """Return the version of the tables, None if there are none."""
+    try:
+        columns = {each["name"] for each in inspect(connection).get_columns(VERSION_TABLE)}
+    except NoSuchTableError:
+        return None
+    column = "version_num" if "version_num" in columns else "version"
+    found = connection.execute(select(literal_column(column)).select_from(table(VERSION_TABLE))).scalar()
+    return None if found is None else int(found)
 
 
 async def _lock_sqlite(connection: AsyncConnection) -> None:

@@ -127,14 +127,23 @@ class SessionDirectory(AsyncCloseable):
         """The tenant whose names this directory contains."""
         return self._database.tenant
 
-    async def create_tables(self) -> None:
-        """Create the tables if they are missing. Several processes may do so at once.
+    async def create_tables(self, *, dry_run: bool = False) -> int | None:
+        """Create the tables if they are missing, or upgrade those of an earlier release.
+
+        All is done in one transaction: if it fails, or its process is killed, nothing was changed. Several
+        processes may call it at once; one of them does the work, and the others wait for it.
+
+        Args:
+            dry_run: Only return the version. Nothing is changed.
+
+        Returns:
+            The version of the tables that was found; None if there were none.
 
         Raises:
-            DirectorySchemaError: The database has tables of another version. Nothing was changed.
+            DirectorySchemaError: The database has tables of a newer release. Nothing was changed.
             sqlalchemy.exc.SQLAlchemyError: The database is unreachable or raised an error.
         """
-        await self._database.create_tables()
+        return await self._database.create_tables(dry_run=dry_run)
 
     async def aclose(self) -> None:
         """Close the connections to the database and to OpenAI that this directory opened.

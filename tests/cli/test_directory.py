@@ -1,7 +1,10 @@
-"""The command with a directory of names: `list`, `sweep`, and names in the place of ids."""
+"""The command with a directory of names: `directory`, and names in the place of ids."""
 
 import asyncio
 import json
+import shutil
+import sqlite3
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -13,6 +16,7 @@ from openai_sessions.errors import NameTakenError, UnfinishedForkError
 from openai_sessions.session import ModelUsage
 from tests.cli.directories import Directory
 from tests.cli.service import turns
+from tests.examples.stand_in import ROOT
 
 
 @pytest.fixture
@@ -28,7 +32,7 @@ def long_ago():
 
 def test_list_has_names_times_and_conversations_and_needs_no_key(service, directory):
     directory.holds("support/1", "support/2", "user_1")
-    listing = "list", "--prefix", "support/"
+    listing = "directory", "list", "--prefix", "support/"
     lines = [line.split("\t") for line in service.output(*listing, OPENAI_API_KEY="")]
     conversations = directory.names()
     assert [(*line[:3], *line[4:]) for line in lines] == [
@@ -48,7 +52,7 @@ def test_list_selects_by_user_and_title(service, directory):
 
 def test_list_as_json_has_all_that_the_directory_says(service, directory):
     directory.holds("user_1", expires_in=timedelta(days=1))
-    (entry,) = service.json("list", "--json")
+    (entry,) = service.json("directory", "list", "--json")
     assert entry.keys() == {
         "name",
         "user",
@@ -66,19 +70,19 @@ def test_list_as_json_has_all_that_the_directory_says(service, directory):
 
 def test_list_goes_from_page_to_page(service, directory):
     directory.holds("a", "b", "c")
-    first = service.run("list", "--limit", "2")
+    first = service.run("directory", "list", "--limit", "2")
     assert ([line[0] for line in first.stdout.splitlines()], first.stderr) == (
         ["a", "b"],
         "More names follow: --after b\n",
     )
-    assert [line[0] for line in service.output("list", "--after", "b", "--limit", "2")] == ["c"]
+    assert [line[0] for line in service.output("directory", "list", "--after", "b", "--limit", "2")] == ["c"]
 
 
 def test_tenants_see_their_own_names(service, directory):
     directory.holds("a", tenant="first")
     directory.holds("b", tenant="second")
-    assert [line[0] for line in service.output("list", "--tenant", "second")] == ["b"]
-    assert service.output("list") == []
+    assert [line[0] for line in service.output("directory", "list", "--tenant", "second")] == ["b"]
+    assert service.output("directory", "list") == []
 
 
 def test_name_stands_for_its_conversation(service, directory):
@@ -91,9 +95,9 @@ def test_name_stands_for_its_conversation(service, directory):
 def test_showing_changes_nothing_in_the_directory(service, directory):
     """Opening an expired name would begin it anew."""
     directory.holds("user_1", expires_in=60, clock=long_ago)
-    before = service.json("list", "--json")
+    before = service.json("directory", "list", "--json")
     assert ["user       I am user_1"] == service.output("show", "user_1")
-    assert service.json("list", "--json") == before
+    assert service.json("directory", "list", "--json") == before
 
 
 def test_clear_takes_the_conversation_from_the_name(service, directory):
@@ -243,19 +247,19 @@ def test_usage_by_turn_is_what_the_directory_keeps_with_a_name(service, director
 def test_usage_by_turn_opens_no_expired_name(service, directory):
     """Opening it would begin it anew."""
     directory.holds("user_1", expires_in=60, clock=long_ago)
-    before = service.json("list", "--json")
+    before = service.json("directory", "list", "--json")
     assert 3 == service.failure("usage", "user_1", "--by-turn")[0]
-    assert before == service.json("list", "--json")
+    assert before == service.json("directory", "list", "--json")
 
 
 def test_sweep_deletes_what_has_expired(service, directory):
     directory.holds("old_1", "old_2", expires_in=60, clock=long_ago)
     directory.holds("new", expires_in=60)
-    assert service.failure("sweep") == (
+    assert service.failure("directory", "sweep") == (
         2,
         "There is no terminal to ask for confirmation: give --yes.",
     )
-    finished = service.run("sweep", "--yes", "--purge")
+    finished = service.run("directory", "sweep", "--yes", "--purge")
     assert (finished.returncode, finished.stdout) == (0, "")
     assert finished.stderr == "Removed 2 expired names and deleted 2 conversations.\n"
     assert list(directory.names()) == ["new"]
@@ -267,7 +271,7 @@ def test_sweep_that_leaves_something_says_so(service, directory):
     directory.holds("old", expires_in=60, clock=long_ago)
     (left,) = directory.names().values()
     service.emulator.inject(Fault("error_500_before"), operation="delete_conversation", times=99)
-    finished = service.run("sweep", "--yes", "--quiet")
+    finished = service.run("directory", "sweep", "--yes", "--quiet")
     assert (finished.returncode, finished.stdout) == (4, "")
     assert finished.stderr.splitlines() == [
         f"{left} is left for the next sweep: InternalServerError",
@@ -283,35 +287,70 @@ def test_sweep_that_leaves_something_says_so(service, directory):
         (
             "sqlite:///none.db",
             2,
-            "The directory sqlite:///none.db does not exist: no such file. `openai-sessions directory init` ",
+            "The directory sqlite:///none.db does not exist: no such file. `openai-sessions ",
         ),
         ("postgresql://me:secret@127.0.0.1:9/x", 1, "A connection failed: "),
     ],
 )
 def test_directory_that_cannot_be_used_is_told(service, url, exit_code, said):
-    told = service.failure("list", "--directory", url)
+    told = service.failure("directory", "list", "--directory", url)
     assert (told[0], told[1].startswith(said), "secret" in told[1]) == (exit_code, True, False)
 
 
 def test_database_that_is_no_directory_is_told(service, tmp_path):
     (tmp_path / "empty.db").touch()
-    exit_code, error = service.failure("list", "--directory", f"sqlite:///{tmp_path}/empty.db")
-    assert (exit_code, error) == (
-        1,
-        "The database has no tables of a session directory: `openai-sessions directory init` creates them.",
-    )
+    exit_code, error = service.failure("directory", "list", "--directory", f"sqlite:///{tmp_path}/empty.db")
+    expected = "The database has no tables of a session directory: `openai-sessions directory upgrade` "
+    assert (exit_code, error) == (1, f"{expected}creates them.")
 
 
-def test_init_creates_a_directory_once_and_needs_no_key(service, tmp_path):
+def upgrade(service, *options):
+    """Return what is told; the command needs no key."""
+    finished = service.run("directory", "upgrade", *options, OPENAI_API_KEY="")
+    assert (finished.returncode, finished.stdout) == (0, "")
+    return finished.stderr.rstrip("\n")
+
+
+def test_upgrade_creates_a_directory_once(service, tmp_path):
     directory = Directory(service, tmp_path / "names.db")
-    for _ in range(2):
-        finished = service.run("directory", "init", OPENAI_API_KEY="")
-        assert (finished.returncode, finished.stdout) == (0, "")
-        assert finished.stderr == "The directory is ready.\n"
-    assert service.output("list") == []
+    exit_code, error = service.failure("directory", "upgrade", "--dry-run")
+    assert (exit_code, "no such file" in error, (tmp_path / "names.db").exists()) == (2, True, False)
+    (tmp_path / "names.db").touch()
+    assert "Would create the tables, version 3." == upgrade(service, "--dry-run")
+    assert b"" == (tmp_path / "names.db").read_bytes()
+    assert "Created the tables, version 3." == upgrade(service)
+    assert "The directory is ready." == upgrade(service) == upgrade(service, "--dry-run")
+    assert service.output("directory", "list") == []
     directory.holds("user_1")
-    service.output("directory", "init", "--quiet")
+    service.output("directory", "upgrade", "--quiet")
     assert list(directory.names()) == ["user_1"]
+
+
+def test_upgrade_of_an_earlier_version_tells_both(service, tmp_path):
+    service.variables["OPENAI_SESSIONS_DIRECTORY"] = f"sqlite:///{tmp_path}/names.db"
+    shutil.copy(ROOT / "tests/directory/previous/version_2.db", tmp_path / "names.db")
+    expected = (
+        "The database has session directory tables of version 2. `openai-sessions directory upgrade` "
+        "upgrades them to version 3, which earlier releases cannot use."
+    )
+    assert (1, expected) == service.failure("directory", "list")
+    assert "Would upgrade the tables from version 2 to version 3." == upgrade(service, "--dry-run")
+    assert (1, expected) == service.failure("directory", "list")
+    assert "Upgraded the tables from version 2 to version 3." == upgrade(service)
+    listed = [entry["name"] for entry in service.json("directory", "list", "--json")]
+    assert ["alice", "carol", "draft", "unused"] == listed
+
+
+@pytest.mark.parametrize("version", [1, 4])
+def test_upgrade_of_a_version_that_cannot_be_says_so(service, tmp_path, version):
+    service.variables["OPENAI_SESSIONS_DIRECTORY"] = f"sqlite:///{tmp_path}/names.db"
+    shutil.copy(ROOT / "tests/directory/previous/version_2.db", tmp_path / "names.db")
+    with closing(sqlite3.connect(tmp_path / "names.db")) as connection, connection:
+        connection.execute("UPDATE openai_sessions_schema SET version = ?", [version])
+    for command in ("list", "upgrade"):
+        exit_code, error = service.failure("directory", command)
+        said = f"The database has session directory tables of version {version}, and this release "
+        assert (exit_code, error.startswith(said), "`openai-sessions" in error) == (1, True, False)
 
 
 @pytest.mark.parametrize(
@@ -323,12 +362,14 @@ def test_init_creates_a_directory_once_and_needs_no_key(service, tmp_path):
         ("postgresql://me:secret@127.0.0.1:9/x", 1, "A connection failed: "),
     ],
 )
-def test_init_of_what_cannot_be_one_is_told(service, url, exit_code, said):
-    told = service.failure("directory", "init", "--directory", url)
+def test_upgrade_of_what_cannot_be_one_is_told(service, url, exit_code, said):
+    told = service.failure("directory", "upgrade", "--directory", url)
     assert (told[0], told[1].startswith(said), "secret" in told[1]) == (exit_code, True, False)
 
 
 def test_names_are_safe_on_a_terminal(service, directory):
     directory.holds("a\x1b[2J\tb\n")
-    assert [r"a\x1b[2J\tb\n"] == [line.split("\t")[0] for line in service.output("list")]
-    assert ["a\x1b[2J\tb\n"] == [json.loads(line)["name"] for line in service.output("list", "--json")]
+    assert [r"a\x1b[2J\tb\n"] == [line.split("\t")[0] for line in service.output("directory", "list")]
+    assert ["a\x1b[2J\tb\n"] == [
+        json.loads(line)["name"] for line in service.output("directory", "list", "--json")
+    ]

@@ -10,7 +10,7 @@ from tests.cli.command import environment, run_here
 
 
 @pytest.mark.parametrize(
-    "missing", ["agents", "aiosqlite", "rich", "sqlalchemy", "starlette", "typer", "uvicorn"]
+    "missing", ["agents", "aiosqlite", "alembic", "rich", "sqlalchemy", "starlette", "typer", "uvicorn"]
 )
 def test_command_without_a_package_of_its_extra_says_what_to_install(missing, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, missing, None)

@@ -87,7 +87,7 @@ def test_export_to_standard_output_and_list_control_no_terminal(service, tmp_pat
     Directory(service, tmp_path / "names.db").holds(text)
     service.holds("conv_1", [user(text)])
     exported = service.run("export", "conv_1", "-", own_process=True).stdout
-    listed = service.run("list").stdout + service.run("list", "--json").stdout
+    listed = service.run("directory", "list").stdout + service.run("directory", "list", "--json").stdout
     assert not {each for each in text if not each.isalnum()} & set(exported + listed)
     assert json.loads(exported.splitlines()[1]) == user(text)
 
@@ -335,7 +335,7 @@ def test_copy_of_all_sessions_prints_each_id_with_its_conversation(service, tmp_
 def test_copy_of_all_sessions_to_names_may_be_repeated(service, tmp_path):
     store = in_sqlite(tmp_path / "sessions.db", user_1=turns(1), user_2=turns(2))
     directory = Directory(service, tmp_path / "names.db")
-    service.output("directory", "init", "--quiet")
+    service.output("directory", "upgrade", "--quiet")
     copied = dict(line.split("\t") for line in service.output("copy", store, "--all", "--quiet"))
     assert copied == directory.names()
     in_sqlite(tmp_path / "sessions.db", user_2=[user("More")], user_3=turns(1))

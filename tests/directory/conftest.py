@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from openai_sessions.directory import SessionDirectory
-from openai_sessions.directory._database import metadata, schema
+from openai_sessions.directory._database import metadata
 from tests.conformance.postgres_server import postgres_server
 
 from .fork_server import ForkServer
@@ -17,7 +17,7 @@ from .stage import OPTIONS, Clock
 
 EMPTY_SCHEMA = ("DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
 
-TABLES = [table.name for table in metadata.sorted_tables if table is not schema]
+TABLES = [table.name for table in metadata.sorted_tables]
 """The tables that tests fill."""
 
 ON_BOTH = {"test_conformance", "test_databases", "test_races"}
@@ -91,7 +91,7 @@ def blank_url(request):
 
 async def create_tables(url):
     async with SessionDirectory(url) as directory:
-        await directory.create_tables()
+        return await directory.create_tables()
 
 
 async def execute(url, *statements):

@@ -8,6 +8,7 @@ import time
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta, timezone
 
+import alembic.script  # noqa: F401 - so that a forked process need not
 import openai
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
@@ -38,7 +39,7 @@ async def opened(url, base_url, *, now=None, hooks=None):
 
 
 class Death:
-    """Ends this process with SIGKILL at its n-th step: a commit, a request or a response."""
+    """Ends this process with SIGKILL at its n-th step, such as a commit, a request or a response."""
 
     def __init__(self, after):
         self._left = after
@@ -95,6 +96,13 @@ async def sweep(url, base_url, name, after):
     later = (datetime.now(timezone.utc) + LONG_AGO).timestamp()
     async with opened(url, base_url, now=later, hooks=Death(after).hooks()) as directory:
         await directory.sweep()
+
+
+async def upgrade(url, after):
+    """Upgrade the tables; a step is a statement."""
+    event.listen(Engine, "before_cursor_execute", Death(after).step)
+    async with SessionDirectory(url) as directory:
+        await directory.create_tables()
 
 
 async def use_at_random(url, base_url, *, names, seed, until, errors):

@@ -3,17 +3,20 @@
 import asyncio
 import logging
 import os
+from functools import partial
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import column, table, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from openai_sessions.directory import SessionDirectory
-from openai_sessions.directory._database import schema
 from openai_sessions.errors import DirectorySchemaError
 from tests import programs
 
+from .conftest import execute
 from .stage import rows, user
+
+VERSION = table("openai_sessions_schema", column("version_num"))
 
 
 async def test_missing_tables_raise_an_error_with_the_remedy(blank_url, client):
@@ -31,7 +34,7 @@ async def test_tables_are_created_concurrently(blank_url):
     await directories[0].session("user_1")
     await directories[1].create_tables()
     assert await directories[2].get("user_1")
-    assert [{"id": 1, "version": 3}] == await rows(blank_url, schema)
+    assert [{"version_num": "3"}] == await rows(blank_url, VERSION)
     for directory in directories:
         await directory.aclose()
 
@@ -39,12 +42,10 @@ async def test_tables_are_created_concurrently(blank_url):
 async def test_newer_tables_are_refused(blank_url):
     async with SessionDirectory(blank_url) as directory:
         await directory.create_tables()
-    engine = create_async_engine(blank_url)
-    async with engine.begin() as connection:
-        await connection.execute(update(schema).values(version=4))
-    await engine.dispose()
+    await execute(blank_url, "UPDATE openai_sessions_schema SET version_num = '4'")
     async with SessionDirectory(blank_url) as directory:
-        for call in (directory.create_tables, directory.conversations):
+        dry_run = partial(directory.create_tables, dry_run=True)
+        for call in (directory.create_tables, dry_run, directory.conversations):
             with pytest.raises(
                 DirectorySchemaError, match=r"version 4, and this release .* version 3: .* or a newer one"
             ) as caught:
