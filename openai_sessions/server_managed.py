@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -53,10 +53,17 @@ class ServerManagedTurn:
         clients: The clients of the session.
         on_error: As for `session.turn()`.
         exclusive: As for `session.turn()`.
+        on_answered: Awaited with the id of the conversation after a block in which the model has answered.
     """
 
     def __init__(
-        self, conversation: LazyConversation, clients: Clients, *, on_error: str, exclusive: bool
+        self,
+        conversation: LazyConversation,
+        clients: Clients,
+        *,
+        on_error: str,
+        exclusive: bool,
+        on_answered: Callable[[str], Awaitable[object]],
     ) -> None:
         checked_choice("on_error", on_error, _ON_ERROR)
         if not isinstance(exclusive, bool):
@@ -65,6 +72,7 @@ class ServerManagedTurn:
         self._clients = clients
         self._on_error = on_error
         self._exclusive = exclusive
+        self._on_answered = on_answered
         self._stack = AsyncExitStack()
         self._held: HeldConversation | None = None
         self._conversation_id: str | None = None
@@ -145,12 +153,17 @@ class ServerManagedTurn:
         traceback: TracebackType | None,
     ) -> None:
         self._has_ended = True
+        sent = [each for each in self._sent if each.conversation_id == self._conversation_id]
+        await self._end(sent, error)
+        if error is None and any(each.is_answer for each in sent):
+            await self._on_answered(self.conversation_id)
+
+    async def _end(self, sent: Sequence[SentResponse], error: BaseException | None) -> None:
         async with self._stack:
-            sent = [each for each in self._sent if each.conversation_id == self._conversation_id]
             if error is None or self._on_error == "keep":
                 return
             if sent:
-                await self._end(sent, error)
+                await self._end_failed(sent, error)
             else:
                 logger.info(
                     "%s: the turn that failed sent no request with turn.client or turn.run_config, and is "
@@ -158,7 +171,7 @@ class ServerManagedTurn:
                     self._conversation_id,
                 )
 
-    async def _end(self, sent: Sequence[SentResponse], error: BaseException) -> None:
+    async def _end_failed(self, sent: Sequence[SentResponse], error: BaseException) -> None:
         """Delete or repair what the turn has added; `error` is raised afterwards.
 
         A cancellation that arrives meanwhile does not stop it, for the grace period.

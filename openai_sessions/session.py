@@ -41,7 +41,6 @@ from openai_sessions._conversation.compacting import (
     check_compact_when,
     checked_compaction,
     compact_after_turn,
-    ends_turn,
     plan_compaction,
     read_history,
     request_compaction,
@@ -103,6 +102,7 @@ from openai_sessions._items.turns import (
     TurnLimits,
     cut_after_item,
     cut_before_turn,
+    ends_turn,
     from_newest_compaction,
     split_turns,
 )
@@ -395,7 +395,7 @@ class OpenAIConversationsSession(AsyncCloseable):
         Raises:
             openai.OpenAIError: The environment has no credentials.
         """
-        return guarded_client(self._clients.given, ResponseGuard(self._clients))
+        return guarded_client(self._clients.given, ResponseGuard(self._clients, on_answered=self._answered))
 
     # Reading
 
@@ -634,6 +634,7 @@ class OpenAIConversationsSession(AsyncCloseable):
             await self._conversation.run(append_items, stored, create=True, undo=delete_appended)
             self._written.add(given)
             if ends_turn(stored):
+                await self._turn_ended()
                 await self._compact_after_turn()
 
     @operation(gives="deleted", items=one_or_none)
@@ -807,7 +808,11 @@ class OpenAIConversationsSession(AsyncCloseable):
             checked_choice("on_conflict", on_conflict, ("append",))
             at_errors = on_error or "rewind"
             return ServerManagedTurn(
-                self._conversation, self._clients, on_error=at_errors, exclusive=exclusive
+                self._conversation,
+                self._clients,
+                on_error=at_errors,
+                exclusive=exclusive,
+                on_answered=self._answered,
             )
         if not self._stores_as_given():
             raise TypeError(
@@ -1059,6 +1064,16 @@ class OpenAIConversationsSession(AsyncCloseable):
                 history.conversation_id, history.newest_id, None, None, during="compaction"
             )
         return replace(stored, usage=usage)
+
+    async def _turn_ended(self) -> None:
+        """Take note that a turn was stored: an extension point, for what follows each turn of a session.
+
+        Called after each write that ends with an answer of the model, by this session or with `client()`.
+        """
+
+    async def _answered(self, conversation_id: str) -> None:
+        if conversation_id == self.conversation_id:
+            await self._turn_ended()
 
     async def _compact_after_turn(self) -> None:
         if self._options.compact_when is not None:

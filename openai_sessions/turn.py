@@ -21,7 +21,13 @@ from openai_sessions._conversation.state import Receipt
 from openai_sessions._conversation.writing import append_and_delete, append_items, delete_appended
 from openai_sessions._instrumentation import operation
 from openai_sessions._items.forms import replay_form, to_replay, to_stored
-from openai_sessions._items.turns import TurnLimits, calls_by_output, complete_items, newest_compaction
+from openai_sessions._items.turns import (
+    TurnLimits,
+    calls_by_output,
+    complete_items,
+    ends_turn,
+    newest_compaction,
+)
 from openai_sessions._items.types import CountTokens, Item, RunItem, is_compaction, newest_id
 from openai_sessions.errors import ConversationChangedError, TurnStateError
 from openai_sessions.tokens import ServerTokens
@@ -167,6 +173,7 @@ class SessionTurn:
         traceback: TracebackType | None,
     ) -> None:
         self._state = "ended"
+        sent = self._sent()
         try:
             if error is None:
                 await self._store(self._additions)
@@ -176,6 +183,8 @@ class SessionTurn:
             if self._holding is not None:
                 await self._holding.__aexit__(None, None, None)
         if error is None and self._is_stored:
+            if ends_turn(sent):
+                await self._session._turn_ended()
             await self._session._compact_after_turn()
 
     # Reading

@@ -368,12 +368,6 @@ async def undo_compaction(locked: LockedConversation, result: CompactedHistory) 
         await delete_appended(locked, Receipt(locked.conversation_id, stored=result.item_ids))
 
 
-def ends_turn(items: Sequence[Item]) -> bool:
-    """Return whether items in sent form end with an answer of the model, so that a turn is complete."""
-    last = items[-1] if items else {}
-    return last.get("type") in (None, "message") and last.get("role") == "assistant"
-
-
 class Compacting(Protocol):
     """A session that can be compacted."""
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -52,6 +52,7 @@ from openai_sessions._items.responses import (
     output_at,
     rebuilt_response,
 )
+from openai_sessions._items.turns import ends_turn
 from openai_sessions._items.types import Item
 from openai_sessions.errors import (
     ClosedClientError,
@@ -99,6 +100,7 @@ class SentResponse:
         is_known: Whether it has been answered or found, or was refused.
         is_running: Whether its response ran in the background when it was last seen.
         is_stored: Whether its response has completed, so that the conversation has its items.
+        is_answer: Whether it is stored, and its output ends with a message of the assistant.
     """
 
     conversation_id: str
@@ -112,6 +114,7 @@ class SentResponse:
     is_known: bool = False
     is_running: bool = False
     is_stored: bool = False
+    is_answer: bool = False
 
     def copies_in(self, listed: Sequence[Item], answered: Collection[str] = ()) -> list[StoredCopy]:
         """Return each copy of the response in a listing that goes back to an anchor.
@@ -242,11 +245,19 @@ class ResponseGuard:
     Args:
         clients: The source of the client for the running event loop.
         on_sent: Called with each request for a response, before it is sent.
+        on_answered: Awaited with the id of the conversation after each response that is an answer, before the
+            last event of a stream; must not raise.
     """
 
-    def __init__(self, clients: Clients, on_sent: Callable[[SentResponse], object] = lambda _: None) -> None:
+    def __init__(
+        self,
+        clients: Clients,
+        on_sent: Callable[[SentResponse], object] = lambda _: None,
+        on_answered: Callable[[str], Awaitable[object]] | None = None,
+    ) -> None:
         self._clients = clients
         self._on_sent = on_sent
+        self._on_answered = on_answered
         self._tails: dict[str, _Tail] = {}
         self._activity = _Activity()
 
@@ -272,7 +283,9 @@ class ResponseGuard:
         with self._activity.step():
             sent = await self._remembered(client, body)
             self._on_sent(sent)
-            return await _Exchange(client, request, options, body, sent, self._learn, self._activity).run()
+            exchange = _Exchange(client, request, options, body, sent, self._learn, self._activity)
+            exchange.on_answered = self._on_answered
+            return await exchange.run()
 
     async def _remembered(self, client: ConversationsClient, body: Item) -> SentResponse:
         """Return the request with the newest ids of its conversation.
@@ -295,7 +308,13 @@ class ResponseGuard:
 
 
 class _Exchange:
-    """One request for a response, until its response is known."""
+    """One request for a response, until its response is known.
+
+    Attributes:
+        on_answered: As that of the guard; None once it was called.
+    """
+
+    on_answered: Callable[[str], Awaitable[object]] | None = None
 
     def __init__(  # noqa: PLR0913, PLR0917 -- what the guard knows of the request
         self,
@@ -343,7 +362,13 @@ class _Exchange:
             if refusal is None:
                 raise
             return refusal  # for openai to raise
+        await self._tell_answer()
         return response
+
+    async def _tell_answer(self) -> None:
+        if self._sent.is_answer and self.on_answered is not None:
+            tell, self.on_answered = self.on_answered, None
+            await tell(self._sent.conversation_id)
 
     async def _send_once(self) -> Any:
         """Send the request once; return its response, or its stream from the first output on."""
@@ -385,6 +410,7 @@ class _Exchange:
         self._sent.is_known = True
         self._sent.is_running = answer.get("status") in RUNNING
         self._sent.is_stored = answer.get("status") == "completed"
+        self._sent.is_answer = self._sent.is_stored and ends_turn(answer["output"])
         self._known.answer(self._sent.output_ids)
         self._learn(self._sent, answer["output"])
 
@@ -502,6 +528,7 @@ class _Exchange:
             try:
                 while (following := await self._next(events)) is not None:
                     self._take(progress, following)
+                    await self._tell_answer()
                     yield following
             except TurnStateError:
                 raise
@@ -514,6 +541,7 @@ class _Exchange:
             answer = await self._found(failure)
         if answer is None:
             raise self._incomplete("its stream was cut", is_stored=False) from failure
+        await self._tell_answer()
         async for raw in _encoded(progress, answer):
             yield raw
 

@@ -100,6 +100,17 @@ def turn_starts(items: Sequence[Item], *, is_all: bool) -> list[tuple[int, bool]
     return starts
 
 
+def ends_turn(items: Sequence[Item]) -> bool:
+    """Return whether items in sent form, or of a response, end with an answer: a turn is then complete."""
+    last = items[-1] if items else {}
+    return last.get("type") in (None, "message") and last.get("role") == "assistant"
+
+
+def count_ended(items: Sequence[Item]) -> int:
+    """Return how many turns of a whole history in sent form end with an answer."""
+    return sum(ends_turn(items[start:end]) for start, end in turn_spans(items).values())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnLimits:
     """Limits of a read of whole turns. All of them apply; None is no limit.

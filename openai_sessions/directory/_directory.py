@@ -35,7 +35,7 @@ from openai_sessions.directory._rows import (
     OpenedBranch,
     UsageRows,
 )
-from openai_sessions.directory._session import NamedSession, checked_conversation_metadata
+from openai_sessions.directory._session import KeepFork, NamedSession, checked_conversation_metadata
 from openai_sessions.directory._values import (
     BranchEntry,
     LostCreation,
@@ -43,6 +43,7 @@ from openai_sessions.directory._values import (
     SessionEntry,
     SessionPage,
     SweepReport,
+    TitleWriter,
     checked_age,
     checked_column,
     checked_count,
@@ -92,11 +93,18 @@ class SessionDirectory(AsyncCloseable):
         session_options: Arguments of `OpenAIConversationsSession` for every session, such as `history` and
             `lock`. Its `metadata` is stored by OpenAI with each conversation: at most 13 pairs, because this
             library needs three.
+        title_with: Called once for each name without a title, after the first write, of whichever process,
+            that ends a turn with an answer of the assistant. It gets the items of that turn as a model
+            request accepts them, the newest 100 at most, read in one request. It returns the title, of which
+            the first 255 characters are stored, or None; may be a coroutine function. The write waits for it.
+            If it raises, that is logged, and the name has no title until `set_title()`. Items of an
+            `EncryptedSession` end no turn.
         clock: Returns the current time as an aware datetime. The clocks of processes that share a directory
             should agree to the precision that `expires_in` needs.
 
     Raises:
         ValueError: The URL, the tenant or an option is invalid.
+        TypeError: An argument is of the wrong type.
         ImportError: The database driver is not installed; names the extra that installs it.
     """
 
@@ -108,6 +116,7 @@ class SessionDirectory(AsyncCloseable):
         tenant: str = "",
         openai_client: AsyncOpenAI | None = None,
         session_options: Mapping[str, Any] | None = None,
+        title_with: TitleWriter | None = None,
         clock: Callable[[], datetime] = _utc_now,
     ) -> None:
         engines = engines_of(url) if engine is None else GivenEngine(engine)
@@ -116,6 +125,9 @@ class SessionDirectory(AsyncCloseable):
         self._pending = PendingDeletions(self._database)
         self._options = checked_options(session_options or {})
         checked_conversation_metadata(self._options.get("metadata"))
+        if title_with is not None and not callable(title_with):
+            raise TypeError(f"title_with must be a function, not {title_with!r}")
+        self._title_with = title_with
         self._given_client = openai_client
         self._clients = PerLoop(open_client, AsyncOpenAI.close)
 
@@ -507,8 +519,8 @@ class SessionDirectory(AsyncCloseable):
         registration = Registration(self._database, opened)
         forked: list[OpenedBranch | None] = []
 
-        async def keep(conversation_id: str, creation_id: str | None) -> None:
-            forked.append(await registration.add_branch(branch, conversation_id, creation_id))
+        async def keep(conversation_id: str, creation_id: str | None, turn_count: int) -> None:
+            forked.append(await registration.add_branch(branch, conversation_id, creation_id, turn_count))
 
         session = self._session(opened, options, registration=registration, keep_fork=keep)
         fork = await session.fork(before_turn=before_turn, after_item=after_item)
@@ -644,7 +656,7 @@ class SessionDirectory(AsyncCloseable):
         options: Mapping[str, Any],
         *,
         registration: Registration | None = None,
-        keep_fork: Callable[[str, str | None], Awaitable[object]] | None = None,
+        keep_fork: KeepFork | None = None,
     ) -> NamedSession:
         """Return a session of a branch.
 
@@ -658,6 +670,7 @@ class SessionDirectory(AsyncCloseable):
             options=given,
             shared=self._clients,
             keep_fork=keep_fork,
+            title_with=self._title_with,
         )
 
     async def _delete_pending(self, conversation_id: str) -> None:

@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openai_sessions._conversation.writing import Progress
 from openai_sessions.directory._database import Database, branches, creations, deletions, names, usage
-from openai_sessions.directory._rows import DirectoryTransaction, OpenedBranch
+from openai_sessions.directory._rows import DirectoryTransaction, OpenedBranch, title_columns
 from openai_sessions.directory._values import LostCreation
 from openai_sessions.errors import SessionError, UserMismatchError
 
@@ -155,10 +155,52 @@ class Registration:
         self.opened = claimed
         return claimed.conversation_id
 
+    async def count_turn(self, conversation_id: str, *, asks_for_title: bool) -> bool:
+        """Count a turn of the branch that has a conversation, if there is one.
+
+        Args:
+            conversation_id: The conversation.
+            asks_for_title: Whether the caller would generate a title.
+
+        Returns:
+            Whether it is to do so: the name has no title, and no caller was told so before.
+        """
+        count = update(branches).where(self._has(conversation_id))
+        claim = update(names).where(self._is_untitled(conversation_id), ~names.c.is_title_requested)
+
+        async def count_turn(connection: AsyncConnection) -> bool:
+            claimed = 0
+            if asks_for_title:  # first, as other transactions lock the name before its branches
+                claimed = (await connection.execute(claim.values(is_title_requested=True))).rowcount
+            await connection.execute(count.values(turn_count=branches.c.turn_count + 1))
+            return bool(claimed)
+
+        return await self.database.write(count_turn)
+
+    async def add_title(self, conversation_id: str, title: str) -> None:
+        """Store the title of the name that has a conversation, unless it has one."""
+        statement = update(names).where(self._is_untitled(conversation_id)).values(title_columns(title))
+        await self.database.write(lambda connection: connection.execute(statement))
+
+    def _has(self, conversation_id: str) -> ColumnElement[bool]:
+        return and_(branches.c.tenant == self.database.tenant, branches.c.conversation_id == conversation_id)
+
+    def _is_untitled(self, conversation_id: str) -> ColumnElement[bool]:
+        entry_id = select(branches.c.entry_id).where(self._has(conversation_id)).scalar_subquery()
+        return and_(
+            names.c.tenant == self.database.tenant, names.c.entry_id == entry_id, names.c.title.is_(None)
+        )
+
     async def add_branch(
-        self, branch: str, conversation_id: str, creation_id: str | None
+        self, branch: str, conversation_id: str, creation_id: str | None, turn_count: int
     ) -> OpenedBranch | None:
         """Add a branch with its conversation to the name.
+
+        Args:
+            branch: The branch.
+            conversation_id: Its conversation.
+            creation_id: The record of the creation of that.
+            turn_count: The number of turns in it.
 
         Returns:
             The branch; None if it exists or the name is gone: then the conversation is to be deleted.
@@ -177,7 +219,7 @@ class Registration:
                     [conversation_id], name=self.opened.name, user=self.opened.user, reason="no branch"
                 )
                 return None
-            await transaction.add_branch(row["entry_id"], branch, conversation_id)
+            await transaction.add_branch(row["entry_id"], branch, conversation_id, turn_count=turn_count)
             return OpenedBranch(
                 entry_id=row["entry_id"],
                 name=row["name"],
@@ -196,16 +238,16 @@ class Registration:
 
     async def release(self, conversation_id: str, creation_id: str | None) -> None:
         """Take a conversation from its name, if it has one, and schedule its deletion."""
-        is_branch = and_(
-            branches.c.tenant == self.database.tenant, branches.c.conversation_id == conversation_id
-        )
+        is_branch = self._has(conversation_id)
 
         async def release(connection: AsyncConnection) -> None:
             found = (await connection.execute(select(branches).where(is_branch).with_for_update())).mappings()
             user = self.opened.user
             for row in found.all():
                 user = await self._transaction(connection).user_of(row["entry_id"])
-                await connection.execute(update(branches).where(is_branch).values(conversation_id=None))
+                await connection.execute(
+                    update(branches).where(is_branch).values(conversation_id=None, turn_count=0)
+                )
                 await connection.execute(
                     delete(usage).where(
                         usage.c.tenant == row["tenant"],

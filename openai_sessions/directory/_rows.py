@@ -337,7 +337,9 @@ class DirectoryTransaction:
         found = await self.branches_of(entry_id)
         return [conversation_id for conversation_id in found.values() if conversation_id is not None]
 
-    async def add_branch(self, entry_id: str, branch: str, conversation_id: str | None) -> None:
+    async def add_branch(
+        self, entry_id: str, branch: str, conversation_id: str | None, *, turn_count: int = 0
+    ) -> None:
         """Add a branch to a name."""
         await self.connection.execute(
             insert(branches).values(
@@ -345,6 +347,7 @@ class DirectoryTransaction:
                 entry_id=entry_id,
                 branch=branch,
                 conversation_id=conversation_id,
+                turn_count=turn_count,
                 created_at=self.now,
             )
         )

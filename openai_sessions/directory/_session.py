@@ -20,13 +20,17 @@ from openai_sessions._arguments import checked_user_metadata
 from openai_sessions._conversation.lazy import Hooks, LazyConversation, PossibleOrphan
 from openai_sessions._conversation.locked import LockedConversation
 from openai_sessions._conversation.metadata import own_pairs
+from openai_sessions._conversation.reading import read_newest_page
 from openai_sessions._conversation.usage import Usage, counted_run, marks_of
 from openai_sessions._conversation.writing import delete_conversation
-from openai_sessions._instrumentation import operation
+from openai_sessions._instrumentation import not_a_part, operation
+from openai_sessions._items.forms import to_replay
+from openai_sessions._items.turns import count_ended, turn_starts
 from openai_sessions._items.types import Item, Metadata
+from openai_sessions.directory._database import MAX_NAME
 from openai_sessions.directory._registration import Registration
 from openai_sessions.directory._rows import UsageRows
-from openai_sessions.directory._values import CREATION_KEY
+from openai_sessions.directory._values import CREATION_KEY, TitleWriter, checked_name
 from openai_sessions.errors import (
     ConversationNotCreatedError,
     ConversationNotFoundError,
@@ -52,6 +56,10 @@ _RESERVED_PAIRS = 3
 """Metadata pairs of this library: the directory's creation id, the usage totals, the parent of a fork."""
 
 
+KeepFork = Callable[[str, "str | None", int], Awaitable[object]]
+"""Called with the conversation of a fork, the record of its creation, and the number of its turns."""
+
+
 class NamedSession(OpenAIConversationsSession):
     """Keep an agent's memory in the conversation that a directory has registered under a name.
 
@@ -61,6 +69,9 @@ class NamedSession(OpenAIConversationsSession):
       that time; a read does so once the conversation it knows is gone;
     - `clear_session()` releases the name before it deletes the conversation. If the deletion fails, its error
       is raised, and the next sweep of the directory deletes the conversation;
+    - each write that ends with an answer of the assistant, and each answer of a model that stores it itself,
+      counts as a turn in the directory, and the first may give the name a title: see `SessionDirectory`. A
+      failure of that is logged. A cancellation meanwhile propagates, and the items stay stored;
     - `fork()` returns a session without a name: `SessionDirectory.fork()` makes a branch;
     - `store_run_usage()`, `get_session_usage()` and `set_session_usage()` count in the directory, by turn;
     - setting `session_id` leaves the directory, until the session is cleared.
@@ -79,7 +90,8 @@ class NamedSession(OpenAIConversationsSession):
         *,
         options: SessionOptions,
         shared: PerLoop[AsyncOpenAI],
-        keep_fork: Callable[[str, str | None], Awaitable[object]] | None = None,
+        keep_fork: KeepFork | None = None,
+        title_with: TitleWriter | None = None,
     ) -> None:
         metadata = checked_conversation_metadata(options.metadata)
         if options.openai_client is None:
@@ -93,6 +105,7 @@ class NamedSession(OpenAIConversationsSession):
         self._registration = registration
         self._usage = UsageRows(registration.database)
         self._keep_fork = keep_fork
+        self._title_with = title_with
         self._orphaned: set[str] = set()
 
     def __repr__(self) -> str:
@@ -218,6 +231,30 @@ class NamedSession(OpenAIConversationsSession):
             written = total
         self._is_mirrored = True
 
+    async def _turn_ended(self) -> None:
+        """Count a turn, and give its name a title if it has none; log a failure, as the turn is stored."""
+        conversation_id, title_with = self.conversation_id, self._title_with
+        if conversation_id is None:
+            return
+        try:
+            is_asked = await self._registration.count_turn(
+                conversation_id, asks_for_title=title_with is not None
+            )
+            if is_asked and title_with is not None:
+                title = await _title_of(await self._newest_turn(conversation_id), title_with)
+                if title is not None:
+                    await self._registration.add_title(conversation_id, title)
+        except Exception as error:  # noqa: BLE001 -- whatever it was, the turn is stored
+            logger.warning(
+                "%s has no title, or a turn is not counted: %s", conversation_id, type(error).__name__
+            )
+
+    async def _newest_turn(self, conversation_id: str) -> list[Item]:
+        """Return the newest turn in replay form, as far as it is on the newest page, in one request."""
+        items, is_all = await read_newest_page(await self._clients.client(), conversation_id)
+        starts = turn_starts(items, is_all=is_all)
+        return to_replay(items[starts[0][0] if starts else 0 :])
+
     def _sibling(self, conversation_id: str) -> Self:
         """Return a session without a name: the conversation of this one keeps the name."""
         options = replace(self._options, session_settings=copy.copy(self.session_settings))
@@ -240,11 +277,11 @@ class NamedSession(OpenAIConversationsSession):
             else:
                 await registration.creation_lost(creation_id)
             raise
-        keep = self._keep_fork or (lambda _, creation_id: registration.forget_creation(creation_id))
+        keep = self._keep_fork or (lambda _, creation_id, __: registration.forget_creation(creation_id))
         kept = self._creation_to_forget(creation_id)
         if kept is None:
             await registration.creation_lost(creation_id)
-        await keep(fork.session_id, kept)
+        await keep(fork.session_id, kept, count_ended(items))
         return fork
 
     def _fork_hooks(self) -> Hooks:
@@ -258,6 +295,21 @@ class NamedSession(OpenAIConversationsSession):
         self._orphaned.add((orphan.metadata or {}).get(CREATION_KEY, ""))
         if self._options.on_orphan is not None:
             self._options.on_orphan(orphan)
+
+
+async def _title_of(items: list[Item], title_with: TitleWriter) -> str | None:
+    """Return the title that a caller's function gives to items, cut to what fits; None for none.
+
+    Raises:
+        Exception: The function failed, or returned something else.
+    """
+    with not_a_part():
+        title = title_with(items)
+        if inspect.isawaitable(title):
+            title = await title
+    if title is None or not title.strip():
+        return None
+    return checked_name(title.strip()[:MAX_NAME], "title")
 
 
 class NamedConversation(LazyConversation):

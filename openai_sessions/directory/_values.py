@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -55,6 +55,9 @@ class SessionEntry:
     expires_at: datetime | None
     branch: str
 
+
+TitleWriter = Callable[[list[Any]], "str | Awaitable[str | None] | None"]
+"""Returns a title for the items of a turn, or None; may be a coroutine function."""
 
 Order = Literal["-used_at", "used_at", "name", "-name"]
 """The order of a page of names; a minus sign reverses it."""

@@ -31,14 +31,13 @@ from openai_sessions._conversation.compacting import (
     check_compact_when,
     checked_compaction,
     compact_after_turn,
-    ends_turn,
 )
 from openai_sessions._conversation.iterating import whole_until
 from openai_sessions._conversation.locks import FairLock
 from openai_sessions._conversation.newest_turns import HistoryLimits
 from openai_sessions._conversation.shielding import Cancellation, OperationCancelledError, run_shielded
 from openai_sessions._items.forms import checked_item, replay_form_with_provider_data, to_replay
-from openai_sessions._items.turns import from_newest_compaction
+from openai_sessions._items.turns import ends_turn, from_newest_compaction
 from openai_sessions._items.types import Item, RunItem
 from openai_sessions.encryption._envelope import (
     GivenKeys,

@@ -193,11 +193,12 @@ async def write_to(directory, name):
 
 @asynccontextmanager
 async def statements():
-    """Collect the statements that are executed inside, without those that check the tables."""
+    """Collect the statements that are executed inside."""
     found = []
 
     def note(_connection, _cursor, statement, *_):
-        found.append(" ".join(statement.split()))
+        if not statement.startswith("BEGIN"):
+            found.append(" ".join(statement.split()))
 
     event.listen(Engine, "before_cursor_execute", note)
     try:
