@@ -7,6 +7,7 @@ parsed calls of every framework, and what it returns is read by openai itself.
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import re
 import ssl
@@ -94,27 +95,49 @@ def guarded_sync_client(given: AsyncOpenAI | None, guard: Guard, run: RunInLoop)
 
     Raises:
         openai.OpenAIError: The environment has no credentials.
-        TypeError: The client is one of Azure, whose credentials belong to another class.
     """
     http = _sync_http_class(_library_of(given))(guard, run, given)
-    if given is None:
-        client = openai.OpenAI(http_client=http)
-    elif isinstance(given, openai.AsyncAzureOpenAI):
-        raise TypeError("client() of a sync session does not support AsyncAzureOpenAI: use the async session")
-    else:
-        client = openai.OpenAI(
-            api_key=given.api_key,
-            organization=given.organization,
-            project=given.project,
-            base_url=given.base_url,
-            timeout=given.timeout,
-            max_retries=given.max_retries,
-            default_headers=given._custom_headers,  # noqa: SLF001 -- has no public name
-            default_query=given._custom_query,  # noqa: SLF001 -- has no public name
-            http_client=http,
-        )
+    client = openai.OpenAI(http_client=http) if given is None else _sync_client(given, http, run)
     client.__class__ = _sync_client_class(cast("Any", type(client)))
     return client
+
+
+def _sync_client(given: Any, http: Any, run: RunInLoop) -> OpenAI:
+    """Return a synchronous client with the settings of a given one, most of which have no public name."""
+    settings: dict[str, Any] = {
+        "api_key": _in_loop(given._api_key_provider, run) or given.api_key,  # noqa: SLF001
+        "organization": given.organization,
+        "project": given.project,
+        "base_url": given.base_url,
+        "timeout": given.timeout,
+        "max_retries": given.max_retries,
+        "default_headers": given._custom_headers,  # noqa: SLF001
+        "default_query": given._custom_query,  # noqa: SLF001
+        "http_client": http,
+    }
+    if not isinstance(given, openai.AsyncAzureOpenAI):
+        return openai.OpenAI(**settings)
+    client = openai.AzureOpenAI(
+        api_version=given._api_version,  # noqa: SLF001
+        azure_ad_token=given._azure_ad_token,  # noqa: SLF001
+        azure_ad_token_provider=_in_loop(given._azure_ad_token_provider, run),  # noqa: SLF001
+        **settings,
+    )
+    for name in ("_azure_endpoint", "_azure_deployment"):  # which the base URL does not tell
+        setattr(client, name, getattr(given, name))
+    return client
+
+
+def _in_loop(provider: Callable[[], Any] | None, run: RunInLoop) -> Callable[[], str] | None:
+    """Return a synchronous provider of keys or tokens that calls a given one, if there is one."""
+    if provider is None:
+        return None
+
+    async def provided() -> str:
+        value = provider()
+        return str(await value if inspect.isawaitable(value) else value)
+
+    return lambda: run(provided)
 
 
 def guarded_body(request: Any) -> Item | None:

@@ -385,7 +385,6 @@ class OpenAIConversationsSession:
 
         Raises:
             openai.OpenAIError: The environment has no credentials.
-            TypeError: The session was given a client of Azure.
         """
         clients = self._async.clients
         return guarded_sync_client(clients.given, ResponseGuard(clients), _run_in_background)

@@ -4,7 +4,7 @@ import agents
 import openai
 import pytest
 
-from openai_sessions.emulator import Fault
+from openai_sessions.emulator import Emulator, Fault
 from openai_sessions.sync import OpenAIConversationsSession
 from tests.agents.staging import in_a_loop_of_its_own
 from tests.wire import FAST, arguments
@@ -67,10 +67,86 @@ def test_the_settings_are_those_of_the_given_client(stage, address):
     assert request.method == "GET"
 
 
-def test_a_client_of_azure_is_refused(stage):
-    given = openai.AsyncAzureOpenAI(azure_endpoint="http://azure.test", api_key="a", api_version="v1")
-    with pytest.raises(TypeError, match="AsyncAzureOpenAI"):
-        OpenAIConversationsSession(openai_client=given).client()
+class Credentials:
+    """Tokens that are good for one request, and the credentials of each request that is sent."""
+
+    def __init__(self):
+        self.given = 0
+        self.sent = []
+
+    async def token(self):
+        self.given += 1
+        return f"token-{self.given}"
+
+    def next_token(self):
+        self.given += 1
+        return f"token-{self.given}"
+
+    async def record(self, request):
+        headers = {name: request.headers.get(name) for name in ("authorization", "api-key")}
+        self.sent.append({name: value for name, value in headers.items() if value is not None})
+
+    def http(self):
+        return openai.DefaultAsyncHttpxClient(event_hooks={"request": [self.record]})
+
+
+def ask_through(given, *, times=1):
+    """Ask the model through the client of a sync session, and close the given one."""
+    session = OpenAIConversationsSession(openai_client=given)
+    client = session.client()
+    for _ in range(times):
+        assert "You said: Hello" == client.responses.create(model=MODEL, input="Hello").output_text
+    session._run(lambda _: given.close())
+
+
+def test_a_key_that_a_function_returns_is_asked_for_each_request(stage, address):
+    credentials = Credentials()
+    given = openai.AsyncOpenAI(
+        base_url=address.base_url, api_key=credentials.token, http_client=credentials.http()
+    )
+    ask_through(given, times=2)
+    assert [{"authorization": "Bearer token-1"}, {"authorization": "Bearer token-2"}] == credentials.sent
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (lambda _: {"api_key": "azure-key"}, {"api-key": "azure-key"}),
+        (lambda _: {"azure_ad_token": "entra"}, {"authorization": "Bearer entra"}),
+        (
+            lambda credentials: {"azure_ad_token_provider": credentials.token},
+            {"authorization": "Bearer token-1"},
+        ),
+        (
+            lambda credentials: {"azure_ad_token_provider": credentials.next_token},
+            {"authorization": "Bearer token-1"},
+        ),
+    ],
+    ids=["key", "token", "provider", "sync provider"],
+)
+def test_a_client_of_azure_has_its_credentials(address, options, expected):
+    with Emulator(foundry=True) as address.app:
+        credentials = Credentials()
+        given = openai.AsyncAzureOpenAI(
+            base_url=address.base_url,
+            api_version="v1",
+            http_client=credentials.http(),
+            **options(credentials),
+        )
+        ask_through(given)
+        assert [expected] == credentials.sent
+        (request,) = address.app.requests
+        assert ("/v1/responses", {"api-version": ["v1"]}) == (request.path, request.query)
+
+
+@pytest.mark.parametrize("deployment", [None, "mine"])
+def test_a_client_of_azure_keeps_its_endpoint(deployment):
+    given = openai.AsyncAzureOpenAI(
+        azure_endpoint="http://azure.test", azure_deployment=deployment, api_key="a", api_version="v1"
+    )
+    client = OpenAIConversationsSession(openai_client=given).client()
+    assert "http://azure.test/openai/models" == str(client._prepare_url("/models"))
+    assert given.base_url == client.base_url
 
 
 def failing_turn(stage, **options):
