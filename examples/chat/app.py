@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import pathlib
 import textwrap
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Annotated, Any, TypedDict
 from uuid import uuid4
 
 from agents import Agent, set_default_openai_client
-from fastapi import Depends, FastAPI, Header, HTTPException, Request
+from fastapi import Depends, FastAPI, Header, HTTPException, Path, Request
 from fastapi.responses import JSONResponse, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from fastapi.staticfiles import StaticFiles
@@ -78,12 +78,13 @@ def runs_of(request: Request) -> Runs:
     return runs
 
 
+Name = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 User = Annotated[str, Depends(current_user)]
 Directory = Annotated[SessionDirectory, Depends(directory_of)]
 AllRuns = Annotated[Runs, Depends(runs_of)]
 
 
-async def own_entry(name: str, user: User, directory: Directory) -> SessionEntry:
+async def own_entry(name: Name, user: User, directory: Directory) -> SessionEntry:
     """Return the entry of a conversation of the user."""
     entry = await directory.get(name, user=user)
     if entry is None:
@@ -107,7 +108,9 @@ async def busy(_: Request, __: Exception) -> JSONResponse:
 
 
 class Title(BaseModel):
-    title: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+    title: Annotated[
+        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00]*$")
+    ]
 
 
 class Message(BaseModel):
@@ -123,7 +126,10 @@ async def list_conversations(
     user: User, directory: Directory, search: str | None = None, after: str | None = None
 ) -> dict[str, Any]:
     """Return a page of the user's conversations, newest first, and the `after` of the next page."""
-    page = await directory.conversations(user, search=search or None, limit=30, after=after)
+    try:
+        page = await directory.conversations(user, search=search or None, limit=30, after=after)
+    except ValueError as error:
+        raise HTTPException(400, str(error)) from None
     return {"conversations": [as_json(entry) for entry in page.entries], "next_after": page.next_after}
 
 
@@ -136,7 +142,7 @@ async def create_conversation(user: User, directory: Directory) -> dict[str, Any
 
 @app.get("/api/conversations/{name}")
 async def read_conversation(
-    name: str, entry: OwnEntry, user: User, directory: Directory, runs: AllRuns
+    name: Name, entry: OwnEntry, user: User, directory: Directory, runs: AllRuns
 ) -> dict[str, Any]:
     """Return the stored messages, and the number of the answer that is being written, if there is one."""
     run = await runs.active(name)  # before the messages: an answer that ends meanwhile is among them
@@ -148,14 +154,14 @@ async def read_conversation(
 
 
 @app.patch("/api/conversations/{name}")
-async def rename_conversation(name: str, new: Title, user: User, directory: Directory) -> Title:
+async def rename_conversation(name: Name, new: Title, user: User, directory: Directory) -> Title:
     await directory.set_title(name, new.title, user=user)
     return new
 
 
 @app.delete("/api/conversations/{name}")
 async def delete_conversation(
-    name: str, _: OwnEntry, user: User, directory: Directory, runs: AllRuns
+    name: Name, _: OwnEntry, user: User, directory: Directory, runs: AllRuns
 ) -> Response:
     """Stop the answer, and delete the conversation with its items: 204; 202 if a sweep must finish it."""
     async with runs.closed(name), runs.stopped(name):
@@ -168,7 +174,7 @@ async def delete_conversation(
 
 
 @app.post("/api/conversations/{name}/messages", status_code=202)
-async def send_message(name: str, message: Message, user: User, runs: AllRuns) -> dict[str, int]:
+async def send_message(name: Name, message: Message, user: User, runs: AllRuns) -> dict[str, int]:
     """Start an answer; return its number. 409 while another one is written, which this one would not see."""
     return {"run": await runs.start(name, user, message.text)}
 
@@ -182,7 +188,7 @@ async def newest_run(run: int, entry: OwnEntry, runs: AllRuns) -> int:
 
 @app.get("/api/conversations/{name}/runs/{run}/events", response_class=EventSourceResponse)
 async def follow_answer(
-    name: str,
+    name: Name,
     run: Annotated[int, Depends(newest_run)],
     runs: AllRuns,
     last_event_id: Annotated[str | None, Header(pattern=r"^\d+-\d+$")] = None,
@@ -215,4 +221,4 @@ async def names_of(user: str, directory: SessionDirectory) -> AsyncIterator[str]
             return
 
 
-app.mount("/", StaticFiles(directory=Path(__file__).parent / "page", html=True))
+app.mount("/", StaticFiles(directory=pathlib.Path(__file__).parent / "page", html=True))

@@ -77,7 +77,8 @@ class Runs:
         self._directory = directory
         self._redis: Any = redis
         self._agent = agent
-        self._lock = redis_lock(redis, lease=lease, prefix="chat:lock:", timeout=0.01)
+        # A worker releases the lock a moment after the event `done`, and that user may be fast.
+        self._lock = redis_lock(redis, lease=lease, prefix="chat:lock:", timeout=0.5)
         self._patient_lock = redis_lock(redis, lease=lease, prefix="chat:lock:", timeout=3 * lease)
         self._tasks: set[asyncio.Task[None]] = set()
 

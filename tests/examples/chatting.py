@@ -11,7 +11,8 @@ import json
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -108,15 +109,42 @@ def variables(base_url, redis_url, database_url, *, lease=1):
     return {**environment(base_url), **own, "CHAT_LEASE": str(lease)}
 
 
-@contextmanager
-def worker(environment):
-    """Run a worker in a process, which is killed at the end of the block; yield its URL."""
-    (port,) = free_ports(1)
-    assignments = [f"{name}={value}" for name, value in environment.items()]
-    server = ["-m", "uvicorn", "--app-dir", str(ROOT / "examples"), "chat.app:app", "--port", str(port)]
-    command = ["env", "-i", *assignments, sys.executable, *server]
-    with listening(command, ready="Application startup complete", cwd=ROOT):
-        yield f"http://127.0.0.1:{port}"
+class Workers:
+    """Workers in processes of their own.
+
+    Args:
+        environment: Their environment variables.
+        number: How many.
+
+    Attributes:
+        urls: The URL of each.
+    """
+
+    def __init__(self, environment, number):
+        self._environment = environment
+        self._ports = free_ports(number)
+        self._running = [ExitStack() for _ in self._ports]
+        self.urls = [f"http://127.0.0.1:{port}" for port in self._ports]
+
+    def start(self, place):
+        """Start a worker, and wait until it listens."""
+        assignments = [f"{name}={value}" for name, value in self._environment.items()]
+        server = ["-m", "uvicorn", "--app-dir", str(ROOT / "examples"), "chat.app:app"]
+        command = ["env", "-i", *assignments, sys.executable, *server, "--port", str(self._ports[place])]
+        self._running[place].enter_context(listening(command, ready="Uvicorn running on", cwd=ROOT))
+
+    def kill(self, place):
+        """Kill a worker."""
+        self._running[place].close()
+
+    def __enter__(self):
+        with ThreadPoolExecutor() as starters:
+            list(starters.map(self.start, range(len(self.urls))))
+        return self
+
+    def __exit__(self, *_):
+        for place in range(len(self.urls)):
+            self.kill(place)
 
 
 def joined(events):
