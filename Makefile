@@ -64,6 +64,7 @@ schema: $(VENV)/.installed-dev
 pictures: $(VENV)/.installed-dev
 	@$(BIN)/python -m tools.demo_picture
 	@$(BIN)/python -m tools.screenshot
+	@$(BIN)/python -m tools.chat_picture
 
 docs: $(VENV)/.installed-docs
 	@$(BIN)/python -m tools.docs

@@ -35,10 +35,9 @@ SHOWN_TURNS = 100
 """How many turns of a conversation the page shows: the newest."""
 
 
-def title_of(items: list[Any]) -> str | None:
-    """Return the title of a new conversation: its first question. You may ask a model here."""
-    asked = next((item_text(item) for item in items if item.get("role") == "user"), "")
-    return textwrap.shorten(asked, 60, placeholder="…") or None
+def title_of(question: str) -> str:
+    """Return the title of a new conversation. You may ask a model here."""
+    return textwrap.shorten(question, 60, placeholder="…") or question[:60]
 
 
 class State(TypedDict):
@@ -57,7 +56,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[State]:
     async with (
         AsyncOpenAI() as client,  # needs OPENAI_API_KEY
         Redis.from_url(redis_url, decode_responses=True, protocol=2) as redis,
-        SessionDirectory(database_url, openai_client=client, title_with=title_of) as directory,
+        SessionDirectory(database_url, openai_client=client) as directory,
         Runs(directory, redis, AGENT, lease=lease) as runs,
     ):
         set_default_openai_client(client)
@@ -174,9 +173,12 @@ async def delete_conversation(
 
 
 @app.post("/api/conversations/{name}/messages", status_code=202)
-async def send_message(name: Name, message: Message, user: User, runs: AllRuns) -> dict[str, int]:
+async def send_message(
+    name: Name, entry: OwnEntry, message: Message, user: User, runs: AllRuns
+) -> dict[str, int]:
     """Start an answer; return its number. 409 while another one is written, which this one would not see."""
-    return {"run": await runs.start(name, user, message.text)}
+    title = title_of(message.text) if entry.title is None else None
+    return {"run": await runs.start(name, user, message.text, title=title)}
 
 
 async def newest_run(run: int, entry: OwnEntry, runs: AllRuns) -> int:
@@ -200,14 +202,14 @@ async def follow_answer(
 
 
 @app.delete("/api/me")
-async def erase_me(user: User, directory: Directory, runs: AllRuns) -> dict[str, Any]:
-    """Delete all that is kept of the user, and return the report. If it is cut short, repeat it."""
+async def erase_me(user: User, directory: Directory, runs: AllRuns) -> dict[str, int]:
+    """Delete all conversations of the user; return their number. If it is cut short, repeat it."""
+    deleted = 0
     async with runs.closed(f"user:{user}"):
         async for name in names_of(user, directory):
             async with runs.stopped(name):
-                pass
-        report = await directory.erase(user)
-    return report.as_json()
+                deleted += await directory.forget(name, delete=True, user=user)
+    return {"deleted": deleted}
 
 
 async def names_of(user: str, directory: SessionDirectory) -> AsyncIterator[str]:

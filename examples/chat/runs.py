@@ -91,8 +91,14 @@ class Runs:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def start(self, name: str, user: str, text: str) -> int:
+    async def start(self, name: str, user: str, text: str, *, title: str | None = None) -> int:
         """Start an answer in a task of this worker; return its number.
+
+        Args:
+            name: The conversation.
+            user: Its user.
+            text: The message.
+            title: The title to give to the conversation; None to keep that.
 
         Raises:
             BusyError: An answer is being written in the conversation, or the conversation is being deleted.
@@ -107,7 +113,9 @@ class Runs:
             if await self._is_closed(name, user):
                 raise BusyError
             # The session writes under this lock, and not at all once it is lost.
-            session = await self._directory.session(name, BRANCH, user=user, lock=lambda _: nullcontext(lock))
+            session = await self._directory.session(
+                name, BRANCH, user=user, title=title, lock=lambda _: nullcontext(lock)
+            )
             events = Events(self._redis, name, await self._redis.incr("chat:runs"))
             await events.begin(text)
             task = asyncio.create_task(self._run(session, user, text, events, stack.pop_all()))

@@ -162,6 +162,7 @@ function ask({ heading, text = "", value = null, action }) {
   field.value = value ?? "";
   dialog.returnValue = "";
   dialog.showModal();
+  field.select();
   return new Promise((resolve) => {
     dialog.onclose = () => resolve(dialog.returnValue === "do" && (value === null || field.value.trim()));
   });
