@@ -130,7 +130,7 @@ def with_programs(text: str) -> str:
 
 def anchor_of(example: str) -> str:
     """Return the anchor of an example on the page of the examples."""
-    return example.removeprefix("examples/").removesuffix(".py").replace("/", "-")
+    return example.removeprefix("examples/").removesuffix(".py").replace("/", "-").replace("__", "")
 
 
 def summary(path: str, text: str) -> str:
