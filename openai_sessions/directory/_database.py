@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import anyio
@@ -250,7 +251,8 @@ class Database:
         if dry_run:
             async with engine.connect() as connection:
                 return await _upgradable_version(connection)
-        return await _create_tables(engine)
+        await _enable_wal(engine)
+        return await _repeated(partial(_create_tables, engine))
 
     async def read(self, work: Work[T]) -> T:
         """Run a read-only transaction."""
@@ -267,18 +269,9 @@ class Database:
     async def _run_shielded(self, work: Work[T], *, is_write: bool) -> T:
         async def run(cancellation: Cancellation) -> T:
             cancellation.has_begun = True
-            return await self._run(work, is_write=is_write)
+            return await _repeated(partial(self._transact, work, is_write=is_write))
 
         return await run_shielded(run)
-
-    async def _run(self, work: Work[T], *, is_write: bool) -> T:
-        for remaining in reversed(range(_ATTEMPTS)):
-            try:
-                return await self._transact(work, is_write=is_write)
-            except DBAPIError as error:
-                if not (remaining and getattr(error.orig, "sqlstate", None) in _RETRYABLE):
-                    raise
-        raise AssertionError("unreachable")
 
     async def _transact(self, work: Work[T], *, is_write: bool) -> T:
         engine = await self._engines.get()
@@ -289,6 +282,17 @@ class Database:
             if is_write:
                 await _lock_sqlite(connection)
             return await work(connection)
+
+
+async def _repeated(transact: Callable[[], Awaitable[T]]) -> T:
+    """Run a transaction; run it again if the database aborts it because of another one."""
+    for remaining in reversed(range(_ATTEMPTS)):
+        try:
+            return await transact()
+        except DBAPIError as error:
+            if not (remaining and getattr(error.orig, "sqlstate", None) in _RETRYABLE):
+                raise
+    raise AssertionError("unreachable")
 
 
 def insert_into(connection: AsyncConnection, table: Table) -> Any:
@@ -411,7 +415,6 @@ statements would fail."""
 
 
 async def _create_tables(engine: AsyncEngine) -> int | None:
-    await _enable_wal(engine)
     async with engine.begin() as connection:
         await _lock_sqlite(connection)
         if connection.dialect.name == "postgresql":

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import signal
+import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -120,6 +121,7 @@ async def test_database_of_the_previous_version_keeps_all_it_has(previous_url):
     assert [{"id": 1, "version": 2}] == before.pop(VERSION_TABLE)
     kept = {name: cut_to(after[name], rows[0]) for name, rows in before.items()}
     assert before == kept
+    assert {0} == {row["turn_count"] for row in after["openai_sessions_branches"]}
     assert {"openai_sessions_responses", "openai_sessions_erasures", "openai_sessions_keys"} == (
         after.keys() - before.keys()
     )
@@ -155,6 +157,19 @@ async def test_database_of_the_previous_version_works(previous_url, emulator, cl
             [each.name for each in report.lost_creations],
         )
         await (await directory.session("carol")).add_items([user("Hello")])
+
+
+async def test_turns_are_counted_whose_usage_was_stored(previous_url):
+    await execute(
+        previous_url,
+        "INSERT INTO openai_sessions_model_usage "
+        "SELECT tenant, entry_id, branch, 7, model, long_input, requests, input_tokens, cached_tokens, "
+        "cache_write_tokens, output_tokens, reasoning_tokens, total_tokens FROM openai_sessions_model_usage",
+    )
+    await create_tables(previous_url)
+    found = await look(previous_url, contents)
+    counts = {(row["branch"], row["turn_count"]) for row in found["openai_sessions_branches"]}
+    assert {("main", 0), ("main", 7), ("retry", 0)} == counts
 
 
 def _conversations(connection):
@@ -247,6 +262,36 @@ async def test_cancelled_upgrade_changes_nothing(previous_url):
         await engine.dispose()
         assert before == await look(previous_url, contents)
         assert 2 == await asyncio.wait_for(create_tables(previous_url), 10)
+
+
+@pytest.mark.exhaustive
+async def test_upgrade_that_deadlocks_with_a_program_in_use_is_repeated(previous_postgres_url):
+    """Such as an earlier release: it locks branches before names, an upgrade names before branches."""
+    user, upgrader = (create_async_engine(previous_postgres_url) for _ in range(2))
+    extends_branches = asyncio.Event()
+
+    @event.listens_for(upgrader.sync_engine, "before_cursor_execute")
+    def note(_connection, _cursor, statement, *_):
+        if statement.startswith("ALTER TABLE openai_sessions_branches"):
+            extends_branches.set()
+
+    async with SessionDirectory(engine=upgrader) as directory, user.connect() as connection:
+        await connection.execute(text("SELECT count(*) FROM openai_sessions_branches"))
+        await connection.execute(text("SET LOCAL deadlock_timeout = '60s'"))  # the upgrade is the victim
+        upgrading = asyncio.ensure_future(directory.create_tables())
+        await extends_branches.wait()
+        names = (await connection.execute(text("SELECT name FROM openai_sessions_names"))).all()
+        await connection.rollback()
+        assert (5, 2) == (len(names), await upgrading)
+    await user.dispose()
+    await upgrader.dispose()
+    assert [] == await look(previous_postgres_url, differences)
+
+
+def test_without_alembic_the_error_names_the_extra(blank_sqlite_url, monkeypatch):
+    monkeypatch.setitem(sys.modules, "alembic.script", None)
+    with pytest.raises(ImportError, match=r"pip install 'openai-sessions\[directory\]'"):
+        asyncio.run(create_tables(blank_sqlite_url))
 
 
 @pytest.mark.exhaustive

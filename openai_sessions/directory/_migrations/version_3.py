@@ -12,9 +12,23 @@ NAME = sa.String(255).with_variant(sa.String(255, collation="C"), "postgresql")
 TIME = sa.DateTime(timezone=True)
 
 
+_COUNT_TURNS = """
+UPDATE openai_sessions_branches AS counted SET turn_count = (
+    SELECT max(used.turn) FROM openai_sessions_model_usage AS used
+    WHERE used.tenant = counted.tenant AND used.entry_id = counted.entry_id AND used.branch = counted.branch
+)
+WHERE EXISTS (
+    SELECT 1 FROM openai_sessions_model_usage AS used
+    WHERE used.tenant = counted.tenant AND used.entry_id = counted.entry_id AND used.branch = counted.branch
+)
+"""
+"""What is known of earlier turns: the number of the last one whose usage was stored."""
+
+
 def upgrade(op: Operations) -> None:
     """Add the columns and tables."""
     _extend_tables(op)
+    op.execute(_COUNT_TURNS)
     op.create_table(
         "openai_sessions_responses",
         sa.Column("tenant", NAME, primary_key=True),
