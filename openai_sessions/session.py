@@ -9,6 +9,7 @@ import warnings
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, cast, overload
 
 from openai_sessions import _agents
@@ -669,7 +670,7 @@ class OpenAIConversationsSession(AsyncCloseable):
     async def clear_session(
         self,
         *,
-        purge_items: bool = False,
+        purge_items: bool | None = None,
         keep_conversation: bool = False,
         on_progress: Progress | None = None,
     ) -> None:
@@ -680,18 +681,18 @@ class OpenAIConversationsSession(AsyncCloseable):
 
         Args:
             purge_items: Delete every item first, one request each, eight at a time, until a second listing
-                is empty.
+                is empty. None: only in a session of a directory.
             keep_conversation: Delete every item, and keep the conversation and its id.
             on_progress: Called with the number of items deleted so far, and of all items.
 
         Raises:
             openai.OpenAIError: A deletion failed.
         """
-        if purge_items or keep_conversation:
+        if keep_conversation:
             with suppress(ConversationNotFoundError):
-                await self._conversation.run(delete_all_items, on_progress)
-        if not keep_conversation:
-            await self._conversation.delete()
+                await self._conversation.run(partial(delete_all_items, on_progress=on_progress))
+        else:
+            await self._conversation.delete(purge_items=purge_items, on_progress=on_progress)
 
     @property
     def unsettled(self) -> tuple[dict[str, Any], ...]:

@@ -229,12 +229,41 @@ class ConversationsClient:
         )
         _about(request, await self.send(request))
 
-    async def delete_conversation(self, conversation_id: str) -> None:
-        """Delete a conversation. The API keeps its items."""
+    async def delete_conversation(self, conversation_id: str) -> bool:
+        """Delete a conversation, and return whether it was there. The API keeps its items."""
         path = _conversation_path(conversation_id)
-        await self.send(
-            Request("delete conversation", RequestKind.DELETE_CONVERSATION, "DELETE", path, conversation_id)
+        request = Request(
+            "delete conversation", RequestKind.DELETE_CONVERSATION, "DELETE", path, conversation_id
         )
+        return await self._was_there(request, conversation_id)
+
+    async def delete_response(self, response_id: str) -> bool:
+        """Delete a stored response, and return whether it was there."""
+        path = _response_path(response_id)
+        request = Request("delete response", RequestKind.DELETE_RESPONSE, "DELETE", path)
+        return await self._was_there(request, response_id)
+
+    async def delete_file(self, file_id: str) -> bool:
+        """Delete an uploaded file, and return whether it was there."""
+        path = f"/files/{quote(file_id, safe='')}"
+        return await self._was_there(Request("delete file", RequestKind.DELETE_FILE, "DELETE", path), file_id)
+
+    async def _was_there(self, request: Request, object_id: str) -> bool:
+        """Send a deletion, and return whether the object was there.
+
+        A 404 after a request whose outcome is unknown means that this request was applied.
+
+        Raises:
+            InvalidResponseError: The answer is about another object, or says that it was not deleted.
+        """
+        outcomes: list[Outcome] = []
+        try:
+            answer = await self.send(request, outcomes=outcomes)
+        except NotFoundError:
+            return Outcome.UNKNOWN in outcomes
+        if answer.get("deleted", True) is not True or answer.get("id", object_id) != object_id:
+            raise InvalidResponseError(request.name, "does not say that the object was deleted", None)
+        return True
 
     async def create_items(
         self, conversation_id: str, items: Sequence[Item], *, known: Collection[str] = ()

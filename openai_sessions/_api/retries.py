@@ -39,6 +39,8 @@ class RequestKind(str, Enum):
     APPEND = "append"
     DELETE_ITEM = "delete item"
     DELETE_CONVERSATION = "delete conversation"
+    DELETE_RESPONSE = "delete response"
+    DELETE_FILE = "delete file"
     CREATE_CONVERSATION = "create conversation"
     REPLACE_METADATA = "replace metadata"
     RESPOND = "create response"
@@ -95,12 +97,18 @@ _NOT_APPLIED = (Outcome.THROTTLED, Outcome.LOCKED, Outcome.UNREACHABLE)
 _LOOKED_FOR = (RequestKind.APPEND, RequestKind.RESPOND)
 """Requests that add items: one whose outcome is unknown is searched for before it is sent again."""
 
+_DELETIONS = (
+    RequestKind.DELETE_ITEM,
+    RequestKind.DELETE_CONVERSATION,
+    RequestKind.DELETE_RESPONSE,
+    RequestKind.DELETE_FILE,
+)
+
 _TABLE: dict[tuple[RequestKind, Outcome], Decision] = {
     **{(kind, outcome): Decision.RETRY for kind in RequestKind for outcome in _NOT_APPLIED},
     (RequestKind.READ, Outcome.UNKNOWN): Decision.RETRY,
     **{(kind, Outcome.UNKNOWN): Decision.LOOK for kind in _LOOKED_FOR},
-    (RequestKind.DELETE_ITEM, Outcome.UNKNOWN): Decision.RETRY,
-    (RequestKind.DELETE_CONVERSATION, Outcome.UNKNOWN): Decision.RETRY,
+    **{(kind, Outcome.UNKNOWN): Decision.RETRY for kind in _DELETIONS},
     (RequestKind.CREATE_CONVERSATION, Outcome.UNKNOWN): Decision.RETRY,
     (RequestKind.REPLACE_METADATA, Outcome.UNKNOWN): Decision.RETRY,
     (RequestKind.CANCEL_RESPONSE, Outcome.UNKNOWN): Decision.RETRY,

@@ -116,7 +116,7 @@ async def _discard(fork: LazyConversation, error: BaseException) -> None:
         cancellation.has_begun = True
         with anyio.fail_after(GRACE if is_cut else None):
             with suppress(ConversationNotFoundError):
-                await fork.run(delete_all_items, None)
+                await fork.run(delete_all_items)
             await fork.delete()
 
     if conversation_id is None:

@@ -7,12 +7,13 @@ import logging
 import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from openai_sessions._api.client import ConversationsClient
+from openai_sessions._api.client import ConversationsClient, NotFoundError
 from openai_sessions._api.clients import Clients
 from openai_sessions._api.retries import Outcome, RequestKind
 from openai_sessions._conversation.locked import LockedConversation, settle_all
@@ -31,7 +32,12 @@ from openai_sessions._conversation.state import (
     keep_while_unsettled,
     shared_conversation,
 )
-from openai_sessions._conversation.writing import confirm_pops, delete_conversation
+from openai_sessions._conversation.writing import (
+    Progress,
+    confirm_pops,
+    delete_all_items,
+    delete_conversation,
+)
 from openai_sessions._instrumentation import not_a_part, operation
 from openai_sessions._items.types import ConversationCallback, Metadata
 from openai_sessions.errors import ConversationHeldError, UnsettledWarning
@@ -94,7 +100,10 @@ class LazyConversation:
 
     Attributes:
         known: What this process knows of the conversation that was used last, or None.
+        purges_items: Whether a deletion deletes the items first, which the API keeps otherwise.
     """
+
+    purges_items = False
 
     def __init__(
         self,
@@ -235,14 +244,33 @@ class LazyConversation:
             async with _operating(locked, confirms=True):
                 return await operation(replace(locked, check_lock=check), *args)
 
-    async def delete(self) -> None:
-        """Delete the conversation if there is one. The next operation that needs one creates another."""
-        await self.run(self.delete_locked)
+    async def delete(self, *, purge_items: bool | None = None, on_progress: Progress | None = None) -> None:
+        """Delete the conversation if there is one. The next operation that needs one creates another.
 
-    async def delete_locked(self, locked: LockedConversation) -> None:
+        Args:
+            purge_items: Whether to delete its items first; None for `purges_items`.
+            on_progress: Called with the number of items deleted so far, and of all items.
+        """
+        await self.run(partial(self.delete_locked, purge_items=purge_items, on_progress=on_progress))
+
+    async def delete_locked(
+        self,
+        locked: LockedConversation,
+        *,
+        purge_items: bool | None = None,
+        on_progress: Progress | None = None,
+    ) -> None:
         """Delete the conversation, whose lock is held."""
-        await delete_conversation(locked)
+        await self._delete(locked, purge_items=purge_items, on_progress=on_progress)
         self.conversation_id = None
+
+    async def _delete(
+        self, locked: LockedConversation, *, purge_items: bool | None, on_progress: Progress | None
+    ) -> None:
+        if self.purges_items if purge_items is None else purge_items:
+            with suppress(NotFoundError):
+                await delete_all_items(locked, on_progress=on_progress)
+        await delete_conversation(locked)
         logger.info("deleted %s", locked.conversation_id)
 
     def receipts(self) -> tuple[Receipt, ...]:

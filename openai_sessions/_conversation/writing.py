@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import anyio
 
@@ -31,7 +31,7 @@ from openai_sessions._conversation.state import CannotTellError, Receipt, SentIt
 from openai_sessions._instrumentation import Counted, Reconciled, tell
 from openai_sessions._items.turns import batches
 from openai_sessions._items.types import Item, is_compaction
-from openai_sessions.errors import ConversationNotFoundError, UnsettledWriteError
+from openai_sessions.errors import ConversationNotFoundError, UnfinishedDeletionError, UnsettledWriteError
 
 logger = logging.getLogger("openai_sessions")
 
@@ -508,35 +508,64 @@ async def confirm_pops(locked: LockedConversation) -> None:
     locked.known.unconfirmed_pops[:] = [pop for pop in locked.known.unconfirmed_pops if pop.is_gone]
 
 
-async def delete_all_items(locked: LockedConversation, progress: Progress | None) -> None:
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """Records the deletion of items outside of this process.
+
+    Attributes:
+        before: Called with the items of each listing before they are deleted.
+        after: Called with the ids of those that were deleted, also if others were not.
+    """
+
+    before: Callable[[Sequence[Item]], Awaitable[object]]
+    after: Callable[[Sequence[str]], Awaitable[object]]
+
+
+async def delete_all_items(
+    locked: LockedConversation, journal: Journal | None = None, *, on_progress: Progress | None = None
+) -> None:
     """Delete every item, newest first, eight at a time, until a second listing is empty.
 
+    Args:
+        locked: The conversation.
+        journal: Records the deletions.
+        on_progress: Called with the number of items deleted so far, and of all items.
+
     Raises:
+        UnfinishedDeletionError: Items are still listed, after 20 listings: others keep adding them.
         Exception: A request failed; some items may remain stored.
     """
     locked.cancellation.has_begun = True
-    done = total = 0
+    deleted: list[str] = []
+    total = 0
 
-    def count(_: str) -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, total)
+    def count(item_id: str) -> None:
+        deleted.append(item_id)
+        if on_progress is not None:
+            on_progress(len(deleted), total)
 
     items = await locked.newest(None)
     for _ in range(_MAX_LISTINGS):
-        total += len(items)
-        await locked.delete([item["id"] for item in items], on_deleted=count)
+        before, total = len(deleted), total + len(items)
+        if journal is not None:
+            await journal.before(items)
+        try:
+            await locked.delete([item["id"] for item in items], on_deleted=count)
+        finally:
+            if journal is not None:
+                await journal.after(deleted[before:])
         items = await locked.newest(None)
         if not items:
             locked.known.tail.remove(locked.known.tail.ids)
-            break
-    locked.known.settle_everything()
+            locked.known.settle_everything()
+            return
+    left = tuple(item["id"] for item in items)
+    receipt = Receipt(locked.conversation_id, deleting=left)
+    raise UnfinishedDeletionError(receipt.as_json(), deleted_ids=deleted)
 
 
 async def delete_conversation(locked: LockedConversation) -> None:
     """Delete the conversation, if it still exists. The API keeps its items."""
     locked.cancellation.has_begun = True
-    with suppress(NotFoundError):
-        await locked.client.delete_conversation(locked.conversation_id)
+    await locked.client.delete_conversation(locked.conversation_id)
     locked.known.forget()

@@ -15,6 +15,8 @@ from openai_sessions.directory._keys import DirectoryKeyStore
 from openai_sessions.directory._session import NamedSession
 from openai_sessions.directory._values import (
     BranchEntry,
+    ErasedObjects,
+    ErasureReport,
     LostCreation,
     SessionEntry,
     SessionPage,
@@ -24,6 +26,8 @@ from openai_sessions.directory._values import (
 __all__ = [
     "BranchEntry",
     "DirectoryKeyStore",
+    "ErasedObjects",
+    "ErasureReport",
     "LostCreation",
     "NamedSession",
     "SessionDirectory",

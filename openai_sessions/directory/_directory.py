@@ -13,12 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openai_sessions import _agents
 from openai_sessions._api.client import open_client
-from openai_sessions._api.clients import AsyncCloseable, PerLoop
+from openai_sessions._api.clients import AsyncCloseable, PerLoop, clients_for
 from openai_sessions._arguments import checked_choice, checked_conversation_id, checked_strings
+from openai_sessions._conversation.lazy import LazyConversation
 from openai_sessions._conversation.usage import Usage
 from openai_sessions._conversation.writing import Progress
 from openai_sessions._items.types import Metadata
 from openai_sessions.directory._database import Database, GivenEngine, engines_of
+from openai_sessions.directory._erasure import Erasure, ErasureRows, ErasureScope, erasure_report
 from openai_sessions.directory._keys import DirectoryKeyStore
 from openai_sessions.directory._registration import (
     DeletionRun,
@@ -38,6 +40,7 @@ from openai_sessions.directory._rows import (
 from openai_sessions.directory._session import KeepFork, NamedSession, checked_conversation_metadata
 from openai_sessions.directory._values import (
     BranchEntry,
+    ErasureReport,
     LostCreation,
     Order,
     SessionEntry,
@@ -53,6 +56,7 @@ from openai_sessions.directory._values import (
     checked_options,
     search_key,
 )
+from openai_sessions.encryption._keys import KeyStore, is_key_store
 from openai_sessions.errors import (
     ConversationRegisteredError,
     DeletionPendingError,
@@ -446,6 +450,7 @@ class SessionDirectory(AsyncCloseable):
         name: str,
         *,
         delete: bool = False,
+        purge_items: bool = True,
         expected: Mapping[str, str] | None = None,
         user: str | None = None,
     ) -> bool:
@@ -455,6 +460,8 @@ class SessionDirectory(AsyncCloseable):
             name: The name.
             delete: Also delete the conversations of all its branches at OpenAI. Their deletion is recorded
                 first, so that a sweep repeats failed deletions.
+            purge_items: Delete the items of these conversations first, which OpenAI keeps otherwise, out of
+                reach.
             expected: Remove the name only if its metadata has these pairs, as `get()` returned them. None
                 removes it with any.
             user: A name of another owner counts as missing; None for any owner.
@@ -473,7 +480,7 @@ class SessionDirectory(AsyncCloseable):
             user=checked_optional(user, "user"),
         )
         for conversation_id in conversation_ids or ():
-            await self._delete_pending(conversation_id)
+            await self._delete_pending(conversation_id, purge_items=purge_items)
         return conversation_ids is not None
 
     async def branches(self, name: str) -> tuple[BranchEntry, ...]:
@@ -552,7 +559,9 @@ class SessionDirectory(AsyncCloseable):
         """
         await self._names.switch(checked_name(name), checked_name(branch, "branch"))
 
-    async def forget_branch(self, name: str, branch: str, *, delete: bool = False) -> bool:
+    async def forget_branch(
+        self, name: str, branch: str, *, delete: bool = False, purge_items: bool = True
+    ) -> bool:
         """Remove a branch of a name, which must not be the current one, with its usage.
 
         Open sessions of the branch keep using its conversation. If that is deleted or not created yet, their
@@ -563,6 +572,7 @@ class SessionDirectory(AsyncCloseable):
             branch: A branch of the name other than the current one.
             delete: Also delete its conversation at OpenAI. The deletion is recorded first, so that a sweep
                 repeats it if it fails.
+            purge_items: Delete the items of the conversation first, as `forget()` does.
 
         Returns:
             Whether the branch existed.
@@ -575,7 +585,7 @@ class SessionDirectory(AsyncCloseable):
             checked_name(name), checked_name(branch, "branch"), delete=delete
         )
         if conversation_id is not None:
-            await self._delete_pending(conversation_id)
+            await self._delete_pending(conversation_id, purge_items=purge_items)
         return was_there
 
     async def sweep(
@@ -583,7 +593,8 @@ class SessionDirectory(AsyncCloseable):
         *,
         limit: int = 1000,
         on_progress: Progress | None = None,
-        purge_items: bool = False,
+        purge_items: bool = True,
+        dry_run: bool = False,
     ) -> SweepReport:
         """Delete expired conversations and pending deletions of this tenant at OpenAI.
 
@@ -595,7 +606,10 @@ class SessionDirectory(AsyncCloseable):
         Args:
             limit: The maximum number of expired names to remove, and of conversations to delete.
             on_progress: Called with the number of conversations done and the total.
-            purge_items: First delete the items of each conversation, which OpenAI keeps otherwise.
+            purge_items: Delete the items of each conversation first, which OpenAI keeps otherwise, out of
+                reach.
+            dry_run: Change nothing, and return what a sweep would do: `expired` and `deleted` up to the
+                limit, `remaining` beyond it.
 
         Returns:
             The results. Single failed deletions are counted and left for the next sweep.
@@ -605,6 +619,8 @@ class SessionDirectory(AsyncCloseable):
                 raise. Deletions made before remain.
         """
         checked_count(limit, "limit")
+        if dry_run:
+            return await self._planned_sweep(limit)
         expired = await self._pending.add_expired(limit)
         run = DeletionRun(
             self._pending, lambda conversation_id: self._delete(conversation_id, purge_items=purge_items)
@@ -617,6 +633,82 @@ class SessionDirectory(AsyncCloseable):
             remaining=await self._pending.count(),
             lost_creations=await self.lost_creations(),
         )
+
+    async def _planned_sweep(self, limit: int) -> SweepReport:
+        expired, conversations = await self._pending.count_expired()
+        total = conversations + await self._pending.count()
+        deleted = min(limit, total)
+        return SweepReport(
+            expired=min(limit, expired),
+            deleted=deleted,
+            failed=0,
+            remaining=total - deleted,
+            lost_creations=await self.lost_creations(),
+        )
+
+    async def erase(  # noqa: PLR0913 -- each names a kind of objects
+        self,
+        user: str,
+        *,
+        conversations: bool = True,
+        items: bool = True,
+        responses: bool = True,
+        files: bool = False,
+        key_store: KeyStore | None = None,
+        dry_run: bool = False,
+    ) -> ErasureReport:
+        """Delete everything of a user, and return what became of each object.
+
+        First the user's names are removed, so that nobody opens them, and the user's key (`key_store()`), so
+        that nobody can read what remains. Then the conversations of all their branches are deleted, and
+        those of earlier names of the user whose deletion is pending; each after its items.
+
+        Each object is noted in the database before its deletion is requested. If the process ends or a
+        deletion fails, call this again: the report then includes what the earlier calls deleted. Once
+        nothing is left, the notes are removed. Several calls may run at once.
+
+        A session that is still open in another process creates its name again at its next write: sign the
+        user out first. Names without a user, and conversations that no name had, are not found.
+
+        Args:
+            user: The user.
+            conversations: Delete the names and their conversations, and the key. Without, these stay.
+            items: Delete the items of the conversations, which OpenAI keeps otherwise, out of reach.
+            responses: Delete the stored responses that `store_run_usage()` has recorded for the user's names.
+            files: Delete the files that messages and outputs of tools name by `file_id`, which may be named
+                by other users' conversations too. Citations are not followed.
+            key_store: A store outside of the directory, whose keys of the user are destroyed with the key.
+            dry_run: Change nothing, and return what would be deleted, except in `key_store`. Reads the items
+                of each conversation.
+
+        Returns:
+            The report. Failed deletions are in it, and not raised; after a refused key, a rate limit or a
+            lost connection the rest is not tried.
+
+        Raises:
+            ValueError: The user is empty or too long.
+            TypeError: The user is not a string, or the store has not the methods of a `KeyStore`.
+            openai.OpenAIError: The environment has no credentials. Nothing was changed.
+            DirectorySchemaError: The tables are missing, or of another version.
+            sqlalchemy.exc.SQLAlchemyError: The database is unreachable or raised an error.
+        """
+        checked_name(user, "user")
+        if key_store is not None and not is_key_store(key_store):
+            raise TypeError(f"key_store must have the methods of a KeyStore, not {type(key_store).__name__}")
+        options = await self._options_for_deletion()
+        clients = clients_for(options.openai_client, options.requests, options.include)
+        erasure = Erasure(
+            ErasureRows(self._database, user),
+            ErasureScope(conversations=conversations, items=items, responses=responses, files=files),
+            client=await clients.client(),
+            open_conversation=lambda conversation_id: LazyConversation(
+                clients, conversation_id=conversation_id, metadata=None, hooks=options.hooks
+            ),
+            key_store=key_store,
+        )
+        notes = await (erasure.plan() if dry_run else erasure.run())
+        lost = [each for each in await self.lost_creations() if each.user == user]
+        return erasure_report(user, notes, dry_run=dry_run, at=self._database.clock(), lost_creations=lost)
 
     async def lost_creations(self, *, older_than: timedelta | float = 600) -> tuple[LostCreation, ...]:
         """Return conversations that may exist at OpenAI and whose ids are unknown, oldest first.
@@ -673,16 +765,20 @@ class SessionDirectory(AsyncCloseable):
             title_with=self._title_with,
         )
 
-    async def _delete_pending(self, conversation_id: str) -> None:
+    async def _delete_pending(self, conversation_id: str, *, purge_items: bool = True) -> None:
         """Delete a conversation whose deletion is recorded."""
-        await self._delete(conversation_id)
+        await self._delete(conversation_id, purge_items=purge_items)
         await self._pending.remove(conversation_id)
 
-    async def _delete(self, conversation_id: str, *, purge_items: bool = False) -> None:
-        options = {name: self._options[name] for name in _FOR_DELETION if name in self._options}
-        client = self._given_client or _agents.default_client() or await self._clients.get()
-        session = OpenAIConversationsSession(conversation_id=conversation_id, openai_client=client, **options)
+    async def _delete(self, conversation_id: str, *, purge_items: bool) -> None:
+        options = await self._options_for_deletion()
+        session = OpenAIConversationsSession(conversation_id=conversation_id, **options.as_arguments())
         await session.clear_session(purge_items=purge_items)
+
+    async def _options_for_deletion(self) -> SessionOptions:
+        client = self._given_client or _agents.default_client() or await self._clients.get()
+        options = {name: self._options[name] for name in _FOR_DELETION if name in self._options}
+        return SessionOptions.of({**options, "openai_client": client})
 
 
 def _name_options(

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
+from typing import TypeVar
 from uuid import uuid4
 
 import anyio
@@ -24,10 +25,21 @@ from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, insert, or
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openai_sessions._conversation.writing import Progress
-from openai_sessions.directory._database import Database, branches, creations, deletions, names, usage
+from openai_sessions.directory._database import (
+    Database,
+    branches,
+    creations,
+    deletions,
+    insert_into,
+    names,
+    responses,
+    usage,
+)
 from openai_sessions.directory._rows import DirectoryTransaction, OpenedBranch, title_columns
 from openai_sessions.directory._values import LostCreation
 from openai_sessions.errors import SessionError, UserMismatchError
+
+T = TypeVar("T")
 
 logger = logging.getLogger("openai_sessions")
 
@@ -263,6 +275,24 @@ class Registration:
 
         await self.database.write(release)
 
+    async def note_responses(self, response_ids: Sequence[str]) -> None:
+        """Record responses, if the name has a user: an erasure of the user deletes them."""
+        rows = [
+            {
+                "tenant": self.database.tenant,
+                "response_id": response_id,
+                "user_id": self.opened.user,
+                "noted_at": self.database.clock(),
+            }
+            for response_id in response_ids
+        ]
+
+        async def note(connection: AsyncConnection) -> None:
+            await connection.execute(insert_into(connection, responses).values(rows).on_conflict_do_nothing())
+
+        if rows and self.opened.user is not None:
+            await self.database.write(note)
+
     async def deleted(self, conversation_id: str) -> None:
         """Record that a conversation was deleted at OpenAI."""
         await PendingDeletions(self.database).remove(conversation_id)
@@ -339,6 +369,21 @@ class PendingDeletions:
                 break
         return total
 
+    async def count_expired(self) -> tuple[int, int]:
+        """Return the numbers of expired names and of their conversations."""
+        is_expired = and_(
+            names.c.tenant == self._database.tenant, names.c.expires_at <= self._database.clock()
+        )
+        is_branch = and_(branches.c.tenant == names.c.tenant, branches.c.entry_id == names.c.entry_id)
+        count_names = select(func.count()).select_from(names).where(is_expired)
+        counts = select(func.count(branches.c.conversation_id)).join(names, is_branch).where(is_expired)
+
+        async def count(connection: AsyncConnection) -> tuple[int, int]:
+            found = [int((await connection.execute(each)).scalar_one()) for each in (count_names, counts)]
+            return found[0], found[1]
+
+        return await self._database.read(count)
+
     async def _remove_expired(self, connection: AsyncConnection, limit: int) -> int:
         transaction = DirectoryTransaction.on(self._database, connection)
         statement = (
@@ -398,6 +443,30 @@ class PendingDeletions:
 
 _CONCURRENT_DELETIONS = 8
 
+
+async def for_each(values: Iterable[T], work: Callable[[T], Awaitable[object]]) -> None:
+    """Process values, eight at a time; after an error no other is started.
+
+    Raises:
+        Exception: The first error.
+    """
+    waiting = deque(values)
+    errors: list[Exception] = []
+
+    async def process() -> None:
+        while waiting and not errors:
+            try:
+                await work(waiting.popleft())
+            except Exception as error:  # noqa: BLE001 -- raised below, once the others have ended
+                errors.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(min(_CONCURRENT_DELETIONS, len(waiting))):
+            tasks.start_soon(process)
+    if errors:
+        raise errors[0]
+
+
 _FATAL = (
     openai.AuthenticationError,
     openai.PermissionDeniedError,
@@ -422,7 +491,6 @@ class DeletionRun:
     def __init__(self, pending: PendingDeletions, delete: Callable[[str], Awaitable[None]]) -> None:
         self._pending = pending
         self._delete = delete
-        self._fatal: Exception | None = None
         self.deleted = 0
         self.failed = 0
 
@@ -433,30 +501,18 @@ class DeletionRun:
             Exception: An error that the other deletions would raise too, or an error of the database.
         """
         conversation_ids = await self._pending.oldest(limit)
-        waiting = deque(conversation_ids)
 
-        async def work() -> None:
-            while waiting and self._fatal is None:
-                await self._process(waiting.popleft())
-                if on_progress is not None and self._fatal is None:
-                    on_progress(self.deleted + self.failed, len(conversation_ids))
-
-        async with anyio.create_task_group() as tasks:
-            for _ in range(min(_CONCURRENT_DELETIONS, len(conversation_ids))):
-                tasks.start_soon(work)
-        if self._fatal is not None:
-            raise self._fatal
-
-    async def _process(self, conversation_id: str) -> None:
-        try:
+        async def process(conversation_id: str) -> None:
             if await self._is_deleted(conversation_id):
                 await self._pending.remove(conversation_id)
                 self.deleted += 1
             else:
                 await self._pending.postpone(conversation_id)
                 self.failed += 1
-        except Exception as error:  # noqa: BLE001 -- raised by run(), once the others have ended
-            self._fatal = self._fatal or error
+            if on_progress is not None:
+                on_progress(self.deleted + self.failed, len(conversation_ids))
+
+        await for_each(conversation_ids, process)
 
     async def _is_deleted(self, conversation_id: str) -> bool:
         """Delete a conversation; return whether that succeeded.

@@ -6,14 +6,13 @@ import copy
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 from weakref import WeakKeyDictionary
 
 import anyio
 
-from openai_sessions._api.client import ConversationsClient, NotFoundError
+from openai_sessions._api.client import ConversationsClient
 from openai_sessions._api.clients import Clients, PerLoop, clients_for
 from openai_sessions._api.retries import Outcome
 from openai_sessions._arguments import checked_user_metadata
@@ -22,7 +21,7 @@ from openai_sessions._conversation.locked import LockedConversation
 from openai_sessions._conversation.metadata import own_pairs
 from openai_sessions._conversation.reading import read_newest_page
 from openai_sessions._conversation.usage import Usage, counted_run, marks_of
-from openai_sessions._conversation.writing import delete_conversation
+from openai_sessions._conversation.writing import Progress
 from openai_sessions._instrumentation import not_a_part, operation
 from openai_sessions._items.forms import to_replay
 from openai_sessions._items.turns import count_ended, turn_starts
@@ -67,8 +66,9 @@ class NamedSession(OpenAIConversationsSession):
     - its conversation is created by the first write, and registered before its first item is written;
     - each write records in the directory that the name is used, and goes to the conversation registered at
       that time; a read does so once the conversation it knows is gone;
-    - `clear_session()` releases the name before it deletes the conversation. If the deletion fails, its error
-      is raised, and the next sweep of the directory deletes the conversation;
+    - `clear_session()` releases the name before it deletes the items and the conversation; without the items
+      if called with `purge_items=False`. If a deletion fails, its error is raised, and the next sweep of the
+      directory deletes the conversation;
     - each write that ends with an answer of the assistant, and each answer of a model that stores it itself,
       counts as a turn in the directory, and the first may give the name a title: see `SessionDirectory`. A
       failure of that is logged. A cancellation meanwhile propagates, and the items stay stored;
@@ -133,6 +133,9 @@ class NamedSession(OpenAIConversationsSession):
     async def store_run_usage(self, result: object, *, model: str | None = None) -> None:
         """Add the usage of a run, or of a response, to its turn, the newest one of the history; each once.
 
+        If the name has a user, it also records the ids of the responses, which `SessionDirectory.erase()`
+        deletes.
+
         As in `OpenAIConversationsSession`, but nothing is lost among processes that share the directory, with
         or without a lock. It reads the history, for the number of the turn, and writes the sum to the
         metadata of the conversation, again while others add to it.
@@ -153,6 +156,7 @@ class NamedSession(OpenAIConversationsSession):
             sqlalchemy.exc.SQLAlchemyError: The database failed: it may or may not be stored.
         """
         total = Usage.of_run(result, model=model)
+        await self._registration.note_responses(_response_ids(result))
         if total is None or total == Usage():
             return
         if self.conversation_id is None:
@@ -312,6 +316,12 @@ async def _title_of(items: list[Item], title_with: TitleWriter) -> str | None:
     return checked_name(title.strip()[:MAX_NAME], "title")
 
 
+def _response_ids(result: object) -> list[str]:
+    """Return the ids of the responses of a run, or of a response."""
+    ids = [getattr(each, "response_id", None) for each in getattr(result, "raw_responses", None) or ()]
+    return [each for each in (*ids, getattr(result, "id", None)) if isinstance(each, str)]
+
+
 class NamedConversation(LazyConversation):
     """A conversation that follows the registration of a name.
 
@@ -324,6 +334,8 @@ class NamedConversation(LazyConversation):
         hooks: The caller's callbacks and lock. `on_created` is not called for a conversation that lost a
             race.
     """
+
+    purges_items = True
 
     def __init__(
         self, clients: Clients, *, registration: Registration, metadata: Metadata, hooks: Hooks
@@ -373,14 +385,19 @@ class NamedConversation(LazyConversation):
                 if not await self._has_moved(error.conversation_id):
                     raise
 
-    async def delete_locked(self, locked: LockedConversation) -> None:
+    async def delete_locked(
+        self,
+        locked: LockedConversation,
+        *,
+        purge_items: bool | None = None,
+        on_progress: Progress | None = None,
+    ) -> None:
         """Release the name, and delete the conversation; if that fails, the next sweep does it."""
         locked.cancellation.has_begun = True
         await self._registration.release(locked.conversation_id, self._creation_id)
         self._follow(locked.conversation_id, None)
-        await delete_conversation(locked)
+        await self._delete(locked, purge_items=purge_items, on_progress=on_progress)
         await self._registration.deleted(locked.conversation_id)
-        logger.info("deleted %s", locked.conversation_id)
 
     def _follow(self, current: str | None, found: str | None) -> None:
         """Switch to the registered conversation, unless another task has set a conversation meanwhile."""
@@ -445,7 +462,7 @@ class NamedConversation(LazyConversation):
     async def _delete_loser(self, created: str) -> None:
         """Delete a conversation that nobody else knows. If that fails, a sweep does it."""
         try:
-            with anyio.fail_after(_DELETING), suppress(NotFoundError):
+            with anyio.fail_after(_DELETING):
                 client = await self._clients.client()
                 await client.delete_conversation(created)
             await self._registration.deleted(created)

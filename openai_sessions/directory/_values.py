@@ -6,7 +6,7 @@ import inspect
 import math
 import unicodedata
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -117,7 +117,7 @@ class LostCreation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepReport:
-    """The results of a sweep.
+    """The results of a sweep; of a dry run, what a sweep would do.
 
     Attributes:
         expired: The number of expired names that were removed.
@@ -132,6 +132,74 @@ class SweepReport:
     failed: int
     remaining: int
     lost_creations: tuple[LostCreation, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasedObjects:
+    """What became of the objects of one kind.
+
+    Attributes:
+        deleted: The ids of objects that the server says it has deleted.
+        already_gone: The ids of objects that it no longer had.
+        failed: The reason of each failure, by the id of the object, which may still be stored.
+    """
+
+    deleted: tuple[str, ...] = ()
+    already_gone: tuple[str, ...] = ()
+    failed: dict[str, str] = field(default_factory=dict, hash=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return values that `json.dumps` accepts."""
+        return {"deleted": [*self.deleted], "already_gone": [*self.already_gone], "failed": {**self.failed}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasureReport:
+    """The results of the erasure of a user, including those of its interrupted runs.
+
+    Attributes:
+        user: The user.
+        at: When the erasure ended.
+        dry_run: Whether nothing was changed: then `deleted` is what would be deleted.
+        conversations: The user's conversations, by id.
+        items: Their items, as `CONVERSATION/items/ITEM`.
+        responses: Stored responses, by id.
+        files: Uploaded files that items named, by id.
+        keys: The key of the user's encrypted histories, by the user.
+        lost_creations: Conversations that may exist, and that cannot be deleted without their ids.
+    """
+
+    user: str
+    at: datetime
+    dry_run: bool
+    conversations: ErasedObjects
+    items: ErasedObjects
+    responses: ErasedObjects
+    files: ErasedObjects
+    keys: ErasedObjects
+    lost_creations: tuple[LostCreation, ...]
+
+    @property
+    def has_failures(self) -> bool:
+        """Whether something may still be stored: call `erase()` again."""
+        return any(objects.failed for objects in self._kinds().values())
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as values that `json.dumps` accepts."""
+        return {
+            "user": self.user,
+            "at": self.at.isoformat(),
+            "dry_run": self.dry_run,
+            **{kind: objects.as_json() for kind, objects in self._kinds().items()},
+            "lost_creations": [
+                {**asdict(lost), "requested_at": lost.requested_at.isoformat()}
+                for lost in self.lost_creations
+            ],
+        }
+
+    def _kinds(self) -> dict[str, ErasedObjects]:
+        kinds = ("conversations", "items", "responses", "files", "keys")
+        return {kind: getattr(self, kind) for kind in kinds}
 
 
 _MAX_AGE = timedelta(days=365_000)

@@ -213,7 +213,7 @@ class OpenAIConversationsSession:
     def clear_session(
         self,
         *,
-        purge_items: bool = False,
+        purge_items: bool | None = None,
         keep_conversation: bool = False,
         on_progress: Progress | None = None,
     ) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Engine
 
 from openai_sessions import RequestSettings, RetryPolicy
 from openai_sessions.directory import SessionDirectory
-from openai_sessions.errors import NameNotFoundError, NameTakenError
+from openai_sessions.errors import NameNotFoundError, NameTakenError, UserMismatchError
 
 POLICY = RetryPolicy(attempts=8, initial_wait=0.001, max_wait=0.02, settle_after=0.002)
 LONG_AGO = timedelta(days=1)
@@ -91,6 +91,12 @@ async def forget(url, base_url, name, after):
         await directory.forget(name, delete=True)
 
 
+async def erase(url, base_url, name, after):
+    """Erase the user of this name."""
+    async with opened(url, base_url, hooks=Death(after).hooks()) as directory:
+        await directory.erase(name)
+
+
 async def sweep(url, base_url, name, after):
     """Sweep after the name has expired."""
     later = (datetime.now(timezone.utc) + LONG_AGO).timestamp()
@@ -140,18 +146,20 @@ class _User:
             self.rename: 10,
             self.forget: 8,
             self.sweep: 6,
+            self.erase: 3,
             self.list: 6,
         }
         way = self._choice.choices([*ways], [*ways.values()])[0]
         self.doing = way.__name__
-        with suppress(NameNotFoundError, NameTakenError):
+        with suppress(NameNotFoundError, NameTakenError, UserMismatchError):
             await way()
 
     async def session(self):
         if self._kept and self._choice.random() < 0.5:
             return self._choice.choice(self._kept)
         expires_in = self._choice.choice([None, None, 0.3, 2])
-        session = await self._directory.session(self.name(), expires_in=expires_in)
+        name = self.name()
+        session = await self._directory.session(name, user=user_of(name), expires_in=expires_in)
         self._kept = [*self._kept[-5:], session]
         return session
 
@@ -162,8 +170,13 @@ class _User:
         await (await self.session()).add_items(batch(self._choice.randint(1, 6)))
 
     async def read(self):
-        items = await (await self.session()).get_items()
-        assert_whole([item["content"] for item in items])
+        session = await self.session()
+        items = await session.get_items()
+        try:
+            assert_whole([item["content"] for item in items])
+        except (AssertionError, IndexError):  # another process may be deleting the items
+            page = await self._directory.conversations(limit=100)
+            assert session.conversation_id not in {entry.conversation_id for entry in page.entries}
 
     async def clear(self):
         await (await self.session()).clear_session()
@@ -177,9 +190,17 @@ class _User:
     async def sweep(self):
         await self._directory.sweep(limit=20)
 
+    async def erase(self):
+        await self._directory.erase(user_of(self.name()))
+
     async def list(self):
         page = await self._directory.conversations(limit=100)
         assert {entry.name for entry in page.entries} <= set(self._names)
+
+
+def user_of(name):
+    """Return the user who creates a name that ends with a digit: one of two."""
+    return f"user {int(name[-1]) % 2}"
 
 
 def assert_whole(texts):

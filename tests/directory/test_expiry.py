@@ -1,5 +1,6 @@
 """Expiry of names, and sweeps that delete their conversations."""
 
+import asyncio
 import logging
 from datetime import timedelta
 
@@ -129,9 +130,47 @@ async def test_purging_sweep_deletes_the_items_first(directory, clock, emulator)
     await session.add_items([user("2")])
     clock.advance(hours=1)
     emulator.forget_requests()
-    await directory.sweep(purge_items=True)
+    await directory.sweep()
     deletions = [line for line in made(emulator) if line.startswith("DELETE")]
     assert ["items" in line for line in deletions] == [True, True, False]
+
+
+async def test_sweep_without_purge_keeps_the_items_at_the_service(directory, clock, emulator):
+    session = await written(directory, "user_1", expires_in=60)
+    clock.advance(hours=1)
+    assert 1 == (await directory.sweep(purge_items=False)).deleted
+    assert 1 == len(emulator.contents.items(session.session_id))
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 1000])
+async def test_dry_run_says_what_a_sweep_does(directory, clock, emulator, url, limit):
+    """Three expired names, one of them without a conversation, and a pending deletion."""
+    await written(directory, "stays")
+    for number in range(2):
+        await written(directory, f"{number}", expires_in=60)
+    await directory.session("empty", expires_in=60)
+    await written(directory, "pending", expires_in=60)
+    clock.advance(hours=1)
+    await directory.session("pending")
+    before = await in_tables(url)
+    emulator.forget_requests()
+    planned = await directory.sweep(limit=limit, dry_run=True)
+    assert ([], before) == (made(emulator), await in_tables(url))
+    assert (min(limit, 3), min(limit, 3), 0) == (planned.expired, planned.deleted, planned.failed)
+    assert 3 == planned.deleted + planned.remaining
+    swept = await directory.sweep(limit=limit)
+    assert planned.expired == swept.expired
+    if limit >= 3:
+        assert planned == swept
+
+
+async def test_two_sweeps_at_once_delete_each_conversation(directory, other, clock, emulator):
+    ids = [(await written(directory, f"{number}", expires_in=60)).session_id for number in range(8)]
+    clock.advance(hours=1)
+    reports = await asyncio.gather(directory.sweep(), other.sweep())
+    assert (8, 0) == (sum(each.expired for each in reports), sum(each.failed for each in reports))
+    assert [()] * 8 == [emulator.contents.items(each) for each in ids]
+    assert set() == held(emulator)
 
 
 async def test_failed_deletion_is_left_for_the_next_sweep(directory, clock, emulator, caplog):

@@ -11,10 +11,11 @@ import time
 
 import pytest
 
+from openai_sessions.directory._database import deletions, erasures, names
 from openai_sessions.emulator import Fault
 
-from .deeds import assert_whole
-from .stage import held
+from .deeds import assert_whole, user_of
+from .stage import held, rows
 from .test_killed import assert_a_sweep_cleans_up, assert_nothing_is_forgotten
 
 pytestmark = pytest.mark.exhaustive
@@ -87,6 +88,23 @@ async def assert_all_is_well(url, emulator, directory):
         assert entry.name in NAMES
         session = await directory.session(entry.name)
         assert_whole([item["content"] for item in await session.get_items()])
+    await assert_each_user_can_be_erased(url, emulator, directory, registered)
+
+
+async def assert_each_user_can_be_erased(url, emulator, directory, registered):
+    """Each item is looked for by its id, as the service keeps those of deleted conversations."""
+    ids = {
+        f"{conversation_id}/items/{item['id']}"
+        for conversation_id in registered
+        for item in emulator.items(conversation_id)
+    }
+    reports = [await directory.erase(user) for user in sorted({user_of(name) for name in NAMES})]
+    assert not any(report.has_failures for report in reports)
+    assert ids == {item_id for report in reports for item_id in report.items.deleted}
+    assert [()] * len(registered) == [emulator.contents.items(each) for each in registered]
+    assert held(emulator).isdisjoint(registered)
+    for table in (names, deletions, erasures):
+        assert [] == await rows(url, table)
 
 
 async def test_hammered_directory_forgets_nothing(emulator, open_on, fork_server, tmp_path, url):

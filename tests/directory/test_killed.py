@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from openai_sessions.directory._database import branches, creations, deletions
+from openai_sessions.directory._database import branches, creations, deletions, erasures, names
 from tests.selection import one_in
 
 from .deeds import assert_whole, batch
@@ -32,7 +32,8 @@ async def assert_nothing_is_forgotten(url, emulator):
         assert (
             conversation.id in registered | left or conversation.metadata["openai_sessions.creation"] in marks
         )
-        assert_whole([item["content"][0]["text"] for item in emulator.items(conversation.id)])
+        if conversation.id not in left:  # its items are being deleted
+            assert_whole([item["content"][0]["text"] for item in emulator.items(conversation.id)])
 
 
 async def assert_a_sweep_cleans_up(directory, url, emulator):
@@ -46,6 +47,39 @@ async def assert_a_sweep_cleans_up(directory, url, emulator):
     told = await directory.lost_creations(older_than=0)
     assert marks == {creation.creation_id for creation in told}
     assert registered <= held(emulator)
+
+
+@pytest.mark.exhaustive
+async def test_erasure_killed_at_each_step_is_continued_by_the_next(emulator, url, open_on, fork_server):
+    """Its report includes what the killed one has deleted."""
+    directory = open_on(url)
+    with emulator.serve() as base_url:
+        for step in itertools.count():
+            name = f"user {step}"
+            sessions = [await directory.session(f"{name} {number}", user=name) for number in range(2)]
+            for session in sessions:
+                await session.add_items(batch(2))
+            sessions.append(await directory.fork(f"{name} 1", "retry"))
+            ids = {
+                each.session_id: [item["id"] for item in emulator.items(each.session_id)] for each in sessions
+            }
+            pid = fork_server.start("erase", url=url, base_url=base_url, name=name, after=step)
+            ended = fork_server.wait(pid)
+            assert ended in {0, -signal.SIGKILL}, fork_server.errors()
+            report = await directory.erase(name)
+            assert not report.has_failures
+            for conversation_id in ids:
+                assert () == emulator.contents.items(conversation_id)
+                assert conversation_id not in held(emulator)
+            for table in (deletions, erasures, names):
+                assert [] == await rows(url, table)
+            if ended == 0:
+                break
+            told = {*report.conversations.deleted, *report.conversations.already_gone}
+            paths = {f"{each}/items/{item_id}" for each in ids for item_id in ids[each]}
+            assert told in ({*ids}, set())  # nothing if the report was complete, and its reader was killed
+            assert {*report.items.deleted, *report.items.already_gone} == (paths if told else set())
+    assert step >= 20
 
 
 @pytest.mark.parametrize("deed", one_in(8, DEEDS))

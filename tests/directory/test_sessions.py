@@ -1,5 +1,6 @@
 """Named sessions: creating, resuming, clearing."""
 
+import openai
 import pytest
 
 from openai_sessions import ConversationNotFoundError, HistoryLimits, OpenAIConversationsSession
@@ -84,14 +85,38 @@ async def test_cleared_name_gets_a_new_conversation(directory, other, emulator, 
     await session.add_items([user("old")])
     before = session.session_id
     emulator.forget_requests()
+    (item,) = emulator.items(before)
     await session.clear_session()
-    assert [DELETE] == made(emulator)
+    assert [LIST, f"DELETE /v1/conversations/ID/items/{item['id']}", LIST, DELETE] == made(emulator)
     assert (None, None) == (session.conversation_id, (await directory.get("user_1")).conversation_id)
     assert (1, 0, 0, 0) == await in_tables(url)
     again = await other.session("user_1")
     await again.add_items([user("new")])
     assert before != again.session_id
     assert [user("new")] == await session.get_items()
+
+
+async def test_clearing_keeps_the_items_at_the_service_only_if_told_so(directory, emulator):
+    session = await directory.session("user_1")
+    await session.add_items([user("old")])
+    emulator.forget_requests()
+    await session.clear_session(purge_items=False)
+    assert [DELETE] == made(emulator)
+
+
+async def test_failed_purge_frees_the_name_and_the_sweep_completes_it(directory, emulator, url):
+    """Another process never sees a part of the history."""
+    session = await directory.session("user_1")
+    await session.add_items([user("1"), user("2")])
+    old = session.session_id
+    emulator.inject(Fault("error_500_before"), operation="delete_item", times=100)
+    with pytest.raises(openai.InternalServerError):
+        await session.clear_session()
+    emulator.clear_faults()
+    assert (1, 0, 1, 0) == await in_tables(url)
+    assert [] == await (await directory.session("user_1")).get_items()
+    await directory.sweep()
+    assert () == emulator.contents.items(old)
 
 
 @pytest.mark.parametrize("operation", ["get", "add", "pop"])

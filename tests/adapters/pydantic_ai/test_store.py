@@ -441,7 +441,8 @@ async def test_turns_cost_few_requests(store, other, emulator):
     await other.load("7f3a", limit=2)
     assert ["GET /conversations/ID/items"] == made(emulator)
     await store.delete("7f3a")
-    assert ["DELETE /conversations/ID"] == made(emulator)
+    *deletions, last = made(emulator)
+    assert ("DELETE /conversations/ID", {"GET", "DELETE"}) == (last, {each.split()[0] for each in deletions})
 
 
 async def test_limit_reads_no_more_than_it_needs(store, emulator):
