@@ -45,8 +45,8 @@ def test_list_selects_by_user_and_title(service, directory):
     directory.holds("a", "b", user="alice", title="Café")
     directory.holds("c", user="bob", title="Café")
     directory.holds("d")
-    lines = [line.split("\t")[:3] for line in service.output("directory", "list", "--user", "alice", "--search", "CAF")]
-    assert lines == [["a", "Café", "alice"], ["b", "Café", "alice"]]
+    found = service.output("directory", "list", "--user", "alice", "--search", "CAF")
+    assert [line.split("\t")[:3] for line in found] == [["a", "Café", "alice"], ["b", "Café", "alice"]]
     assert [line[0] for line in service.output("directory", "list", "--search", "caf")] == ["a", "b", "c"]
 
 
