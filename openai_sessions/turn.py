@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 
 from openai_sessions import _agents
@@ -114,6 +114,7 @@ class SessionTurn:
         self._is_stored = False
         self._additions: list[_Addition] = []
         self._opened: Callable[[Item], Item] = _unchanged
+        self._renewed: Callable[[Sequence[Item]], Awaitable[Sequence[Item]]] = _as_they_are
         _agents.register_session(type(self))
 
     if TYPE_CHECKING:
@@ -381,9 +382,19 @@ class SessionTurn:
         if self._held is not None:
             self._held.enter()
 
-    def read_as(self, opened: Callable[[Item], Item]) -> None:
-        """Judge which items are complete by what `opened` returns for a stored item, such as a token."""
+    def read_as(
+        self,
+        opened: Callable[[Item], Item],
+        renewed: Callable[[Sequence[Item]], Awaitable[Sequence[Item]]],
+    ) -> None:
+        """Use items in another form, such as tokens.
+
+        Args:
+            opened: Returns what an item depends on, by which it is judged whether it is complete.
+            renewed: Returns items of the turn as they are stored without the others.
+        """
         self._opened = opened
+        self._renewed = renewed
 
     # The end of the block
 
@@ -393,15 +404,23 @@ class SessionTurn:
         before = [self._opened(item) for item in self._stored()]
         is_whole = self._is_cleared or (latest is not None and latest.is_whole)
         items = [self._opened(item) for item in self._sent()]
-        kept = [self._additions[position] for position in complete_items(before, items, is_whole=is_whole)]
+        kept = complete_items(before, items, is_whole=is_whole)
         try:
             if isinstance(error, asyncio.CancelledError):
                 with suppress(asyncio.CancelledError):
-                    await run_to_end(self._store(kept))
+                    await run_to_end(self._store_some(kept))
             else:
-                await self._store(kept)
+                await self._store_some(kept)
         except Exception as problem:  # noqa: BLE001 -- attached to the error of the block
             _attach(error, problem)
+
+    async def _store_some(self, positions: Sequence[int]) -> None:
+        """Store the additions at these positions, without the others."""
+        if len(positions) < len(self._additions):
+            renewed = await self._renewed([self._additions[position].sent for position in positions])
+            for position, item in zip(positions, renewed, strict=True):
+                self._additions[position] = replace(self._additions[position], sent=item)
+        await self._store([self._additions[position] for position in positions])
 
     async def _store(self, additions: Sequence[_Addition]) -> None:
         """Make the changes of the turn, and leave in it what was not stored."""
@@ -516,6 +535,10 @@ async def _read_stored(
 
 def _unchanged(item: Item) -> Item:
     return item
+
+
+async def _as_they_are(items: Sequence[Item]) -> Sequence[Item]:
+    return items
 
 
 def _replayed(item: Item) -> ResponseInputItemParam:

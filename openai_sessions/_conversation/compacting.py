@@ -171,13 +171,15 @@ class ItemForms:
     Attributes:
         opened: Returns an item as the model sees it; None if it cannot be read.
         sealed: Returns items as they are stored.
+        renewed: Returns stored items as their copies are stored.
     """
 
     opened: Callable[[Item], Item | None]
     sealed: Callable[[Sequence[Item]], list[Item]]
+    renewed: Callable[[Sequence[Item]], list[Item]]
 
 
-AS_THEY_ARE = ItemForms(opened=lambda item: item, sealed=to_stored)
+AS_THEY_ARE = ItemForms(opened=lambda item: item, sealed=to_stored, renewed=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +328,7 @@ async def store_compacted(
     await settle_all(locked)
     history = plan.history
     await _expect_unchanged(locked, history)
-    newest = to_stored(to_replay(history.stored[plan.cut :], form=sent_form))
+    newest = to_stored(to_replay(forms.renewed(history.stored[plan.cut :]), form=sent_form))
     start = 0 if plan.deletes_replaced else plan.cut
     old = [
         str(item["id"])

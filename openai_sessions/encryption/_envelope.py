@@ -1,7 +1,9 @@
 """Encrypt an item into an envelope, a user message with one text, and decrypt it.
 
-The text consists of a mark, the version of the format, and a Fernet token of the item's JSON. The Fernet key
-is derived from the caller's key with HKDF-SHA256, salted with the `session_id`.
+The text consists of a mark, the version of the format, and a Fernet token. The Fernet key is derived from the
+caller's key with HKDF-SHA256, salted with the `session_id`. The token contains a JSON array: an id of the
+write, the item's index in the write, and the item. By these, a reader notices that tokens were repeated,
+reordered or removed.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import json
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,24 +27,31 @@ if TYPE_CHECKING:
 _MARK = "openai-sessions:encrypted:"
 """The start of every envelope's text, in every version of the format."""
 
-_VERSION = "v1:"
-"""Fernet with a key derived by HKDF-SHA256, over the item as JSON in UTF-8."""
+_VERSION = "v2:"
+"""Fernet with a key derived by HKDF-SHA256, over `[write, index, item]` as JSON in UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
 class SkippedItems:
-    """Counts of items that were left out, by reason.
+    """Counts of items that a read did not return as they are stored, by reason.
 
     Attributes:
         expired: Items older than the session's `ttl`.
-        undecryptable: Items encrypted with another key or for another `session_id`, encrypted by a later
+        undecryptable: Items encrypted with another key or for another `session_id`, encrypted by another
             version of this library, or tampered with.
         unencrypted: Items not written by this library's `EncryptedSession`.
+        repeated: Further copies of an item: the first one was returned.
+        missing: Items that one call of `add_items` wrote between two of the read ones, and that were not
+            found, or could not be decrypted.
+        reordered: Items that were returned in the order of their call, and are stored in another.
     """
 
     expired: int = 0
     undecryptable: int = 0
     unencrypted: int = 0
+    repeated: int = 0
+    missing: int = 0
+    reordered: int = 0
 
     @property
     def unreadable(self) -> int:
@@ -55,18 +64,77 @@ class SkippedItems:
     def __bool__(self) -> bool:
         return any(astuple(self))
 
-    @classmethod
-    def counted(cls, opened: Iterable[object]) -> SkippedItems:
-        """Count the `Unreadable` values among opened envelopes."""
-        return cls(**Counter(each.value for each in opened if isinstance(each, Unreadable)))
+    def __str__(self) -> str:
+        counts = zip(self.__slots__, astuple(self), strict=True)
+        return ", ".join(f"{count} {reason}" for reason, count in counts if count) or "none"
 
 
 class Unreadable(Enum):
-    """The reason why an envelope was not opened; the values are the fields of `SkippedItems`."""
+    """The reason why an envelope was not opened; the values are fields of `SkippedItems`."""
 
     EXPIRED = "expired"
     UNDECRYPTABLE = "undecryptable"
     UNENCRYPTED = "unencrypted"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedItem:
+    """A decrypted item.
+
+    Attributes:
+        item: The item.
+        write: Identifies the call that has written it.
+        index: Its position among the items of that call.
+        written_at: When it was written, in Unix seconds.
+    """
+
+    item: Item
+    write: str
+    index: int
+    written_at: int
+
+
+Places = dict[tuple[str, int], None]
+"""The writes and indexes of items, in the order in which they were read."""
+
+
+def as_written(opened: Iterable[OpenedItem | Unreadable], seen: Places) -> tuple[list[Item], SkippedItems]:
+    """Return the readable items of a view, each once and in the order of its write.
+
+    Writes stay where they are, also among each other. A gap in a write is counted, and what is left of it is
+    returned: a process that was killed while it undid a write leaves gaps, too. Neither the first nor the
+    last items of a write are missed, because a pop and a concurrent clear remove these.
+
+    Args:
+        opened: The opened envelopes, in stored order.
+        seen: The places of items read before, which count as repeated; extended by those of these.
+    """
+    counts: Counter[str] = Counter()
+    kept: list[OpenedItem] = []
+    for each in opened:
+        if isinstance(each, Unreadable):
+            counts[each.value] += 1
+        elif (each.write, each.index) in seen:
+            counts["repeated"] += 1
+        else:
+            seen[each.write, each.index] = None
+            kept.append(each)
+    ordered = kept.copy()
+    for places in _places_by_write(kept):
+        written = sorted((kept[place] for place in places), key=lambda each: each.index)
+        counts["missing"] += written[-1].index - written[0].index + 1 - len(written)
+        for place, each in zip(places, written, strict=True):
+            counts["reordered"] += ordered[place] is not each
+            ordered[place] = each
+    return [each.item for each in ordered], SkippedItems(**counts)
+
+
+def _places_by_write(opened: Sequence[OpenedItem]) -> Iterable[list[int]]:
+    """Return the positions of the items of each write."""
+    places: dict[str, list[int]] = {}
+    for place, each in enumerate(opened):
+        places.setdefault(each.write, []).append(place)
+    return places.values()
 
 
 class Sealer:
@@ -86,51 +154,82 @@ class Sealer:
         self._clock = clock
 
     def seal(self, items: Sequence[Item]) -> list[Item]:
-        """Return items in envelopes. All get the same time, so that they expire together.
+        """Return the items of one write in envelopes. All get the same time, so that they expire together.
 
         Raises:
             InvalidItemError: The token of an item exceeds the API's limit for one text.
         """
-        now = int(self._clock())
-        return [self._seal(index, item, now) for index, item in enumerate(items)]
+        now, write = int(self._clock()), _new_write()
+        return [self._seal(OpenedItem(item, write, index, now)) for index, item in enumerate(items)]
 
-    def _seal(self, index: int, item: Item, now: int) -> Item:
-        plain = json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode()
-        text = _MARK + _VERSION + self._cipher.encrypt_at_time(plain, now).decode()
+    def reseal(self, envelopes: Sequence[Item]) -> list[Item]:
+        """Return envelopes to be stored in place of others, which may be some of their writes.
+
+        A copy gets another write for each write, with indexes from 0, so that it repeats nothing. Items keep
+        their times. Envelopes that cannot be decrypted are returned as they are.
+        """
+        writes: dict[str, str] = {}
+        lengths: Counter[str] = Counter()
+        renewed = []
+        for envelope in envelopes:
+            opened = self._decrypt(envelope)
+            if isinstance(opened, Unreadable):
+                renewed.append(envelope)
+                continue
+            write = writes.setdefault(opened.write, _new_write())
+            renewed.append(self._seal(replace(opened, write=write, index=lengths[write])))
+            lengths[write] += 1
+        return renewed
+
+    def _seal(self, opened: OpenedItem) -> Item:
+        content = [opened.write, opened.index, opened.item]
+        plain = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+        text = _MARK + _VERSION + self._cipher.encrypt_at_time(plain, opened.written_at).decode()
         if len(text) > MAX_TEXT:
             raise InvalidItemError(
-                index,
+                opened.index,
                 f"it is {len(text):,} characters long when encrypted, and the API accepts {MAX_TEXT:,}",
             )
         return {"role": "user", "content": text}
 
-    def open(self, envelope: object) -> Item | Unreadable:
+    def open(self, envelope: object) -> OpenedItem | Unreadable:
         """Return the item in an envelope, or the reason why it cannot be read."""
+        opened = self._decrypt(envelope)
+        if isinstance(opened, OpenedItem) and self._has_expired(opened):
+            return Unreadable.EXPIRED
+        return opened
+
+    def readable(self, envelope: object) -> Item | None:
+        """Return the item in an envelope, or None if it cannot be read."""
+        opened = self.open(envelope)
+        return None if isinstance(opened, Unreadable) else opened.item
+
+    def _has_expired(self, opened: OpenedItem) -> bool:
+        return self._ttl is not None and opened.written_at + self._ttl < self._clock()
+
+    def _decrypt(self, envelope: object) -> OpenedItem | Unreadable:
+        """Return the item in an envelope, also an expired one."""
+        from cryptography.fernet import InvalidToken  # noqa: PLC0415 -- of an extra
+
         text = envelope_text(envelope)
         if text is None or not text.startswith(_MARK):
             return Unreadable.UNENCRYPTED
         token = text.removeprefix(_MARK)
         if not token.startswith(_VERSION) or not token.isascii():
             return Unreadable.UNDECRYPTABLE
-        return self._decrypt(token.removeprefix(_VERSION).encode())
-
-    def readable(self, envelope: object) -> Item | None:
-        """Return the item in an envelope, or None if it cannot be read."""
-        opened = self.open(envelope)
-        return None if isinstance(opened, Unreadable) else opened
-
-    def _decrypt(self, token: bytes) -> Item | Unreadable:
-        from cryptography.fernet import InvalidToken  # noqa: PLC0415 -- of an extra
-
+        encrypted = token.removeprefix(_VERSION).encode()
         try:
-            plain = self._cipher.decrypt(token)
-            written_at = self._cipher.extract_timestamp(token)
+            plain = self._cipher.decrypt(encrypted)
+            written_at = self._cipher.extract_timestamp(encrypted)
         except InvalidToken:
             return Unreadable.UNDECRYPTABLE
-        if self._ttl is not None and written_at + self._ttl < self._clock():
-            return Unreadable.EXPIRED
-        item: Item = json.loads(plain)
-        return item
+        write, index, item = json.loads(plain)
+        return OpenedItem(item, write, index, written_at)
+
+
+def _new_write() -> str:
+    """Return an id that no other write of any process has."""
+    return secrets.token_urlsafe(12)
 
 
 def is_envelope(item: Item) -> bool:

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 
 from openai_sessions import _agents
@@ -41,11 +42,14 @@ from openai_sessions._items.turns import ends_turn, from_newest_compaction
 from openai_sessions._items.types import Item, RunItem
 from openai_sessions.encryption._envelope import (
     GivenKeys,
+    OpenedItem,
+    Places,
     Sealer,
     Sealers,
     SkippedItems,
     StoredKeys,
     Unreadable,
+    as_written,
     envelope_text,
     session_cipher,
 )
@@ -109,7 +113,9 @@ class EncryptedSession(AsyncCloseable):
     the whole history is read and decrypted first.
 
     Reads leave out unreadable items and count them in `skipped`. They never raise an error, and only
-    `clear_session()` deletes them. Order, atomicity and behaviour under concurrency are those of the
+    `clear_session()` deletes them. Each token contains its place in the call of `add_items` that wrote it: a
+    token that is stored twice is read once, the items of one call are read in its order, and items that are
+    gone from its middle are counted. Order, atomicity and behaviour under concurrency are those of the
     underlying session.
 
     Args:
@@ -199,7 +205,7 @@ class EncryptedSession(AsyncCloseable):
 
     @property
     def skipped(self) -> SkippedItems:
-        """The items that the last read or pop left out."""
+        """The items that the last read or pop left out, or did not return as they are stored."""
         return self._skipped
 
     @property
@@ -373,7 +379,7 @@ class EncryptedSession(AsyncCloseable):
         hosted = self._compactable()
         await self._pop.restore()
         sealer = await self._sealers.get(create=True)
-        forms = ItemForms(opened=sealer.readable, sealed=sealer.seal)
+        forms = ItemForms(opened=sealer.readable, sealed=sealer.seal, renewed=sealer.reseal)
         return await hosted._compact(wanted, forms)  # noqa: SLF001 -- a session of this library
 
     async def _compact_after_turn(self) -> None:
@@ -493,15 +499,14 @@ class EncryptedSession(AsyncCloseable):
         window = wanted
         while True:
             raw = await self._newest(window)
-            opened = await self._open(raw)
-            items = [item for item in opened if not isinstance(item, Unreadable)]
+            items, skipped = as_written(await self._open(raw), {})
             is_all = window is None or len(raw) < window
             if is_all or wanted is None or len(items) >= wanted:
-                self._note(SkippedItems.counted(opened))
+                self._note(skipped)
                 return items[-wanted:] if wanted else items, is_all
             window = max(_MIN_WINDOW, 2 * (window or 0))
 
-    async def _open(self, envelopes: Sequence[Any]) -> list[Item | Unreadable]:
+    async def _open(self, envelopes: Sequence[Any]) -> list[OpenedItem | Unreadable]:
         """Return the item in each envelope, or why it cannot be read, with the keys that there are now."""
         if not envelopes:
             return []
@@ -522,14 +527,9 @@ class EncryptedSession(AsyncCloseable):
         self._skipped_in_total += skipped
         if skipped and skipped != self._logged:
             self._logged = skipped
-            logger.log(
-                logging.WARNING if skipped.unreadable else logging.INFO,
-                "%r: skipped %d expired, %d undecryptable and %d unencrypted item(s)",
-                self._session_id,
-                skipped.expired,
-                skipped.undecryptable,
-                skipped.unencrypted,
-            )
+            is_expiry = skipped == SkippedItems(expired=skipped.expired)
+            level = logging.INFO if is_expiry else logging.WARNING
+            logger.log(level, "%r: %s item(s)", self._session_id, skipped)
 
 
 class EncryptedTurn(EncryptedSession):
@@ -558,7 +558,7 @@ class EncryptedTurn(EncryptedSession):
         self._written = WrittenAsGiven()
         self._compacted = None
         self._skipped = self._skipped_in_total = self._logged = SkippedItems()
-        turn.read_as(self._known_item)
+        turn.read_as(self._known_item, self._renew)
 
     @property
     def pending(self) -> list[ResponseInputItemParam]:
@@ -583,17 +583,21 @@ class EncryptedTurn(EncryptedSession):
         if exc_value is None and self.underlying_session._is_stored:  # noqa: SLF001
             await self._session._compact_after_turn()  # noqa: SLF001
 
-    async def _open(self, envelopes: Sequence[Any]) -> list[Item | Unreadable]:
+    async def _open(self, envelopes: Sequence[Any]) -> list[OpenedItem | Unreadable]:
         opened = await super()._open(envelopes)
-        for envelope, item in zip(envelopes, opened, strict=True):
-            if not isinstance(item, Unreadable):
-                self._known[envelope_text(envelope)] = item
+        for envelope, each in zip(envelopes, opened, strict=True):
+            if isinstance(each, OpenedItem):
+                self._known[envelope_text(envelope)] = each.item
         return opened
 
     async def _seal(self, items: Sequence[Item]) -> list[Item]:
         sealed = await super()._seal(items)
         self._known.update(zip(map(envelope_text, sealed), items, strict=True))
         return sealed
+
+    async def _renew(self, envelopes: Sequence[Item]) -> list[Item]:
+        """Return envelopes of the turn to be stored without others of their writes."""
+        return (await self._sealers.get()).reseal(envelopes)
 
     def _known_item(self, envelope: Item) -> Item:
         """Return the item in an envelope; one that cannot be read depends on nothing."""
@@ -652,9 +656,9 @@ class ReadablePop:
             self._popped.insert(0, envelope)
             if cancellation.is_set():
                 break
-            if isinstance(opened, dict):
+            if isinstance(opened, OpenedItem):
                 await self._restore(self._popped[1:])
-                return envelope, opened
+                return envelope, opened.item
         await self._restore(self._popped)
         if cancellation.is_set():
             raise OperationCancelledError
@@ -692,10 +696,13 @@ async def _iterate_stored(session: Any, *, after: str | None) -> AsyncGenerator[
 _DECRYPT_BATCH = 100
 """The number of items decrypted at once, with the keys that there are then."""
 
+_REMEMBERED = 10_000
+"""The number of items that an iteration compares with later ones, so that its memory is bounded."""
+
 
 async def _opened_items(
     envelopes: AsyncGenerator[Any, None],
-    open_envelopes: Callable[[Sequence[Any]], Awaitable[list[Item | Unreadable]]],
+    open_envelopes: Callable[[Sequence[Any]], Awaitable[list[OpenedItem | Unreadable]]],
     on_skipped: Callable[[SkippedItems], object],
 ) -> AsyncGenerator[ResponseInputItemParam, None]:
     """Yield the readable items of envelopes in replay form.
@@ -703,15 +710,18 @@ async def _opened_items(
     Args:
         envelopes: The stored items of the underlying session.
         open_envelopes: Returns the items in envelopes.
-        on_skipped: Called at the end with the counts of unreadable items.
+        on_skipped: Called at the end with the counts of items that were not yielded as they are stored.
     """
     items: list[Item] = []
     skipped = SkippedItems()
+    seen: Places = {}
     async with aclosing(_batches(envelopes)) as batches:
         async for batch in batches:
-            opened = await open_envelopes(batch)
-            skipped += SkippedItems.counted(opened)
-            items += [item for item in opened if not isinstance(item, Unreadable)]
+            opened, counts = as_written(await open_envelopes(batch), seen)
+            skipped += counts
+            items += opened
+            for place in list(islice(seen, max(0, len(seen) - _REMEMBERED))):
+                del seen[place]
             end = whole_until(items)
             for item in _to_replay(items[:end]):
                 yield cast("ResponseInputItemParam", item)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.cli.service import assistant, turns, user
 
-TOKEN = "openai-sessions:encrypted:v1:gAAAAAB"
+TOKEN = "openai-sessions:encrypted:v2:gAAAAAB"
 
 
 def kinds(service):

@@ -76,4 +76,4 @@ def without_id(item):
 def test_envelope_returns_any_json_exactly(item):
     cipher = session_cipher("first user", checked_keys(KEY))
     sealer = Sealer(cipher, ttl=600, clock=lambda: 1_760_000_000.0)
-    assert [item, item] == [sealer.open(envelope) for envelope in sealer.seal([item, item])]
+    assert [item, item] == [sealer.open(envelope).item for envelope in sealer.seal([item, item])]

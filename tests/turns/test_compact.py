@@ -39,6 +39,10 @@ class Beside:
         self._emulator = emulator
         self._steps = list(steps)
 
+    def before(self, ends, act):
+        """Have others do something before the request that ends so."""
+        self._steps.append((ends, act))
+
     async def __call__(self, scope, receive, send):
         if self._steps:
             ends, act = self._steps[0]
@@ -584,7 +588,7 @@ async def test_an_incremental_history_does_not_show_what_was_deleted_before_unre
     session = await filled(emulator, turns=70, history="incremental")
     unreadable = {item["id"] for item in emulator.items(session.session_id)[78:138]}
     await session.turns()
-    forms = ItemForms(lambda item: None if item["id"] in unreadable else item, to_stored)
+    forms = ItemForms(lambda item: None if item["id"] in unreadable else item, to_stored, list)
     await session._compact(Compaction(model=MODEL, keep_turns=1, delete_replaced=True), forms)
     assert len(stored(emulator, session)) == 60 + 39 + 1 + 2
     turns = await session.turns()

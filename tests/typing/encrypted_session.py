@@ -6,7 +6,8 @@ from agents import Agent, Runner, Session, SQLiteSession
 from openai.types.responses import ResponseInputItemParam
 
 from openai_sessions import EncryptedSession, OpenAIConversationsSession
-from openai_sessions.encryption import SkippedItems
+from openai_sessions.directory import SessionDirectory
+from openai_sessions.encryption import KeyStore, SkippedItems
 from openai_sessions.reading import ToolOutputs
 
 
@@ -32,3 +33,15 @@ async def use() -> None:
         print(popped, skipped.unreadable, session.ttl)  # noqa: T201
     EncryptedSession("user_123", SQLiteSession("user_123"), "key", 600, clock=lambda: 0.0)
     EncryptedSession("user_123", OpenAIConversationsSession(), "key", reading=[ToolOutputs()])
+    stores: list[KeyStore] = [SessionDirectory().key_store(["new key", b"old key"]), Keys()]
+    for store in stores:
+        EncryptedSession("chat", OpenAIConversationsSession(), store, user="alice")
+        print(await store.destroy_keys("alice"))  # noqa: T201
+
+
+class Keys:
+    async def get_keys(self, user: str, *, create: bool) -> list[bytes]:
+        return [user.encode()] if create else []
+
+    async def destroy_keys(self, user: str) -> bool:
+        return not user
