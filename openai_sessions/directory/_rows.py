@@ -670,7 +670,7 @@ class NameRows:
             branches.c.entry_id == names.c.entry_id,
             branches.c.branch == names.c.branch,
         )
-        statement = select(
+        statement: Any = select(  # its type differs between SQLAlchemy 2.0 and 2.1
             names.c.entry_id,
             names.c.name,
             names.c.user_id.label("user"),
@@ -683,7 +683,8 @@ class NameRows:
             branches.c.conversation_id,
             branches.c.turn_count,
         )
-        return statement.join(branches, is_current).where(names.c.tenant == self._database.tenant)
+        selected: Select[Any] = statement.join(branches, is_current)
+        return selected.where(names.c.tenant == self._database.tenant)
 
 
 def _is_of(user: str | None) -> list[ColumnElement[bool]]:
