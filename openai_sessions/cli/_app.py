@@ -61,6 +61,13 @@ AsJSON = Annotated[bool, typer.Option("--json", help="Print one JSON object per 
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")]
 
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done; change nothing.")]
+
+KeepItems = Annotated[
+    bool,
+    typer.Option("--keep-items", help="Leave the items of deleted conversations at OpenAI, out of reach."),
+]
+
 
 def complete_conversation(context: typer.Context, incomplete: str) -> list[str]:
     """Return up to 50 names that start with what was typed; an empty list if the directory cannot be read.
@@ -303,7 +310,8 @@ def clear(  # noqa: PLR0913 - one for each option
     purge: Annotated[
         bool,
         typer.Option(
-            "--purge", help="Delete each item first: OpenAI keeps the items of a deleted conversation."
+            "--purge",
+            help="Delete each item first, as for names: OpenAI keeps the items of a deleted conversation.",
         ),
     ] = False,
     yes: Yes = False,
@@ -611,12 +619,8 @@ def list_names(  # noqa: PLR0913 - one for each option
 
 def sweep(  # noqa: PLR0913 - one for each option
     *,
-    purge: Annotated[
-        bool,
-        typer.Option(
-            "--purge", help="Delete each item first: OpenAI keeps the items of a deleted conversation."
-        ),
-    ] = False,
+    keep_items: KeepItems = False,
+    dry_run: DryRun = False,
     yes: Yes = False,
     base_url: BaseURL = None,
     directory: DirectoryURL = None,
@@ -627,7 +631,41 @@ def sweep(  # noqa: PLR0913 - one for each option
     from openai_sessions.cli import _directory as commands  # noqa: PLC0415 - help needs no sqlalchemy
 
     _run(
-        lambda workspace: commands.sweep(workspace, purge=purge, yes=yes),
+        lambda workspace: commands.sweep(workspace, keep_items=keep_items, dry_run=dry_run, yes=yes),
+        base_url=base_url,
+        directory=directory,
+        tenant=tenant,
+        quiet=quiet,
+    )
+
+
+def erase(  # noqa: PLR0913 - one for each option
+    *,
+    user: Annotated[
+        str, typer.Option("--user", metavar="USER", help="The user to erase.", show_default=False)
+    ],
+    keep_items: KeepItems = False,
+    keep_responses: Annotated[
+        bool, typer.Option("--keep-responses", help="Leave the stored responses of the user's runs.")
+    ] = False,
+    files: Annotated[
+        bool,
+        typer.Option("--files", help="Delete the files that items name; other users may use them too."),
+    ] = False,
+    dry_run: DryRun = False,
+    as_json: AsJSON = False,
+    yes: Yes = False,
+    base_url: BaseURL = None,
+    directory: DirectoryURL = None,
+    tenant: Tenant = "",
+    quiet: Quiet = False,
+) -> None:
+    """Delete the names, conversations, items, responses and key of a user."""
+    from openai_sessions.cli import _directory as commands  # noqa: PLC0415 - help needs no sqlalchemy
+
+    wanted = commands.Erasing(user=user, keep_items=keep_items, keep_responses=keep_responses, files=files)
+    _run(
+        lambda workspace: commands.erase(workspace, wanted, dry_run=dry_run, as_json=as_json, yes=yes),
         base_url=base_url,
         directory=directory,
         tenant=tenant,
@@ -637,9 +675,7 @@ def sweep(  # noqa: PLR0913 - one for each option
 
 def upgrade_directory(
     *,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be done; change nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     base_url: BaseURL = None,
     directory: DirectoryURL = None,
     tenant: Tenant = "",
@@ -799,8 +835,9 @@ for panel, commands_of_panel in _PANELS.items():
     for name_of_command, command in commands_of_panel.items():
         app.command(name_of_command, rich_help_panel=panel)(command)
 
-directory_app = typer.Typer(help="List, sweep and upgrade a directory of names.", no_args_is_help=True)
+directory_app = typer.Typer(help="List, sweep, erase and upgrade a directory of names.", no_args_is_help=True)
 directory_app.command("upgrade")(upgrade_directory)
 directory_app.command("list")(list_names)
 directory_app.command("sweep")(sweep)
+directory_app.command("erase")(erase)
 app.add_typer(directory_app, name="directory", rich_help_panel="Directory")

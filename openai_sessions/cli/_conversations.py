@@ -308,7 +308,8 @@ async def clear(workspace: Workspace, conversation: str, *, purge: bool, yes: bo
     Args:
         workspace: The workspace.
         conversation: A conversation id, or a name from the directory.
-        purge: Whether to delete each item first: OpenAI keeps the items of a deleted conversation.
+        purge: Whether to delete each item first: OpenAI keeps the items of a deleted conversation. Those of a
+            name are always deleted.
         yes: Whether to skip the confirmation.
     """
     if not yes:
@@ -318,13 +319,18 @@ async def clear(workspace: Workspace, conversation: str, *, purge: bool, yes: bo
     if conversation_id is None:
         workspace.note(f"{conversation} has no conversation; there is nothing to delete.")
         return
+    is_named = conversation != conversation_id
+    purge = purge or is_named
     if not yes:
         count = await _count_items(session, workspace)
-        named = "" if conversation == conversation_id else f" ({conversation})"
+        named = f" ({conversation})" if is_named else ""
         items = f"and its {counted(count, 'item')}" if purge else f"with {counted(count, 'item')}"
         confirm(f"Permanently delete {conversation_id}{named} {items}?")
     await session.get_items(1)  # raises if the conversation does not exist, which clearing does not
-    await _delete(session, conversation_id, workspace, purge=purge)
+    rest = (
+        "`openai-sessions directory sweep` deletes the rest" if is_named else "run the command again to go on"
+    )
+    await _delete(session, conversation_id, workspace, purge=purge, rest=rest)
     workspace.note(f"Deleted {conversation_id}.")
 
 
@@ -338,7 +344,7 @@ async def _count_items(session: OpenAIConversationsSession, workspace: Workspace
 
 
 async def _delete(
-    session: OpenAIConversationsSession, conversation_id: str, workspace: Workspace, *, purge: bool
+    session: OpenAIConversationsSession, conversation_id: str, workspace: Workspace, *, purge: bool, rest: str
 ) -> None:
     deleted = 0
     with progress(f"Deleting {conversation_id}", quiet=workspace.settings.quiet) as advance:
@@ -353,7 +359,7 @@ async def _delete(
         except (Exception, asyncio.CancelledError) as error:
             if not deleted:
                 raise
-            left = f"Deleted {counted(deleted, 'item')} of {conversation_id}; run the command again to go on."
+            left = f"Deleted {counted(deleted, 'item')} of {conversation_id}; {rest}."
             if isinstance(error, asyncio.CancelledError):
                 workspace.note(left)
                 raise

@@ -1,20 +1,24 @@
-"""The commands on a session directory: upgrade, list and sweep."""
+"""The commands on a session directory: upgrade, list, sweep and erase."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 from openai_sessions.cli._errors import CommandError, ExitCode
 from openai_sessions.cli._output import TableWriter, counted, progress, standard_output, write_json
 from openai_sessions.cli._running import Workspace, confirm, require_terminal
-from openai_sessions.directory import SessionEntry, SweepReport
+from openai_sessions.directory import ErasureReport, LostCreation, SessionEntry
 from openai_sessions.directory._database import SCHEMA_VERSION
 
 _PAGE = 1000
 """Names per query, and conversations per sweep."""
+
+_EVERYTHING = 10**9
+"""The limit of a dry run."""
 
 
 async def upgrade(workspace: Workspace, *, dry_run: bool) -> None:
@@ -104,45 +108,110 @@ def _entry_as_json(entry: SessionEntry) -> dict[str, Any]:
     }
 
 
-async def sweep(workspace: Workspace, *, purge: bool, yes: bool) -> None:
+async def sweep(workspace: Workspace, *, keep_items: bool, dry_run: bool, yes: bool) -> None:
     """Sweep until nothing is left to delete, and say what was deleted.
 
     Args:
         workspace: The workspace.
-        purge: Whether to delete each item first: OpenAI keeps the items of a deleted conversation.
+        keep_items: Whether to leave the items of the conversations at OpenAI, out of reach.
+        dry_run: Only say what would be deleted.
         yes: Whether to skip the confirmation.
     """
     workspace.client  # noqa: B018 - reports a missing key before the confirmation
-    if not yes:
-        require_terminal()
-        expired = counted(await _count_expired(workspace), "expired name")
-        confirm(f"Permanently delete {expired} with their conversations, and orphaned conversations?")
+    if dry_run or not yes:
+        if not dry_run:
+            require_terminal()
+        planned = await workspace.directory.sweep(limit=_EVERYTHING, dry_run=True)
+        names, conversations = _counts(planned.expired, planned.deleted)
+        if dry_run:
+            workspace.note(f"Would remove {names} and delete {conversations}.")
+            _note_lost_creations(planned.lost_creations, workspace)
+            return
+        confirm(f"Permanently delete {names} and {conversations}?")
     removed = deleted = 0
     while True:
         with progress("Sweeping", unit="conversations", quiet=workspace.settings.quiet) as advance:
-            report = await workspace.directory.sweep(limit=_PAGE, purge_items=purge, on_progress=advance)
+            report = await workspace.directory.sweep(
+                limit=_PAGE, purge_items=not keep_items, on_progress=advance
+            )
         removed, deleted = removed + report.expired, deleted + report.deleted
         if not (report.remaining and report.deleted):
             break
-    workspace.note(
-        f"Removed {counted(removed, 'expired name')} and deleted {counted(deleted, 'conversation')}."
-    )
-    _note_lost_creations(report, workspace)
+    names, conversations = _counts(removed, deleted)
+    workspace.note(f"Removed {names} and deleted {conversations}.")
+    _note_lost_creations(report.lost_creations, workspace)
     if report.remaining:
         left = counted(report.remaining, "conversation")
         raise CommandError(f"{left} could not be deleted: sweep again later.", exit_code=ExitCode.UNFINISHED)
 
 
-async def _count_expired(workspace: Workspace) -> int:
-    now, count = datetime.now(timezone.utc), 0
-    async for entries in _pages(workspace, Wanted()):
-        count += sum(1 for entry in entries if entry.expires_at and entry.expires_at <= now)
-    return count
+def _counts(names: int, conversations: int) -> tuple[str, str]:
+    return counted(names, "expired name"), counted(conversations, "conversation")
 
 
-def _note_lost_creations(report: SweepReport, workspace: Workspace) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erasing:
+    """Whom `directory erase` erases, what it leaves, and whether it deletes files."""
+
+    user: str
+    keep_items: bool
+    keep_responses: bool
+    files: bool
+
+
+async def erase(workspace: Workspace, wanted: Erasing, *, dry_run: bool, as_json: bool, yes: bool) -> None:
+    """Erase a user, and print what became of each kind of objects.
+
+    Args:
+        workspace: The workspace.
+        wanted: The user, and what is erased.
+        dry_run: Only print what would be deleted.
+        as_json: Whether to print the report as JSON, with all ids.
+        yes: Whether to skip the confirmation.
+    """
+    erase_user = partial(
+        workspace.directory.erase,
+        wanted.user,
+        items=not wanted.keep_items,
+        responses=not wanted.keep_responses,
+        files=wanted.files,
+    )
+    if dry_run or not yes:
+        if not dry_run:
+            require_terminal()
+        report = await erase_user(dry_run=True)
+        if dry_run:
+            _print_erasure(report, workspace, as_json=as_json)
+            return
+        found = counted(len(report.conversations.deleted), "conversation")
+        confirm(f"Permanently delete {found} of {wanted.user} with everything that belongs to them?")
+    report = await erase_user()
+    _print_erasure(report, workspace, as_json=as_json)
+    _note_lost_creations(report.lost_creations, workspace)
+    if report.has_failures:
+        raise CommandError("Not everything was deleted: erase again later.", exit_code=ExitCode.UNFINISHED)
+
+
+def _print_erasure(report: ErasureReport, workspace: Workspace, *, as_json: bool) -> None:
+    told = report.as_json()
+    if as_json:
+        write_json(told)
+        return
+    kinds = {kind: objects for kind, objects in told.items() if isinstance(objects, dict)}
+    deleted = "Would be deleted" if report.dry_run else "Deleted"
+    table = TableWriter("Objects", deleted, "Already gone", "Failed")
+    table.write(
+        (kind, *(f"{len(objects[each]):,}" for each in ("deleted", "already_gone", "failed")))
+        for kind, objects in kinds.items()
+    )
+    for objects in kinds.values():
+        for object_id, reason in objects["failed"].items():
+            workspace.note(f"{object_id}: {reason}")
+
+
+def _note_lost_creations(creations: Sequence[LostCreation], workspace: Workspace) -> None:
     """Report conversations that may exist under an unknown id: the response to their creation was lost."""
-    for lost in report.lost_creations:
+    for lost in creations:
         workspace.note(
             f"A conversation of {lost.name} may exist under an unknown id; its metadata contains "
             f"openai_sessions.creation={lost.creation_id}."

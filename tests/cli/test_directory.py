@@ -259,11 +259,64 @@ def test_sweep_deletes_what_has_expired(service, directory):
         2,
         "There is no terminal to ask for confirmation: give --yes.",
     )
-    finished = service.run("directory", "sweep", "--yes", "--purge")
+    before = service.conversations()
+    assert 2 == len(emulated_items(service, *directory.names().values())) - 1
+    finished = service.run("directory", "sweep", "--dry-run")
+    assert finished.stderr == "Would remove 2 expired names and delete 2 conversations.\n"
+    assert (finished.stdout, before) == ("", service.conversations())
+    finished = service.run("directory", "sweep", "--yes")
     assert (finished.returncode, finished.stdout) == (0, "")
     assert finished.stderr == "Removed 2 expired names and deleted 2 conversations.\n"
     assert list(directory.names()) == ["new"]
     assert service.conversations() == [directory.names()["new"]]
+    assert len(emulated_items(service, *before)) == 1
+
+
+def test_sweep_keeps_items_if_told_so(service, directory):
+    directory.holds("old", expires_in=60, clock=long_ago)
+    before = service.conversations()
+    service.output("directory", "sweep", "--yes", "--keep-items", "--quiet")
+    assert (len(emulated_items(service, *before)), service.conversations()) == (1, [])
+
+
+def emulated_items(service, *conversation_ids):
+    """Return the items that the service keeps, also of deleted conversations."""
+    return [item for each in conversation_ids for item in service.emulator.contents.items(each)]
+
+
+def test_erase_deletes_what_a_user_has(service, directory):
+    directory.holds("a", "b", user="alice")
+    directory.holds("c", user="bob")
+    ids = [directory.names()[name] for name in "ab"]
+    assert service.failure("directory", "erase", "--user", "alice") == (
+        2,
+        "There is no terminal to ask for confirmation: give --yes.",
+    )
+    assert service.output("directory", "erase", "--user", "alice", "--dry-run")[:2] == [
+        "conversations\t2\t0\t0",
+        "items\t2\t0\t0",
+    ]
+    assert len(emulated_items(service, *ids)) == 2
+    (report,) = service.json("directory", "erase", "--user", "alice", "--yes", "--json")
+    assert (report["user"], report["dry_run"]) == ("alice", False)
+    assert report["conversations"] == {"deleted": sorted(ids), "already_gone": [], "failed": {}}
+    assert (emulated_items(service, *ids), list(directory.names())) == ([], ["c"])
+
+
+@pytest.mark.exhaustive
+def test_erase_that_leaves_something_says_so(service, directory):
+    directory.holds("a", user="alice")
+    (left,) = directory.names().values()
+    service.emulator.inject(Fault("error_500_before"), operation="delete_conversation", times=99)
+    finished = service.run("directory", "erase", "--user", "alice", "--yes")
+    assert (finished.returncode, finished.stdout.splitlines()[0]) == (4, "conversations\t0\t0\t1")
+    assert finished.stderr.splitlines() == [
+        f"{left}: InternalServerError (500)",
+        "Not everything was deleted: erase again later.",
+    ]
+    service.emulator.clear_faults()
+    finished = service.run("directory", "erase", "--user", "alice", "--yes")
+    assert finished.stdout.splitlines()[:2] == ["conversations\t1\t0\t0", "items\t1\t0\t0"]
 
 
 @pytest.mark.exhaustive
