@@ -554,7 +554,8 @@ class EncryptedTurn(EncryptedSession):
         self._sealers = session._sealers  # noqa: SLF001
         self._pop = ReadablePop(turn)
         self._known: dict[str | None, Item] = {}
-        """The items that this turn has read or added, by the texts of their envelopes."""
+        """The items that this turn has read or added, by the texts of their envelopes; at the end, those that
+        are not stored."""
         self._written = WrittenAsGiven()
         self._compacted = None
         self._skipped = self._skipped_in_total = self._logged = SkippedItems()
@@ -579,7 +580,12 @@ class EncryptedTurn(EncryptedSession):
         traceback: TracebackType | None,
     ) -> None:
         await self._pop.restore()
-        await self.underlying_session.__aexit__(exc_type, exc_value, traceback)
+        try:
+            await self.underlying_session.__aexit__(exc_type, exc_value, traceback)
+        finally:
+            pending = set(map(envelope_text, self.underlying_session.pending))
+            for text in self._known.keys() - pending:
+                del self._known[text]
         if exc_value is None and self.underlying_session._is_stored:  # noqa: SLF001
             await self._session._compact_after_turn()  # noqa: SLF001
 

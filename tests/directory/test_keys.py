@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import itertools
 import pickle
 from pathlib import Path
 
@@ -168,32 +169,41 @@ async def test_a_file_does_not_keep_a_destroyed_key(sqlite_url):
 
 
 async def test_an_erased_user_cannot_be_read_by_anybody(directory, other, client, emulator):
-    """OpenAI keeps the items of a conversation that was deleted."""
+    """OpenAI keeps the items of a conversation that was deleted, and here they are not deleted before."""
     store, elsewhere = directory.key_store(MASTER), other.key_store(MASTER)
-    hosted = OpenAIConversationsSession(openai_client=client)
+    hosted = await directory.session("chat", user="alice")
     session = EncryptedSession("chat", hosted, store, user="alice")
     await session.add_items([user("My number is 0451-7788."), user("Call me.")])
     await EncryptedSession("chat", hosted, store, user="bob").add_items([user("bob")])
     conversation_id = hosted.session_id
     assert 2 == len(await session.get_items())
 
-    await elsewhere.destroy_keys("alice")
-    assert await session.get_items() == []
-    assert session.skipped == SkippedItems(undecryptable=3)
+    report = await other.erase("alice", items=False)
+    assert (report.conversations.deleted, report.keys.deleted) == ((conversation_id,), ("alice",))
     kept = emulator.items(conversation_id)
-    await session.clear_session()
-
     assert len(kept) == 3
+
     await session.add_items([user("new")])
     copied = OpenAIConversationsSession(openai_client=client)
     await copied.add_items([{"role": item["role"], "content": item["content"]} for item in kept])
-    readers = [
-        EncryptedSession("chat", copied, keys, user=name)
-        for keys in (store, elsewhere)
-        for name in ("alice", "bob", "carol")
-    ]
-    read = [await reader.get_items() for reader in readers]
-    assert read == [[], [user("bob")], []] * 2
+    for name, key_store in itertools.product(("alice", "bob", "carol"), (store, elsewhere)):
+        reader = EncryptedSession("chat", copied, key_store, user=name, ttl=None)
+        assert await reader.get_items() == ([user("bob")] if name == "bob" else [])
+        assert reader.skipped.undecryptable == (2 if name == "bob" else 3)
+    session = EncryptedSession("chat", await directory.session("chat"), store, user="alice")
+    assert await session.get_items() == [user("new")]
+
+
+async def test_a_session_open_before_the_key_was_destroyed_reads_nothing(directory, other):
+    session = EncryptedSession(
+        "chat", await directory.session("chat"), directory.key_store(MASTER), user="alice"
+    )
+    await session.add_items([user("My number is 0451-7788.")])
+    assert await session.get_items() == [user("My number is 0451-7788.")]
+    await other.key_store(MASTER).destroy_keys("alice")
+    assert await session.get_items() == []
+    await session.add_items([user("new")])
+    assert (await session.get_items(), session.skipped) == ([user("new")], SkippedItems(undecryptable=1))
 
 
 async def test_a_store_is_not_shown_and_not_copied(directory):

@@ -12,6 +12,7 @@ from openai_sessions.encryption import EncryptedSession
 from openai_sessions.testing import CHECKS, check_session
 
 from .stores import KEY, OTHER_KEY
+from .test_key_stores import MemoryKeys
 
 numbers = itertools.count(1)
 
@@ -73,6 +74,17 @@ async def checked(stores, tmp_path):
             lambda: encrypted(f"user {next(numbers)}", make),
             reopen=lambda session: EncryptedSession(session.session_id, reopen(session), KEY),
         )
+
+
+@pytest.mark.exhaustive
+async def test_session_with_a_key_store_passes_every_check(tmp_path):
+    keys = MemoryKeys()
+    async with over_hosted(tmp_path) as (make, reopen):
+        report = await check_session(
+            lambda: EncryptedSession(f"user {next(numbers)}", make(""), keys, user="alice"),
+            reopen=lambda session: EncryptedSession(session.session_id, reopen(session), keys, user="alice"),
+        )
+    assert [] == [str(result) for result in report.failed]
 
 
 def encrypted(name, make):

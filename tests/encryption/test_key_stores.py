@@ -1,13 +1,16 @@
 """Sessions whose keys are in a store, which is asked at each operation."""
 
 import asyncio
+import gc
 import logging
 import secrets
+import weakref
 
 import pytest
 
 from openai_sessions import Compaction, OpenAIConversationsSession
 from openai_sessions.encryption import EncryptedSession, SkippedItems
+from openai_sessions.encryption._envelope import session_cipher
 from tests.agents.test_compaction import in_place
 from tests.turns.test_compact import question_and_answer, shown
 
@@ -208,6 +211,54 @@ async def test_compaction_uses_the_keys_of_the_user(of_user, emulator, hosted):
     await session.compact(Compaction(model="gpt-5-mini", keep_turns=1))
     assert shown(await session.get_items()) == ["q0", "q1", "compaction", "q2", "a2"]
     assert all("encrypted:" in text for text in shown(emulator.items(hosted.session_id)))
+
+
+async def test_no_cipher_outlives_an_operation(of_user, monkeypatch):
+    made = []
+
+    def noted(*args):
+        made.append(weakref.ref(cipher := session_cipher(*args)))
+        return cipher
+
+    monkeypatch.setattr("openai_sessions.encryption._session.session_cipher", noted)
+    session = of_user()
+
+    def alive():
+        gc.collect()
+        return [reference for reference in made if reference() is not None]
+
+    for number in range(3):
+        await session.add_items(question_and_answer(number))
+        await session.get_items()
+        assert made
+        assert not alive()
+    async with session.turn() as turn:
+        await turn.get_items()
+        await turn.add_items([HELLO])
+        assert not alive()
+    await session.pop_item()
+    assert not alive()
+    async for _ in session.iterate_items():
+        pass
+    await session.compact(Compaction(model="gpt-5-mini", keep_turns=1))
+    assert not alive()
+
+
+async def test_a_turn_forgets_what_it_has_read_when_it_ends(of_user):
+    session = of_user()
+    await session.add_items([HELLO])
+
+    async def fail():
+        async with turn:
+            await turn.get_items()
+            await turn.add_items([HI])
+            raise LookupError
+
+    turn = session.turn()
+    with pytest.raises(LookupError):
+        await fail()
+    assert turn.pending == [HI]
+    assert list(turn._known.values()) == [HI]
 
 
 @in_place
