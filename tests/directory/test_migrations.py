@@ -159,6 +159,25 @@ async def test_database_of_the_previous_version_works(previous_url, emulator, cl
         await (await directory.session("carol")).add_items([user("Hello")])
 
 
+async def test_programs_of_the_previous_version_that_are_running_can_write(previous_url):
+    """The new columns need no value."""
+    before = await look(previous_url, contents)
+    await create_tables(previous_url)
+    for name in ("names", "branches", "model_usage", "deletions", "creations"):
+        table_name = f"openai_sessions_{name}"
+        columns = ", ".join(before[table_name][0].keys() - {"tenant"})
+        await execute(
+            previous_url,
+            f"INSERT INTO {table_name} (tenant, {columns}) SELECT 'later', {columns} FROM {table_name} "  # noqa: S608
+            "WHERE tenant = ''",
+        )
+    async with SessionDirectory(previous_url, tenant="later") as directory:
+        assert ("retry", 0) == (
+            (await directory.get("alice")).branch,
+            (await directory.get("alice")).turn_count,
+        )
+
+
 async def test_turns_are_counted_whose_usage_was_stored(previous_url):
     await execute(
         previous_url,
@@ -314,6 +333,14 @@ async def test_upgrades_run_at_once(previous_url, tmp_path):
     assert ([2, 3, 3], [None, None]) == (sorted(found[:3]), found[3:])
     for url in (previous_url, *others):
         assert [] == await look(url, differences)
+
+
+@pytest.mark.exhaustive
+async def test_processes_upgrade_at_once(previous_url, fork_server):
+    pids = [fork_server.start("upgrade", url=previous_url, after=10_000) for _ in range(6)]
+    assert [0] * 6 == [fork_server.wait(pid) for pid in pids], fork_server.errors()
+    assert [] == await look(previous_url, differences)
+    assert [{"version_num": "3"}] == (await look(previous_url, contents))[VERSION_TABLE]
 
 
 def is_of_the_application(name, type_, parent_names):
