@@ -24,7 +24,9 @@ LONG_AGO = timedelta(days=1)
 def batch(size):
     """Return items that contain the name of their write, their index and their number."""
     name = os.urandom(6).hex()
-    return [{"role": "user", "content": f"{name} {number} {size}"} for number in range(size)]
+    items = [{"role": "user", "content": f"{name} {number} {size}"} for number in range(size)]
+    items[-1]["role"] = "assistant"  # so that a turn ends
+    return items
 
 
 @asynccontextmanager
@@ -34,8 +36,15 @@ async def opened(url, base_url, *, now=None, hooks=None):
     async with openai.AsyncOpenAI(base_url=base_url, api_key="sk-emulator", http_client=transport) as client:
         clock = {} if now is None else {"clock": lambda: datetime.fromtimestamp(now, timezone.utc)}
         options = {"requests": RequestSettings(retry_policy=POLICY)}
-        async with SessionDirectory(url, openai_client=client, session_options=options, **clock) as directory:
+        async with SessionDirectory(
+            url, openai_client=client, session_options=options, title_with=title_of, **clock
+        ) as directory:
             yield directory
+
+
+def title_of(items):
+    """Return the title of a turn: the name of its write."""
+    return items[-1]["content"].split()[0]
 
 
 class Death:
@@ -147,7 +156,8 @@ class _User:
             self.forget: 8,
             self.sweep: 6,
             self.erase: 3,
-            self.list: 6,
+            self.list: 8,
+            self.retitle: 4,
         }
         way = self._choice.choices([*ways], [*ways.values()])[0]
         self.doing = way.__name__
@@ -182,10 +192,13 @@ class _User:
         await (await self.session()).clear_session()
 
     async def rename(self):
-        await self._directory.rename(self.name(), self.name())
+        old = self.name()
+        new = self._choice.choice([name for name in self._names if user_of(name) == user_of(old)])
+        await self._directory.rename(old, new)
 
     async def forget(self):
-        await self._directory.forget(self.name(), delete=True)
+        name = self.name()
+        await self._directory.forget(name, delete=True, user=self._choice.choice([None, user_of(name)]))
 
     async def sweep(self):
         await self._directory.sweep(limit=20)
@@ -194,8 +207,23 @@ class _User:
         await self._directory.erase(user_of(self.name()))
 
     async def list(self):
-        page = await self._directory.conversations(limit=100)
-        assert {entry.name for entry in page.entries} <= set(self._names)
+        user = self._choice.choice([None, *map(user_of, self._names)])
+        order = self._choice.choice(["-used_at", "used_at", "name", "-name"])
+        after = None
+        for _ in range(20):
+            page = await self._directory.conversations(user, order=order, limit=2, after=after)
+            assert {entry.name for entry in page.entries} <= set(self._names)
+            assert all(entry.user == user_of(entry.name) for entry in page.entries)
+            assert all(user in {None, entry.user} for entry in page.entries)
+            after = page.next_after
+            if after is None:
+                return
+
+    async def retitle(self):
+        name, title = self.name(), os.urandom(6).hex()
+        await self._directory.set_title(name, title, user=user_of(name))
+        page = await self._directory.conversations(search=title.upper())
+        assert {entry.title for entry in page.entries} <= {title}
 
 
 def user_of(name):

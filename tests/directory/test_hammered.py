@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from openai_sessions.directory._database import deletions, erasures, names
+from openai_sessions.directory._database import creations, deletions, erasures, names
 from openai_sessions.emulator import Fault
 
 from .deeds import assert_whole, user_of
@@ -77,8 +77,16 @@ async def hammer(url, emulator, directory, fork_server, errors, *, number, secon
     return conductor.killed
 
 
+async def assert_owners_are_right(url):
+    """All that an erasure of a user must find has this user."""
+    for table in (names, deletions, creations):
+        for row in await rows(url, table):
+            assert user_of(row["name"]) == row["user_id"]
+
+
 async def assert_all_is_well(url, emulator, directory):
     await assert_nothing_is_forgotten(url, emulator)
+    await assert_owners_are_right(url)
     await assert_a_sweep_cleans_up(directory, url, emulator)
     page = await directory.conversations()
     registered = [entry.conversation_id for entry in page.entries if entry.conversation_id]
@@ -86,7 +94,8 @@ async def assert_all_is_well(url, emulator, directory):
     assert set(registered) <= held(emulator)
     for entry in page.entries:
         assert entry.name in NAMES
-        session = await directory.session(entry.name)
+        assert user_of(entry.name) == entry.user
+        session = await directory.session(entry.name, user=entry.user)
         assert_whole([item["content"] for item in await session.get_items()])
     await assert_each_user_can_be_erased(url, emulator, directory, registered)
 

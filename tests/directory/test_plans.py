@@ -1,0 +1,109 @@
+"""Pages of 100,000 names on PostgreSQL are read from an index, whoever else writes."""
+
+import asyncio
+import json
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from openai_sessions.directory import SessionDirectory
+from tools.bench.pages import NAMES, USER, fill
+
+pytestmark = pytest.mark.exhaustive
+
+
+@pytest.fixture
+async def engine(postgres_url):
+    engine = create_async_engine(postgres_url)
+    async with engine.begin() as connection:
+        await fill(connection)
+    yield engine
+    await engine.dispose()
+
+
+async def plan_of(engine, call):
+    """Return the nodes of the plan of the statement that a call sends."""
+    sent = []
+
+    def note(_connection, _cursor, statement, parameters, *_):
+        sent.append((statement, parameters))
+
+    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    try:
+        result = await call
+    finally:
+        event.remove(engine.sync_engine, "before_cursor_execute", note)
+    statement, parameters = sent[-1]
+    assert statement.startswith("SELECT")
+    async with engine.connect() as connection:
+        explained = await connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
+        plan = explained.scalar_one()
+    (top,) = json.loads(plan) if isinstance(plan, str) else plan
+    return result, list(nodes(top["Plan"]))
+
+
+def nodes(plan):
+    yield plan
+    for part in plan.get("Plans", []):
+        yield from nodes(part)
+
+
+async def test_pages_of_100_000_names_are_read_from_an_index_and_stable_under_writers(engine):
+    await assert_read_from_an_index(engine)
+    await assert_stable(engine)
+
+
+async def assert_read_from_an_index(engine):
+    """Assert that the first page and a later one, of all users and of one, are read without sorting."""
+    async with SessionDirectory(engine=engine) as directory:
+        for user in (None, USER):
+            for order in ("-used_at", "used_at"):
+                half = await directory.conversations(user, order=order, limit=NAMES // 20)
+                for after in (None, half.next_after):
+                    page, plan = await plan_of(
+                        engine, directory.conversations(user, order=order, limit=50, after=after)
+                    )
+                    assert (50, True) == (len(page.entries), page.next_after is not None)
+                    kinds = {node["Node Type"] for node in plan}
+                    assert not {"Seq Scan", "Sort", "Incremental Sort", "Bitmap Heap Scan"} & kinds
+                    (index,) = {
+                        node["Index Name"] for node in plan if node.get("Alias") == "openai_sessions_names"
+                    }
+                    assert index == f"openai_sessions_names_{'used' if user is None else 'user'}"
+                    (scan,) = [node for node in plan if node.get("Index Name") == index]
+                    assert "Filter" not in scan
+                    assert ("used_at" in scan["Index Cond"]) is (after is not None)
+
+
+async def assert_stable(engine):
+    """Assert that names that nobody writes to are listed once, and others at most once more for a write."""
+    async with SessionDirectory(engine=engine) as directory:
+        written, is_done = [], asyncio.Event()
+
+        async def write(first):
+            for number in range(first, NAMES, 970):
+                if is_done.is_set():
+                    return
+                written.append(f"chat_{number}")
+                session = await directory.session(written[-1])
+                await session._registration.renew(None)
+                await directory.session(f"chat_{number - 1}")
+                await directory.session(f"new_{number}", user=USER)
+
+        async def read():
+            found, after = [], None
+            while True:
+                page = await directory.conversations(limit=2000, after=after)
+                found += [entry.name for entry in page.entries]
+                after = page.next_after
+                if after is None:
+                    is_done.set()
+                    return found
+
+        found, *_ = await asyncio.gather(read(), *(write(first) for first in (10, 20, 30)))
+    assert len(written) > 50
+    quiet = {f"chat_{number}" for number in range(1, NAMES + 1)} - set(written)
+    assert quiet == {name for name in found if name in quiet}
+    assert len(quiet) == sum(name in quiet for name in found)
+    assert len(found) <= NAMES + 2 * len(written)
