@@ -18,11 +18,13 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import (
     ColumnElement,
+    Integer,
     RowMapping,
     Select,
     Table,
     Text,
     and_,
+    bindparam,
     delete,
     exists,
     func,
@@ -501,7 +503,9 @@ class NameRows:
     ) -> SessionPage:
         """Return at most `limit` names that meet a condition and come after a cursor."""
         statement = self._select().where(*condition.clauses(), *_is_after(after, order))
-        statement = statement.order_by(*_ordering(order)).limit(limit + 1)
+        # A literal: a generic plan, which PostgreSQL may choose, otherwise expects many rows, and sorts them.
+        row_limit = bindparam(None, limit + 1, Integer, literal_execute=True)
+        statement = statement.order_by(*_ordering(order)).limit(row_limit)
 
         async def page(connection: AsyncConnection) -> list[RowMapping]:
             return list((await connection.execute(statement)).mappings())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import statistics
 import sys
 import time
@@ -118,6 +119,7 @@ async def run(url: str, repeats: int) -> list[tuple[Page, float, float]]:
     """Return each page with its median seconds with the indexes, and without them."""
     async with filled(url) as (engine, directory):
         places = await cursors(directory)
+        gc.collect()
         indexed = [await median(directory, page, places[page], repeats) for page in PAGES]
         await drop_indexes(engine)
         plain = [await median(directory, page, places[page], repeats) for page in PAGES]
