@@ -1,24 +1,24 @@
 """Measure a page of 100,000 names with and without the indexes: `python -m tools.bench.pages`.
 
 PostgreSQL is started as the tests do it. One run times the same pages with the indexes on the time of use,
-and then without them.
+and then without them: the statement in PostgreSQL, and the whole call of `conversations()`.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from openai_sessions.directory import SessionDirectory
@@ -33,8 +33,8 @@ USER = "user_0"
 PAGE = 50
 """Names on a page."""
 
-WARM_UP = 5
-"""How often each page is read before its times are taken."""
+REPEATS = 50
+"""How often each page is read."""
 
 FILL = (
     """
@@ -83,16 +83,34 @@ async def cursors(directory: SessionDirectory) -> dict[Page, str | None]:
     return found
 
 
-async def median(directory: SessionDirectory, page: Page, after: str | None, repeats: int) -> float:
-    """Return the median of the seconds that a page takes."""
-    for _ in range(WARM_UP):
-        await directory.conversations(page.user, limit=PAGE, after=after)
-    times = []
-    for _ in range(repeats):
+@dataclass(frozen=True, slots=True)
+class Times:
+    """The medians of the seconds that a page takes, in PostgreSQL and in all."""
+
+    statement: float
+    call: float
+
+
+async def measure(engine: AsyncEngine, directory: SessionDirectory, page: Page, after: str | None) -> Times:
+    """Return the times of a page."""
+    sent: list[tuple[str, Any]] = []
+
+    def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        sent.append((statement, parameters))
+
+    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    calls = []
+    for _ in range(REPEATS):
         started = time.perf_counter()
         await directory.conversations(page.user, limit=PAGE, after=after)
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
+        calls.append(time.perf_counter() - started)
+    event.remove(engine.sync_engine, "before_cursor_execute", note)
+    statement, parameters = sent[-1]
+    async with engine.connect() as connection:
+        explain = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}"
+        plans = [(await connection.exec_driver_sql(explain, parameters)).scalar_one() for _ in range(REPEATS)]
+    times = [plan[0]["Execution Time"] / 1000 for plan in plans]
+    return Times(statistics.median(times), statistics.median(calls))
 
 
 @asynccontextmanager
@@ -115,30 +133,31 @@ async def drop_indexes(engine: AsyncEngine) -> None:
                 await connection.execute(text(f"DROP INDEX {index.name}"))
 
 
-async def run(url: str, repeats: int) -> list[tuple[Page, float, float]]:
-    """Return each page with its median seconds with the indexes, and without them."""
+async def run(url: str) -> list[tuple[Page, Times, Times]]:
+    """Return each page with its times with the indexes, and without them."""
     async with filled(url) as (engine, directory):
         places = await cursors(directory)
         gc.collect()
-        indexed = [await median(directory, page, places[page], repeats) for page in PAGES]
+        indexed = [await measure(engine, directory, page, places[page]) for page in PAGES]
         await drop_indexes(engine)
-        plain = [await median(directory, page, places[page], repeats) for page in PAGES]
+        plain = [await measure(engine, directory, page, places[page]) for page in PAGES]
     return list(zip(PAGES, indexed, plain, strict=True))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Measure, and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m tools.bench.pages", description=__doc__)
-    parser.add_argument("--repeats", type=int, default=50, help="how often each page is read (50)")
-    options = parser.parse_args(arguments)
     with postgres_server() as url:
-        rows = asyncio.run(run(url.replace("postgresql://", "postgresql+asyncpg://", 1), options.repeats))
-    table = Table("page", "with the index", "without", "ratio", title=f"{PAGE} of {NAMES:,} names, medians")
+        rows = asyncio.run(run(url.replace("postgresql://", "postgresql+asyncpg://", 1)))
+    table = Table("page", "time", "with the index", "without", "ratio")
     for page, indexed, plain in rows:
-        table.add_row(
-            str(page), f"{indexed * 1000:.1f} ms", f"{plain * 1000:.1f} ms", f"{plain / indexed:.0f}"
-        )
-    Console().print(table)
+        for what, fast, slow in (
+            ("statement", indexed.statement, plain.statement),
+            ("call", indexed.call, plain.call),
+        ):
+            table.add_row(
+                str(page), what, f"{fast * 1000:.2f} ms", f"{slow * 1000:.1f} ms", f"{slow / fast:.0f}"
+            )
+    Console().print(f"{PAGE} of {NAMES:,} names, medians of {REPEATS}", table)
     return 0
 
 
