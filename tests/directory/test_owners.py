@@ -144,6 +144,15 @@ async def taking(emulator, clock, other, open_directory):
         yield open_directory(openai_client=client)
 
 
+async def test_open_session_of_nobody_never_continues_in_a_name_of_a_user(directory, other):
+    session = await directory.session("chat_1")
+    await other.forget("chat_1")
+    await owned(other)
+    with pytest.raises(UserMismatchError):
+        await session.add_items([user("mine")])
+    assert [user("Hello")] == await (await other.session("chat_1")).get_items()
+
+
 async def test_branch_is_not_added_to_a_name_of_another_user(directory, taking, emulator):
     session = await owned(directory, expires_in=60)
     with pytest.raises(NameTakenError):

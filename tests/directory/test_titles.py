@@ -1,11 +1,12 @@
 """Titles that a function generates, and counts of turns."""
 
 import asyncio
-import json
+from contextlib import contextmanager
 
 import pytest
 from cryptography.fernet import Fernet
 
+from openai_sessions._instrumentation import observed_by
 from openai_sessions.directory import SessionDirectory
 from openai_sessions.emulator import Fault
 from openai_sessions.encryption import EncryptedSession
@@ -287,13 +288,37 @@ async def test_a_turn_is_one_transaction_more(titled, directory):
         assert ["UPDATE"] * expected == [statement.split()[0] for statement in ending[len(plain) :]]
 
 
+class Started:
+    """An observer that records which operations start."""
+
+    def __init__(self):
+        self.names = []
+
+    def start(self, operation):
+        self.names.append(operation.name)
+        return self
+
+    @contextmanager
+    def entered(self):
+        yield
+
+    def tell(self, event):
+        pass
+
+    def end(self, error):
+        pass
+
+
 async def test_what_the_function_does_is_no_part_of_the_write(open_directory):
     """It may use the session."""
 
     async def look(items):
-        return json.dumps(len(await session.get_items()) == len(items))
+        return str(await session.get_items() == items)
 
     directory = open_directory(title_with=look)
     session = await directory.session("chat_1")
-    await session.add_items(TURN)
-    assert "true" == (await entry_of(directory)).title
+    started = Started()
+    with observed_by(started):
+        await session.add_items(TURN)
+    assert ["add_items", "get_items"] == started.names
+    assert "True" == (await entry_of(directory)).title
