@@ -65,6 +65,7 @@ pictures: $(VENV)/.installed-dev
 	@$(BIN)/python -m tools.demo_picture
 	@$(BIN)/python -m tools.screenshot
 	@$(BIN)/python -m tools.chat_picture
+	@$(BIN)/python -m tools.streamlit_picture
 
 docs: $(VENV)/.installed-docs
 	@$(BIN)/python -m tools.docs

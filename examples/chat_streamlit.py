@@ -53,9 +53,9 @@ class Backend(NamedTuple):
                 async with session.turn(exclusive=True) as turn:
                     result = Runner.run_streamed(AGENT, text, session=turn)
                     async for event in result.stream_events():
-                        if event.type == "raw_response_event" and event.data.type.endswith(
-                            "output_text.delta"
-                        ):
+                        if event.type != "raw_response_event":
+                            continue
+                        if event.data.type == "response.output_text.delta":
                             parts.put(event.data.delta)
             finally:
                 parts.put(None)

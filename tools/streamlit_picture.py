@@ -116,6 +116,7 @@ def ask(page: Page, emulator: Emulator, question: str, answer: str) -> None:
 
 
 def send(page: Page, question: str) -> None:
+    """Enter a question."""
     field = page.get_by_test_id("stChatInput").get_by_role("textbox")
     field.fill(question)
     field.press("Enter")

@@ -195,6 +195,21 @@ def test_answer_comes_in_parts(backend):
     assert "You said: How are you?" == "".join(parts)
 
 
+@pytest.mark.parametrize("how", ["delete", "erase"])
+def test_deletion_in_another_tab_waits_for_the_answer_and_deletes_it_too(emulator, backend, how):
+    list(backend.answer("name", "alice", "One"))
+    (stored,) = emulator.conversations()
+    emulator.reply("one two three four", delay=0.1)
+    answer = backend.answer("name", "alice", "Two")
+    next(answer)
+    if how == "delete":
+        backend.portal.call(lambda: backend.directory.forget("name", delete=True))
+    else:
+        backend.portal.call(backend.directory.erase, "alice")
+    assert "two three four" == "".join(answer).strip()
+    assert ((), ()) == (emulator.conversations(), emulator.items(stored.id))
+
+
 def test_answer_that_is_left_is_not_stored(emulator, backend):
     emulator.reply("one two three four", delay=0.2)
     answer = backend.answer("name", "alice", "How are you?")
