@@ -6,37 +6,42 @@ import logging
 import os
 import pathlib
 import textwrap
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, TypedDict
 from uuid import uuid4
 
-from agents import Agent, set_default_openai_client
+from agents import Agent, ModelSettings, set_default_openai_client
 from fastapi import Depends, FastAPI, Header, HTTPException, Path, Request
 from fastapi.responses import JSONResponse, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from fastapi.staticfiles import StaticFiles
 from openai import AsyncOpenAI, OpenAIError
 from pydantic import BaseModel, StringConstraints
-from redis.asyncio import Redis
 
 from openai_sessions.directory import SessionDirectory, SessionEntry
 from openai_sessions.errors import NameNotFoundError, UserMismatchError
 from openai_sessions.tokens import item_text
 
-from .runs import BRANCH, BusyError, Runs
+from .runs import BRANCH, BusyError, Runs, redis_client
 from .users import current_user
 
 logger = logging.getLogger("chat")
 
-AGENT = Agent(name="Guide", instructions="Answer in a few short sentences.")
+AGENT = Agent(
+    name="Guide",
+    instructions="Answer in a few short sentences.",
+    # OpenAI stores no responses, which an erasure would have to find. Only reasoning models take the include.
+    model_settings=ModelSettings(store=False, response_include=["reasoning.encrypted_content"]),
+)
 
 SHOWN_TURNS = 100
 """How many turns of a conversation the page shows: the newest."""
 
 
-def title_of(question: str) -> str:
-    """Return the title of a new conversation. You may ask a model here."""
+def title_of(items: Sequence[Any]) -> str:
+    """Return the title of a conversation from the items of its first turn. You may ask a model here."""
+    question = " ".join(item_text(item) for item in items if item.get("role") == "user")
     return textwrap.shorten(question, 60, placeholder="…") or question[:60]
 
 
@@ -55,8 +60,8 @@ async def lifespan(_: FastAPI) -> AsyncIterator[State]:
     lease = float(os.environ.get("CHAT_LEASE", "10"))
     async with (
         AsyncOpenAI() as client,  # needs OPENAI_API_KEY
-        Redis.from_url(redis_url, decode_responses=True, protocol=2) as redis,
-        SessionDirectory(database_url, openai_client=client) as directory,
+        redis_client(redis_url) as redis,
+        SessionDirectory(database_url, openai_client=client, title_with=title_of) as directory,
         Runs(directory, redis, AGENT, lease=lease) as runs,
     ):
         set_default_openai_client(client)
@@ -173,12 +178,9 @@ async def delete_conversation(
 
 
 @app.post("/api/conversations/{name}/messages", status_code=202)
-async def send_message(
-    name: Name, entry: OwnEntry, message: Message, user: User, runs: AllRuns
-) -> dict[str, int]:
+async def send_message(name: Name, message: Message, user: User, runs: AllRuns) -> dict[str, int]:
     """Start an answer; return its number. 409 while another one is written, which this one would not see."""
-    title = title_of(message.text) if entry.title is None else None
-    return {"run": await runs.start(name, user, message.text, title=title)}
+    return {"run": await runs.start(name, user, message.text)}
 
 
 async def newest_run(run: int, entry: OwnEntry, runs: AllRuns) -> int:

@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 import anyio
 from agents import Agent, Runner
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
 from redis.exceptions import LockError, ResponseError
 from typing_extensions import Self
 
@@ -36,11 +38,20 @@ ENDS = ("done", "failed")
 FAILED = "The answer failed. Nothing of it is stored."
 INTERRUPTED = "The answer was interrupted."
 
+SECONDS_TO_FINISH = 20
+"""How long a worker that is told to stop goes on with its answers."""
+
 SECONDS_KEPT = 3600
 """How long Redis keeps the events of an answer after its start, and again after its end."""
 
 MAX_EVENTS = 20_000
 """How many events of an answer Redis keeps. A reader that is further behind misses those between."""
+
+
+def redis_client(url: str) -> Redis:
+    """Return a client for `Runs`, which sends a command again if the connection is lost."""
+    retry = Retry(ExponentialBackoff(cap=1), retries=3)
+    return Redis.from_url(url, decode_responses=True, protocol=2, retry=retry)
 
 
 class Event(NamedTuple):
@@ -68,7 +79,7 @@ class Runs:
 
     Args:
         directory: The conversations.
-        redis: A client with `decode_responses=True, protocol=2`.
+        redis: See `redis_client`.
         agent: The agent that answers.
         lease: Seconds after which an answer whose worker died counts as interrupted.
     """
@@ -86,19 +97,15 @@ class Runs:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Interrupt the answers of this worker. Nothing of them is stored."""
+        """Wait for the answers of this worker, and interrupt those that take too long."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=SECONDS_TO_FINISH)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def start(self, name: str, user: str, text: str, *, title: str | None = None) -> int:
+    async def start(self, name: str, user: str, text: str) -> int:
         """Start an answer in a task of this worker; return its number.
-
-        Args:
-            name: The conversation.
-            user: Its user.
-            text: The message.
-            title: The title to give to the conversation; None to keep that.
 
         Raises:
             BusyError: An answer is being written in the conversation, or the conversation is being deleted.
@@ -113,9 +120,7 @@ class Runs:
             if await self._is_closed(name, user):
                 raise BusyError
             # The session writes under this lock, and not at all once it is lost.
-            session = await self._directory.session(
-                name, BRANCH, user=user, title=title, lock=lambda _: nullcontext(lock)
-            )
+            session = await self._directory.session(name, BRANCH, user=user, lock=lambda _: nullcontext(lock))
             events = Events(self._redis, name, await self._redis.incr("chat:runs"))
             await events.begin(text)
             task = asyncio.create_task(self._run(session, user, text, events, stack.pop_all()))
@@ -255,7 +260,7 @@ class Events:
         await self._redis.expire(self._key, SECONDS_KEPT)
 
     async def add(self, kind: str, text: str) -> None:
-        """Add an event once, although redis-py sends it again if the reply is lost."""
+        """Add an event once, although it is sent again if the reply is lost."""
         self._count += 1
         try:
             await self._redis.xadd(

@@ -117,21 +117,29 @@ class Workers:
         number: How many.
 
     Attributes:
+        environment: The same.
         urls: The URL of each.
     """
 
     def __init__(self, environment, number):
-        self._environment = environment
+        self.environment = environment
         self._ports = free_ports(number)
         self._running = [ExitStack() for _ in self._ports]
+        self._processes = [None for _ in self._ports]
         self.urls = [f"http://127.0.0.1:{port}" for port in self._ports]
 
     def start(self, place):
         """Start a worker, and wait until it listens."""
-        assignments = [f"{name}={value}" for name, value in self._environment.items()]
+        assignments = [f"{name}={value}" for name, value in self.environment.items()]
         server = ["-m", "uvicorn", "--app-dir", str(ROOT / "examples"), "chat.app:app"]
         command = ["env", "-i", *assignments, sys.executable, *server, "--port", str(self._ports[place])]
-        self._running[place].enter_context(listening(command, ready="Uvicorn running on", cwd=ROOT))
+        running = listening(command, ready="Uvicorn running on", cwd=ROOT)
+        self._processes[place] = self._running[place].enter_context(running)
+
+    def stop(self, place):
+        """Ask a worker to stop, as a new version is deployed, and wait until it has."""
+        self._processes[place].terminate()
+        self._processes[place].wait(timeout=60)
 
     def kill(self, place):
         """Kill a worker."""

@@ -1,12 +1,14 @@
 """The chat of examples/chat, with real databases: one worker by `make test`, two by `make test-all`."""
 
 import json
+import re
 from contextlib import ExitStack, closing
 
 import pytest
 from playwright.sync_api import expect
+from redis.asyncio import Redis
 
-from openai_sessions.emulator import ErrorReply
+from openai_sessions.emulator import ErrorReply, Fault
 from tests import programs
 from tests.cli.page import chromium
 from tests.conformance.postgres_server import postgres_server
@@ -38,13 +40,24 @@ def check_walk(seen):
     assert seen["erased"][0] == 200
 
 
-def test_user_sees_only_what_is_stored_and_erases_it(tmp_path):
+def kept(emulator):
+    """Return what is stored of all conversations that there ever were, and all responses."""
+    paths = " ".join(request.path for request in emulator.requests)
+    items = [item for each in set(re.findall(r"conv_\w+", paths)) for item in emulator.items(each)]
+    return [*emulator.conversations(), *items, *emulator.responses()]
+
+
+def test_user_sees_what_is_stored_and_erases_it(tmp_path):
     with redis_server() as redis_url, stand_in() as (base_url, emulator):
         env = variables(base_url, redis_url, f"sqlite+aiosqlite:///{tmp_path}/chat.db")
         finished = programs.run("-m", "tests.examples.chatting", env=env)
         assert (finished.returncode, finished.stderr) == (0, "")
         check_walk(json.loads(finished.stdout))
-        assert emulator.conversations() == ()
+        first = ["create_response", "create_conversation", "list_items", "create_items", "list_items"]
+        second = ["list_items", "create_response", "list_items", "create_items"]
+        made = [request.operation for request in emulator.requests]
+        assert made[: len(first + second)] == first + second
+        assert kept(emulator) == []
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +113,7 @@ def begun(events):
 @pytest.mark.exhaustive
 def test_two_workers_serve_one_user(alice, emulator):
     check_walk(json.loads(json.dumps(walk(alice))))
-    assert emulator.conversations() == ()
+    assert kept(emulator) == []
 
 
 @pytest.mark.exhaustive
@@ -197,7 +210,7 @@ def test_deletion_stops_the_answer_of_another_worker_and_nothing_of_it_is_stored
     status, _ = other.call("DELETE", path.format(name))
     assert status in (200, 204)
     assert [event.kind for event in events if event.kind != "delta"] == ["failed"]
-    assert (alice.list(), emulator.conversations()) == ([], ())
+    assert (alice.list(), kept(emulator)) == ([], [])
     assert alice.call("GET", f"conversations/{name}/runs/{run}/events")[0] == 404
 
 
@@ -213,6 +226,39 @@ def test_failed_answer_stores_nothing_and_the_message_may_be_sent_again(alice, e
     emulator.reply("Hi there!")
     assert joined(alice.ask(name, "Hello")) == "Hi there!"
     assert len(alice.read(name)) == 2
+
+
+@pytest.mark.exhaustive
+def test_worker_that_is_told_to_stop_finishes_its_answers(workers, alice, slow):
+    name = alice.create()
+    one, other = map(Browser, workers.urls)
+    one.start(name, "Tell me more")
+    workers.stop(0)
+    assert [("user", "Tell me more"), ("assistant", LONG)] == other.read(name)
+    workers.kill(0)
+    workers.start(0)
+
+
+@pytest.mark.exhaustive
+async def test_nothing_is_written_once_the_lock_is_lost(workers, alice, slow):
+    name = alice.create()
+    run = alice.start(name, "Tell me more")
+    async with Redis.from_url(workers.environment["REDIS_URL"]) as redis:
+        assert await redis.delete(f"chat:lock:{name}") == 1
+    assert alice.call("GET", f"conversations/{name}")[1]["run"] is None
+    assert joined(alice.ask(name, "And?")) == LONG
+    assert alice.call("GET", f"conversations/{name}/runs/{run}/events")[0] == 404
+    assert [("user", "And?"), ("assistant", LONG)] == alice.read(name)
+
+
+@pytest.mark.exhaustive
+def test_deletion_that_openai_refuses_is_left_for_a_sweep(alice, emulator):
+    name = alice.create()
+    alice.ask(name, "Hello")
+    emulator.inject(Fault("quota"), operation="delete_conversation")
+    assert alice.call("DELETE", f"conversations/{name}") == (202, None)
+    assert alice.list() == []
+    assert alice.call("GET", f"conversations/{name}")[0] == 404
 
 
 @pytest.mark.exhaustive
@@ -300,7 +346,7 @@ def test_page_does_all_of_it_by_keyboard(opened, emulator):
     page.get_by_role("button", name="Erase me").press("Enter")
     page.get_by_role("dialog").get_by_role("button", name="Erase").press("Enter")
     expect(page.get_by_text("No conversations.")).to_be_visible()
-    assert emulator.conversations() == ()
+    assert kept(emulator) == []
 
 
 @pytest.mark.exhaustive
