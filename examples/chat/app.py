@@ -204,14 +204,14 @@ async def follow_answer(
 
 
 @app.delete("/api/me")
-async def erase_me(user: User, directory: Directory, runs: AllRuns) -> dict[str, int]:
-    """Delete all conversations of the user; return their number. If it is cut short, repeat it."""
-    deleted = 0
+async def erase_me(user: User, directory: Directory, runs: AllRuns) -> dict[str, Any]:
+    """Delete all that is kept of the user, and return the report. Repeat it if it has failures."""
     async with runs.closed(f"user:{user}"):
         async for name in names_of(user, directory):
             async with runs.stopped(name):
-                deleted += await directory.forget(name, delete=True, user=user)
-    return {"deleted": deleted}
+                pass  # its answer has stopped, and another one is refused
+        report = await directory.erase(user)
+    return report.as_json()
 
 
 async def names_of(user: str, directory: SessionDirectory) -> AsyncIterator[str]:

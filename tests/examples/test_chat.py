@@ -37,7 +37,10 @@ def check_walk(seen):
     assert (seen["found"], seen["left"], seen["nothing"]) == (["Bridges"], ["Bridges"], [])
     assert seen["read"] == SAID
     assert (seen["deleted"], seen["gone"][0]) == ([204, None], 404)
-    assert seen["erased"][0] == 200
+    status, report = seen["erased"]
+    assert (status, report["user"]) == (200, "alice")
+    counts = {kind: len(report[kind]["deleted"]) for kind in ("conversations", "items", "responses")}
+    assert counts == {"conversations": 1, "items": 4, "responses": 0}
 
 
 def kept(emulator):
@@ -86,9 +89,9 @@ def emulator(served):
 
 @pytest.fixture
 def slow(emulator):
-    """Answers that take two seconds."""
+    """Answers that take more than a second."""
     emulator.clear_replies()
-    emulator.reply(LONG, times=None, delay=0.05)
+    emulator.reply(LONG, times=None, delay=0.03)
 
 
 @pytest.fixture
@@ -181,7 +184,7 @@ def test_answer_of_a_killed_worker_ends_for_its_reader_and_the_next_message_work
     name = alice.create()
     alice.ask(name, QUESTIONS[0])
     emulator.clear_replies()
-    emulator.reply(LONG, delay=0.05)
+    emulator.reply(LONG, delay=0.03)
     one, other = map(Browser, workers.urls)
     run = one.start(name, "Tell me more")
     events = other.follow(name, run)
@@ -346,6 +349,7 @@ def test_page_does_all_of_it_by_keyboard(opened, emulator):
     page.get_by_role("button", name="Erase me").press("Enter")
     page.get_by_role("dialog").get_by_role("button", name="Erase").press("Enter")
     expect(page.get_by_text("No conversations.")).to_be_visible()
+    expect(page.get_by_text("Erased. Conversations: 1. Items: 4.")).to_be_visible()
     assert kept(emulator) == []
 
 

@@ -197,8 +197,10 @@ async function erase() {
   tell(summary(report));
 }
 
-function summary(report) {
-  return JSON.stringify(report);
+function summary({ conversations, items, responses, files, keys }) {
+  const failed = [conversations, items, responses, files, keys].flatMap((kind) => Object.keys(kind.failed));
+  if (failed.length) return `Not deleted yet: ${failed.length}. Erase again later.`;
+  return `Erased. Conversations: ${conversations.deleted.length}. Items: ${items.deleted.length}.`;
 }
 
 // What the user does
