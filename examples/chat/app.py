@@ -111,6 +111,12 @@ async def busy(_: Request, __: Exception) -> JSONResponse:
     return JSONResponse({"detail": "The conversation is busy. Try again when its answer is there."}, 409)
 
 
+@app.exception_handler(OpenAIError)
+async def unavailable(_: Request, error: Exception) -> JSONResponse:
+    logger.warning("a conversation could not be read: %s", type(error).__name__)
+    return JSONResponse({"detail": "The conversation cannot be read now. Try again later."}, 502)
+
+
 class Title(BaseModel):
     title: Annotated[
         str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00]*$")
@@ -178,7 +184,9 @@ async def delete_conversation(
 
 
 @app.post("/api/conversations/{name}/messages", status_code=202)
-async def send_message(name: Name, message: Message, user: User, runs: AllRuns) -> dict[str, int]:
+async def send_message(
+    name: Name, _: OwnEntry, message: Message, user: User, runs: AllRuns
+) -> dict[str, int]:
     """Start an answer; return its number. 409 while another one is written, which this one would not see."""
     return {"run": await runs.start(name, user, message.text)}
 

@@ -160,10 +160,9 @@ def test_reload_finds_the_answer_that_is_being_written_and_a_second_message_is_r
 
 
 @pytest.mark.exhaustive
-def test_other_user_gets_404_everywhere(workers, alice):
+def test_other_user_gets_404_everywhere_while_an_answer_is_written_too(workers, alice, slow):
     name = alice.create()
     run = alice.start(name, "Hello")
-    list(alice.follow(name, run))
     mallory = Browser(*workers.urls, user="mallory")
     path = f"conversations/{name}"
     assert {
@@ -175,7 +174,8 @@ def test_other_user_gets_404_everywhere(workers, alice):
     } == {404}
     assert mallory.list() == []
     assert mallory.call("DELETE", "me")[0] == 200
-    assert [("user", "Hello"), ("assistant", "I cannot tell.")] == alice.read(name)
+    assert LONG == joined(alice.follow(name, run))
+    assert [("user", "Hello"), ("assistant", LONG)] == alice.read(name)
     assert [(name, "Hello")] == alice.list()
 
 
@@ -262,6 +262,16 @@ def test_deletion_that_openai_refuses_is_left_for_a_sweep(alice, emulator):
     assert alice.call("DELETE", f"conversations/{name}") == (202, None)
     assert alice.list() == []
     assert alice.call("GET", f"conversations/{name}")[0] == 404
+
+
+@pytest.mark.exhaustive
+def test_conversation_that_cannot_be_read_is_a_502(alice, emulator):
+    name = alice.create()
+    alice.ask(name, "Hello")
+    emulator.inject(Fault("quota"), operation="list_items")
+    status, answer = alice.call("GET", f"conversations/{name}")
+    assert (status, answer["detail"]) == (502, "The conversation cannot be read now. Try again later.")
+    assert len(alice.read(name)) == 2
 
 
 @pytest.mark.exhaustive
@@ -369,6 +379,19 @@ def test_page_finds_the_answer_again_and_fits_a_narrow_screen(opened, alice, slo
     page.get_by_role("button", name="Conversations").click()
     page.get_by_role("link", name="Tell me more").click()
     assert ["Tell me more", LONG] == messages(page, 2)
+
+
+@pytest.mark.exhaustive
+def test_page_in_a_second_tab_shows_the_answer_to_the_first(opened, alice, slow):
+    name = alice.create()
+    one, two = opened(f"/#/{name}"), opened(f"/#/{name}")
+    for page, text in ((one, "Tell me more"), (two, "And?")):
+        page.get_by_label("Message", exact=True).fill(text)
+        page.get_by_role("button", name="Send").click()
+        expect(page.locator(".writing")).to_contain_text("word")
+    expect(two.get_by_text("The conversation is busy.")).to_be_visible()
+    assert ["Tell me more", LONG] == messages(two, 2)
+    expect(two.get_by_label("Message", exact=True)).to_have_value("And?")
 
 
 @pytest.mark.exhaustive
