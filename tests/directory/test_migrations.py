@@ -229,6 +229,7 @@ def test_versions_follow_each_other():
     assert expected == [script.revision for script in scripts.walk_revisions()]
 
 
+@pytest.mark.exhaustive
 async def test_ten_thousand_names_are_upgraded(previous_url):
     await execute(
         previous_url,
