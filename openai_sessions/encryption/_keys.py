@@ -37,7 +37,8 @@ class KeyStore(Protocol):
     async def destroy_keys(self, user: str) -> bool:
         """Destroy all keys of a user, and return whether there were any.
 
-        What was encrypted with them can then be read by nobody. The next `create=True` creates another key.
+        What was encrypted with them can then be read by nobody, also what is being written at the same time.
+        The next `create=True` creates another key.
         """
         ...
 

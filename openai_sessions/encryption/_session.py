@@ -378,7 +378,7 @@ class EncryptedSession(AsyncCloseable):
         wanted = checked_compaction(compaction, self._compact_when, from_compaction=self._from_compaction)
         hosted = self._compactable()
         await self._pop.restore()
-        sealer = await self._sealers.get(create=True)
+        sealer = await self._sealers.get()  # with no key, nothing can be read and there is nothing to compact
         forms = ItemForms(opened=sealer.readable, sealed=sealer.seal, renewed=sealer.reseal)
         return await hosted._compact(wanted, forms)  # noqa: SLF001 -- a session of this library
 

@@ -3,17 +3,19 @@
 import asyncio
 from contextlib import suppress
 
+import openai
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_sessions import Compaction, OpenAIConversationsSession
-from openai_sessions.emulator import Emulator
+from openai_sessions import Compaction, OpenAIConversationsSession, RequestSettings, SessionError
+from openai_sessions.emulator import Emulator, Fault
 from openai_sessions.emulator._server import in_process_client
 from openai_sessions.encryption import EncryptedSession, SkippedItems
 from openai_sessions.encryption._envelope import OpenedItem, Unreadable, as_written
 from tests.selection import examples
 from tests.turns.test_compact import Beside, question_and_answer, shown
+from tests.wire import FAST
 
 from .stores import KEY, OTHER_KEY, Clock, ListSession, said, texts
 from .test_key_stores import MemoryKeys
@@ -254,6 +256,13 @@ COMMON = [
 
 AT_ONCE = st.tuples(st.just("write at once"), st.lists(st.tuples(WHO, st.integers(1, 45)), max_size=4))
 
+FAULTS = st.tuples(
+    st.just("fault"),
+    st.sampled_from(["cut_before", "cut_after_commit", "error_500_after_commit", "quota"]),
+    st.sampled_from(["create_items", "delete_item"]),
+    st.integers(0, 3),
+)
+
 IN_TURNS = [
     st.tuples(st.just("turn"), WHO, st.integers(0, 3), st.integers(0, 30)),
     st.tuples(st.just("failed turn"), WHO, st.integers(0, 3), st.lists(st.booleans(), max_size=8)),
@@ -266,9 +275,11 @@ class Honest:
 
     Args:
         underlying: Returns another session object on the store.
+        emulator: Where requests meet faults, if it stores the items.
     """
 
-    def __init__(self, underlying):
+    def __init__(self, underlying, emulator=None):
+        self.emulator = emulator
         self.clock = Clock()
         keys = {"ours": KEY, "ours, elsewhere": KEY, "theirs": OTHER_KEY}
         self.sessions = {
@@ -285,7 +296,10 @@ class Honest:
     async def run(self, operations):
         for name, *args in operations:
             self.clock.now += 1
-            await getattr(self, name.replace(" ", "_"))(*args)
+            with suppress(openai.OpenAIError, SessionError):
+                await getattr(self, name.replace(" ", "_"))(*args)
+            if self.emulator and name != "fault":
+                self.emulator.clear_faults()
             for session in self.sessions.values():
                 await self.check(session)
 
@@ -306,6 +320,9 @@ class Honest:
     async def pop(self, who, count):
         for _ in range(count):
             await self.sessions[who].pop_item()
+
+    async def fault(self, kind, operation, after):
+        self.emulator.inject(Fault(kind), operation=operation, after=after)
 
     async def expire(self):
         self.clock.now += 10
@@ -354,7 +371,7 @@ def test_honest_writers_give_no_alarm(operations):
     asyncio.run(Honest(lambda: store).run(operations))
 
 
-@given(st.lists(st.one_of(*COMMON[:3], *IN_TURNS), min_size=2, max_size=8))
+@given(st.lists(st.one_of(*COMMON[:3], *IN_TURNS, FAULTS), min_size=2, max_size=8))
 @settings(max_examples=examples(25))
 def test_honest_sessions_of_a_conversation_give_no_alarm(operations):
     async def run():
@@ -362,8 +379,9 @@ def test_honest_sessions_of_a_conversation_give_no_alarm(operations):
             async with emulator.client() as client:
                 first = OpenAIConversationsSession(openai_client=client)
                 conversation_id = await first.ensure_conversation()
+                options = {"openai_client": client, "requests": RequestSettings(retry_policy=FAST)}
                 await Honest(
-                    lambda: OpenAIConversationsSession(openai_client=client, conversation_id=conversation_id)
+                    lambda: OpenAIConversationsSession(conversation_id=conversation_id, **options), emulator
                 ).run(operations)
 
     asyncio.run(run())

@@ -112,6 +112,7 @@ async def test_a_destroyed_key_works_in_no_session(of_user, store, hosted, emula
     assert await session.pop_item() is None
     assert [item async for item in session.iterate_items()] == []
     assert session.skipped == SkippedItems(undecryptable=2)
+    assert await session.compact(Compaction(model="gpt-5-mini", keep_turns=0)) is None
     assert store.keys == {}
 
     await session.add_items(said("3"))
