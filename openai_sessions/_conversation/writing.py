@@ -564,8 +564,9 @@ async def delete_all_items(
     raise UnfinishedDeletionError(receipt.as_json(), deleted_ids=deleted)
 
 
-async def delete_conversation(locked: LockedConversation) -> None:
-    """Delete the conversation, if it still exists. The API keeps its items."""
+async def delete_conversation(locked: LockedConversation) -> bool:
+    """Delete the conversation, and return whether it still existed. The API keeps its items."""
     locked.cancellation.has_begun = True
-    await locked.client.delete_conversation(locked.conversation_id)
+    was_there = await locked.client.delete_conversation(locked.conversation_id)
     locked.known.forget()
+    return was_there

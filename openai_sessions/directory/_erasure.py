@@ -25,7 +25,7 @@ from openai_sessions._api.client import ConversationsClient
 from openai_sessions._conversation.lazy import LazyConversation
 from openai_sessions._conversation.locked import LockedConversation
 from openai_sessions._conversation.responding import ids_of
-from openai_sessions._conversation.writing import Journal, delete_all_items
+from openai_sessions._conversation.writing import Journal, delete_all_items, delete_conversation
 from openai_sessions._items.types import Item
 from openai_sessions.directory._database import (
     Database,
@@ -367,7 +367,6 @@ class Erasure:
 
     async def _erase_locked(self, locked: LockedConversation) -> bool:
         """Delete the items of a conversation, and then the conversation; return whether it was there."""
-        locked.cancellation.has_begun = True
         conversation_id = locked.conversation_id
 
         async def before(items: Sequence[Item]) -> None:
@@ -383,11 +382,7 @@ class Erasure:
             await delete_all_items(locked, Journal(before, after))
         elif self._scope.files:
             await self._rows.note("file", files_of(await locked.newest(None)))
-        if not self._scope.conversations:
-            return True
-        was_there = await locked.client.delete_conversation(conversation_id)
-        locked.known.forget()
-        return was_there
+        return await delete_conversation(locked) if self._scope.conversations else True
 
     async def _erase_each(self, kind: Kind, delete: Callable[[str], Awaitable[bool]]) -> None:
         async def erase(object_id: str) -> None:

@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from openai_sessions import RequestSettings
-from openai_sessions.directory import ErasedObjects, SessionDirectory
+from openai_sessions.directory import ErasedObjects, SessionDirectory, _erasure
 from openai_sessions.directory._database import deletions, erasures, keys, names, responses
 from openai_sessions.emulator import Fault
 from tests.wire import FAST, Wire
@@ -74,6 +74,30 @@ async def test_nothing_of_the_user_is_left_and_others_keep_theirs(directory, emu
     assert set().union(*(paths(*each) for each in ids.items())) == set(report.items.deleted)
     assert (2, 0, 0, 0) == await left_in(url)
     assert [user("bob's 0"), user("bob's 1")] == await others[0].get_items()
+
+
+async def test_more_names_than_one_transaction_takes(directory, url, monkeypatch):
+    monkeypatch.setattr(_erasure, "_NAMES_PER_TRANSACTION", 2)
+    ids = {(await written(directory, f"{number}", 1)).session_id for number in range(5)}
+    await directory.session("empty", user=ALICE)
+    report = await directory.erase(ALICE)
+    assert (ids, (0, 0, 0, 0)) == (set(report.conversations.deleted), await left_in(url))
+
+
+async def test_more_items_than_one_statement_takes(directory, emulator, monkeypatch):
+    monkeypatch.setattr(_erasure, "_MAX_ROWS", 2)
+    session = await written(directory, "trip", 5)
+    assert 5 == len((await directory.erase(ALICE)).items.deleted)
+    assert set() == stored(emulator, session.session_id)
+
+
+async def test_what_was_deleted_is_not_called_gone_by_an_erasure_at_the_same_time(directory):
+    rows = _erasure.ErasureRows(directory._database, ALICE)
+    await rows.mark("response", ["resp_1", "resp_2"], "deleted")
+    await rows.mark("response", ["resp_1"], "already_gone")
+    await rows.mark("response", ["resp_2"], "failed", reason="again")
+    taken = await rows.take_notes()
+    assert [("response", "resp_1", "deleted", None), ("response", "resp_2", "failed", "again")] == taken
 
 
 async def test_without_items_the_service_keeps_them(directory, emulator):
@@ -151,6 +175,70 @@ async def test_dry_run_has_the_scope_of_the_erasure(directory, scope):
     for kind in ("conversations", "items", "responses"):
         planned = plan[kind]["deleted"]
         assert planned == [*report[kind]["deleted"], *report[kind]["already_gone"]], kind
+
+
+async def test_responses_may_stay(directory, url):
+    session = await written(directory, "trip")
+    await session.store_run_usage(run_of("resp_1"))
+    report = await directory.erase(ALICE, responses=False)
+    assert (ErasedObjects(), False, 1) == (
+        report.responses,
+        report.has_failures,
+        len(await rows(url, responses)),
+    )
+
+
+async def test_responses_alone(directory, emulator):
+    session = await written(directory, "trip")
+    await session.store_run_usage(run_of("resp_1"))
+    emulator.forget_requests()
+    report = await directory.erase(ALICE, conversations=False, items=False)
+    assert ["DELETE /v1/responses/resp_1"] == made(emulator)
+    assert (("resp_1",), ErasedObjects()) == (report.responses.already_gone, report.conversations)
+
+
+async def test_failure_of_one_conversation_does_not_stop_the_others(directory, emulator):
+    sessions = [await written(directory, f"{number:02}", 1) for number in range(12)]
+    emulator.inject(
+        Fault("error_500_before"), operation="delete_item", times=100, conversation_id=sessions[0].session_id
+    )
+    report = await directory.erase(ALICE)
+    assert (1, 11) == (len(report.conversations.failed), len(report.conversations.deleted))
+
+
+def test_files_are_found_in_every_part_that_uploads():
+    parts = [{"type": kind, "file_id": kind} for kind in ("input_file", "input_image", "computer_screenshot")]
+    items = [
+        {"type": "message", "content": parts[:2]},
+        {
+            "type": "message",
+            "content": [{"type": "input_image", "image_url": "https://example.com", "file_id": None}],
+        },
+        {"type": "computer_call_output", "output": parts[2]},
+        {"type": "message", "content": parts[:1]},
+        {"type": "file_search_call", "results": [{"file_id": "file-searched"}]},
+    ]
+    assert [part["type"] for part in parts] == _erasure.files_of(items)
+
+
+async def test_dry_run_after_a_failure_says_what_is_left(directory, emulator, client, url):
+    file = await client.files.create(file=("1.txt", b"text"), purpose="user_data")
+    session = await directory.session("trip", user=ALICE)
+    await session.add_items([{"role": "user", "content": [{"type": "input_file", "file_id": file.id}]}])
+    await session.store_run_usage(run_of("resp_1"))
+    for operation in ("delete_response", "delete_file"):
+        emulator.inject(Fault("error_500_before"), operation=operation, times=100)
+    assert (await directory.erase(ALICE, files=True)).has_failures
+    emulator.clear_faults()
+    plan = await directory.erase(ALICE, files=True, dry_run=True)
+    assert (("resp_1",), (file.id,), ()) == (
+        plan.responses.deleted,
+        plan.files.deleted,
+        plan.conversations.deleted,
+    )
+    report = await directory.erase(ALICE, files=True)
+    assert ((file.id,), (session.session_id,)) == (report.files.deleted, report.conversations.deleted)
+    assert (("resp_1",), (0, 0, 0, 0)) == (report.responses.already_gone, await left_in(url))
 
 
 async def test_failed_deletion_is_reported_and_made_by_the_next_erasure(directory, emulator, url):
@@ -291,6 +379,8 @@ async def test_key_of_the_user_is_deleted(directory, url):
     for each in (ALICE, "bob"):
         values = f"'', '{each}', 'noise', '2026-01-01 00:00:00+00:00'"
         await execute(url, f"INSERT INTO openai_sessions_keys VALUES ({values})")  # noqa: S608
+    assert () == (await directory.erase(ALICE, dry_run=True, conversations=False)).keys.deleted
+    assert () == (await directory.erase(ALICE, conversations=False)).keys.deleted
     assert ((ALICE,), ()) == (
         (await directory.erase(ALICE, dry_run=True)).keys.deleted,
         (await directory.erase("carol")).keys.deleted,
