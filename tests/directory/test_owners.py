@@ -51,6 +51,20 @@ async def test_name_of_another_user_is_refused_and_not_changed(directory, other,
     assert () == emulator.requests
 
 
+async def test_of_users_who_create_a_name_at_once_one_gets_it(directory, other):
+    owners = ["alice", "bob"] * 4
+    results = await asyncio.gather(
+        *(
+            each.session("chat_1", user=owner)
+            for each, owner in zip([directory, other] * 4, owners, strict=True)
+        ),
+        return_exceptions=True,
+    )
+    winner = await owner_of(directory)
+    assert [owner == winner for owner in owners] == [not isinstance(each, Exception) for each in results]
+    assert {UserMismatchError} == {type(each) for each in results if isinstance(each, Exception)}
+
+
 async def test_register_gives_the_owner(directory, client):
     conversation = await client.conversations.create()
     await directory.register("chat_1", conversation.id, user="alice", title="Old")

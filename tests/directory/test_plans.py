@@ -1,4 +1,4 @@
-"""Pages of 100,000 names on PostgreSQL are read from an index, whoever else writes."""
+"""Pages are read from an index: of 100,000 names on PostgreSQL, while others write, and on SQLite."""
 
 import asyncio
 
@@ -8,8 +8,6 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from openai_sessions.directory import SessionDirectory
 from tools.bench.pages import NAMES, USER, fill
-
-pytestmark = pytest.mark.exhaustive
 
 
 @pytest.fixture
@@ -51,6 +49,22 @@ async def plans_of(engine, call):
     return result, plans
 
 
+async def test_pages_are_read_from_an_index_on_sqlite_too(sqlite_url):
+    engine, sent = create_async_engine(sqlite_url), []
+    event.listen(engine.sync_engine, "before_cursor_execute", lambda *call: sent.append(call[2:4]))
+    async with SessionDirectory(engine=engine) as directory:
+        for name in ("a", "b"):
+            await directory.session(name, user=USER)
+        for user, index in ((None, "used (tenant=?"), (USER, "user (tenant=? AND user_id=?")):
+            after = (await directory.conversations(user, limit=1)).next_after
+            await directory.conversations(user, limit=1, after=after)
+            async with engine.connect() as connection:
+                explained = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sent[-1][0]}", sent[-1][1])
+                scan, _ = [row[-1] for row in explained]
+            assert f"openai_sessions_names_{index} AND (used_at,entry_id)<(?,?))" in scan
+    await engine.dispose()
+
+
 def literal(value):
     return str(value) if isinstance(value, int) else f"'{value}'"
 
@@ -61,6 +75,7 @@ def nodes(plan):
         yield from nodes(part)
 
 
+@pytest.mark.exhaustive
 async def test_pages_of_100_000_names_are_read_from_an_index_and_stable_under_writers(engine):
     await assert_read_from_an_index(engine)
     await assert_stable(engine)

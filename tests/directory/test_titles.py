@@ -4,6 +4,7 @@ import asyncio
 from contextlib import contextmanager
 
 import pytest
+from agents import Agent, RunConfig, Runner
 from cryptography.fernet import Fernet
 
 from openai_sessions._instrumentation import observed_by
@@ -11,6 +12,8 @@ from openai_sessions.directory import SessionDirectory
 from openai_sessions.emulator import Fault
 from openai_sessions.encryption import EncryptedSession
 from openai_sessions.session import OpenAIConversationsSession
+from tests.agents.scripted import ScriptedModel, add, calls
+from tests.agents.scripted import says as model_says
 
 from .stage import made, user
 from .test_conversations import statements
@@ -168,6 +171,21 @@ async def test_a_name_with_a_title_is_not_asked_for(titled, titles):
         ((await entry_of(titled)).title, (await entry_of(titled)).turn_count),
         titles.asked,
     )
+
+
+async def test_runs_of_the_agents_sdk_are_turns(titled, titles):
+    """Each is one, whatever its calls of tools."""
+    model = ScriptedModel(
+        [[calls("add", '{"a": 1, "b": 2}')], [model_says("3.")], [model_says("You are welcome.")]]
+    )
+    agent = Agent(name="Tester", model=model, tools=[add])
+    session = await titled.session("chat_1")
+    for question in ("What is 1 + 2?", "Thanks"):
+        await Runner.run(agent, question, session=session, run_config=RunConfig(tracing_disabled=True))
+    assert 2 == (await entry_of(titled)).turn_count
+    ((question, *_, answer),) = titles.asked
+    assert user("What is 1 + 2?") == question
+    assert "3." == answer["content"]
 
 
 async def test_of_many_processes_one_generates_the_title(open_directory, titles):
