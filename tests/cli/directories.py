@@ -51,6 +51,7 @@ class Directory:
         """Return all names with their conversations."""
 
         async def names(directory):
-            return {entry.name: entry.conversation_id for entry in (await directory.conversations()).entries}
+            page = await directory.conversations(order="name")
+            return {entry.name: entry.conversation_id for entry in page.entries}
 
         return self.do(names)
