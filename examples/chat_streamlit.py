@@ -61,15 +61,12 @@ class Backend(NamedTuple):
                 parts.put(None)
 
         task = self.portal.start_task_soon(write)
-        part: str | None = ""
         try:
             while (part := parts.get()) is not None:
                 yield part
             task.result()
         finally:
             task.cancel()
-            while part is not None:
-                part = parts.get()
 
 
 @asynccontextmanager

@@ -167,11 +167,15 @@ async def test_unknown_conversations_are_registered_once(emulator, client, direc
     assert [HELLO] == await (await directory.session(names[0], user=user)).get_items()
 
 
-async def test_registered_conversation_can_be_deleted(emulator, client, directory, user):
-    (conversation_id,) = await created(emulator, user, 1)
-    (name,) = await example.register_all(directory, client, user)
-    await directory.forget(name, delete=True, user=user)
-    assert conversation_id not in {each.id for each in emulator.conversations()}
+async def test_user_whose_conversations_are_registered_is_erased(emulator, client, directory, user):
+    (conversation_id,) = await created(emulator, user, 1, items=[HELLO])
+    (item,) = emulator.items(conversation_id)
+    await example.register_all(directory, client, user)
+    report = await directory.erase(user)
+    expected = (conversation_id,), (f"{conversation_id}/items/{item['id']}",)
+    assert expected == (report.conversations.deleted, report.items.deleted)
+    assert emulator.item(conversation_id, item["id"]) is None
+    assert [] == [each async for each in example.conversations_of(client)]
 
 
 async def test_creation_that_another_process_may_yet_register_is_left_alone(
