@@ -120,7 +120,7 @@ names = Table(
 """One row per name. An entry keeps its id when it is renamed; ids are never reused.
 
 `title_key` is the title as searches compare it. `is_title_requested` is set before the title is generated, so
-that this happens once.
+that this happens once; a title that is set by hand clears it.
 """
 
 branches = Table(

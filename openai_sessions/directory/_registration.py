@@ -197,11 +197,12 @@ class Registration:
     def _has(self, conversation_id: str) -> ColumnElement[bool]:
         return and_(branches.c.tenant == self.database.tenant, branches.c.conversation_id == conversation_id)
 
-    def _is_untitled(self, conversation_id: str) -> ColumnElement[bool]:
+    def _is_named(self, conversation_id: str) -> ColumnElement[bool]:
         entry_id = select(branches.c.entry_id).where(self._has(conversation_id)).scalar_subquery()
-        return and_(
-            names.c.tenant == self.database.tenant, names.c.entry_id == entry_id, names.c.title.is_(None)
-        )
+        return and_(names.c.tenant == self.database.tenant, names.c.entry_id == entry_id)
+
+    def _is_untitled(self, conversation_id: str) -> ColumnElement[bool]:
+        return and_(self._is_named(conversation_id), names.c.title.is_(None))
 
     async def add_branch(
         self, branch: str, conversation_id: str, creation_id: str | None, turn_count: int
@@ -249,10 +250,18 @@ class Registration:
         return bool(row["created_at"] != self.opened.created_at and row["user_id"] != self.opened.user)
 
     async def release(self, conversation_id: str, creation_id: str | None) -> None:
-        """Take a conversation from its name, if it has one, and schedule its deletion."""
+        """Take a conversation from its name, if it has one, and schedule its deletion.
+
+        A title that was generated from it goes too.
+        """
         is_branch = self._has(conversation_id)
+        untitle = update(names).where(self._is_named(conversation_id), names.c.is_title_requested)
+        no_title = {**title_columns(None), "is_title_requested": False}
 
         async def release(connection: AsyncConnection) -> None:
+            await connection.execute(
+                untitle.values(no_title)
+            )  # first: the name is locked before its branches
             found = (await connection.execute(select(branches).where(is_branch).with_for_update())).mappings()
             user = self.opened.user
             for row in found.all():

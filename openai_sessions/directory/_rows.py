@@ -532,7 +532,8 @@ class NameRows:
         Raises:
             NameNotFoundError: The name does not exist, or a user is given and it is not this user's.
         """
-        await self._update(name, title_columns(title), user=user)
+        given = {"is_title_requested": False} if title is not None else {}
+        await self._update(name, {**title_columns(title), **given}, user=user)
 
     async def set_user(self, name: str, user: str | None) -> None:
         """Replace the owner of a name.

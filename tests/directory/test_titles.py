@@ -196,6 +196,29 @@ async def test_of_many_processes_one_generates_the_title(open_directory, titles)
     assert ("Greetings", 6, 1) == (entry.title, entry.turn_count, len(titles.asked))
 
 
+@pytest.mark.parametrize("by_hand", [None, "Mine"])
+async def test_a_cleared_conversation_leaves_no_generated_title(titled, titles, by_hand):
+    """A title that was set by hand stays."""
+    session = await titled.session("chat_1")
+    await session.add_items(TURN)
+    if by_hand:
+        await titled.set_title("chat_1", by_hand)
+    await session.clear_session()
+    assert by_hand == (await entry_of(titled)).title
+    titles.title = "Another subject"
+    await session.add_items(TURN)
+    assert (by_hand or "Another subject") == (await entry_of(titled)).title
+    assert (1 if by_hand else 2) == len(titles.asked)
+
+
+async def test_removed_title_is_not_generated_again(titled, titles):
+    session = await titled.session("chat_1")
+    await session.add_items(TURN)
+    await titled.set_title("chat_1", None)
+    await session.add_items(TURN)
+    assert (None, 1) == ((await entry_of(titled)).title, len(titles.asked))
+
+
 async def test_reset_name_is_titled_again(titled, titles, clock):
     session = await titled.session("chat_1", expires_in=60)
     await session.add_items(TURN)
