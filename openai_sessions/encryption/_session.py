@@ -603,7 +603,11 @@ class EncryptedTurn(EncryptedSession):
 
     async def _renew(self, envelopes: Sequence[Item]) -> list[Item]:
         """Return envelopes of the turn to be stored without others of their writes."""
-        return (await self._sealers.get()).reseal(envelopes)
+        renewed = (await self._sealers.get()).reseal(envelopes)
+        for envelope, new in zip(envelopes, renewed, strict=True):
+            if (text := envelope_text(envelope)) in self._known:
+                self._known[envelope_text(new)] = self._known[text]
+        return renewed
 
     def _known_item(self, envelope: Item) -> Item:
         """Return the item in an envelope; one that cannot be read depends on nothing."""

@@ -19,6 +19,7 @@ from tests.wire import FAST
 
 from .stores import KEY, OTHER_KEY, Clock, ListSession, said, texts
 from .test_key_stores import MemoryKeys
+from .test_popping import GatedSession
 
 CALL = {"type": "function_call", "call_id": "call_1", "name": "pay", "arguments": '{"euros": 100}'}
 OUTPUT = {"type": "function_call_output", "call_id": "call_1", "output": "paid"}
@@ -175,6 +176,24 @@ async def test_what_a_failed_turn_keeps_is_another_write(encrypted, clock):
     assert await session.get_items() == []
 
 
+async def test_what_a_failed_turn_could_not_store_is_pending(encrypted, emulator):
+    session = encrypted()
+    added = [*said("Pay."), CALL, *said("Now.")]
+    turn = session.turn(on_error="keep")
+
+    async def fail():
+        async with turn:
+            await turn.add_items(added)
+            emulator.inject(Fault("quota"), operation="create_items")
+            emulator.inject(Fault("quota"), operation="create_conversation")
+            _interrupt()
+
+    with pytest.raises(InterruptedError):
+        await fail()
+    assert turn.pending == added
+    assert await session.get_items() == []
+
+
 async def test_a_read_during_a_compaction_misses_and_repeats_nothing(emulator, encrypted):
     found = ListSession()
 
@@ -206,6 +225,41 @@ async def test_a_request_that_the_server_applied_twice_is_read_once(encrypted, h
     assert len(emulator.items(hosted.session_id)) == 4
     assert texts(await session.get_items()) == ["1", "2"]
     assert session.skipped == SkippedItems(repeated=2)
+
+
+class InterruptedSession(ListSession):
+    """A store that writes 20 items, waits for `between`, and writes the others."""
+
+    async def add_items(self, items):
+        await super().add_items(items[:20])
+        if items[20:]:
+            await self.between()
+            await super().add_items(items[20:])
+
+
+async def test_tokens_that_the_pop_of_another_key_has_moved_are_read_in_order(encrypted):
+    """It takes out the first request of a write, and restores it after the second one."""
+    stored, popped = InterruptedSession(), GatedSession("add_items")
+    popped.items = stored.items
+    ours, theirs = encrypted(stored), encrypted(popped, key=OTHER_KEY)
+    popped.gate.set()
+    await theirs.add_items(said("theirs"))
+    popped.gate.clear()
+    popped.reached.clear()
+    tasks = []
+
+    async def between():
+        tasks.append(asyncio.create_task(theirs.pop_item()))
+        await popped.reached.wait()
+
+    stored.between = between
+    words = [str(number) for number in range(25)]
+    await ours.add_items(said(*words))
+    assert texts(await ours.get_items()) == words[20:]
+    popped.gate.set()
+    assert (await tasks[0])["content"] == "theirs"
+    assert texts(await ours.get_items()) == words
+    assert ours.skipped == SkippedItems(reordered=25)
 
 
 PLACES = st.one_of(
