@@ -99,17 +99,17 @@ def running(command, log):
 
 
 @contextmanager
-def listening(command, *, ready, stop=signal.SIGKILL, cwd=None):
+def listening(command, *, ready, stop=signal.SIGKILL, cwd=None, env=None, seconds=START_SECONDS):
     """Run a server inside the block, from when its log says that it is ready; send it `stop` then.
 
     Yields:
         Its process.
     """
     with tempfile.TemporaryFile() as log:  # a pipe that nobody reads would stop the server once it is full
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=cwd)
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=cwd, env=env)
         with process:
             try:
-                wait_until_logged(ready, process, log)
+                wait_until_logged(ready, process, log, seconds)
                 yield process
             finally:
                 process.send_signal(stop)

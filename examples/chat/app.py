@@ -108,7 +108,9 @@ async def not_found(_: Request, __: Exception) -> JSONResponse:
 
 @app.exception_handler(BusyError)
 async def busy(_: Request, __: Exception) -> JSONResponse:
-    return JSONResponse({"detail": "The conversation is busy. Try again when its answer is there."}, 409)
+    return JSONResponse(
+        {"detail": "An answer is being written, or something is being deleted. Try again in a moment."}, 409
+    )
 
 
 @app.exception_handler(OpenAIError)

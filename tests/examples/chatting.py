@@ -103,7 +103,7 @@ class Browser:
         return [(each["role"], each["text"]) for each in conversation["messages"]]
 
 
-def variables(base_url, redis_url, database_url, *, lease=1):
+def variables(base_url, redis_url, database_url, *, lease=3):
     """Return the environment of a worker."""
     own = {"REDIS_URL": redis_url, "DATABASE_URL": database_url, "CHAT_USER_HEADER": HEADER}
     return {**environment(base_url), **own, "CHAT_LEASE": str(lease)}
@@ -130,10 +130,10 @@ class Workers:
 
     def start(self, place):
         """Start a worker, and wait until it listens."""
-        assignments = [f"{name}={value}" for name, value in self.environment.items()]
-        server = ["-m", "uvicorn", "--app-dir", str(ROOT / "examples"), "chat.app:app"]
-        command = ["env", "-i", *assignments, sys.executable, *server, "--port", str(self._ports[place])]
-        running = listening(command, ready="Uvicorn running on", cwd=ROOT)
+        port = str(self._ports[place])
+        app = ["--app-dir", str(ROOT / "examples"), "chat.app:app", "--port", port]
+        command = [sys.executable, "-m", "uvicorn", *app]
+        running = listening(command, ready="Uvicorn running on", env=self.environment, seconds=60)
         self._processes[place] = self._running[place].enter_context(running)
 
     def stop(self, place):

@@ -2,6 +2,8 @@
 
 import json
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 
 import pytest
@@ -232,6 +234,40 @@ def test_failed_answer_stores_nothing_and_the_message_may_be_sent_again(alice, e
 
 
 @pytest.mark.exhaustive
+def test_erasure_of_a_killed_worker_is_finished_by_another(workers, alice, emulator):
+    alice.ask(alice.create(), QUESTIONS[0])
+    emulator.inject(Fault("stall"), operation="delete_item")
+    one, other = map(Browser, workers.urls)
+    with ThreadPoolExecutor() as pool:
+        erased = pool.submit(one.call, "DELETE", "me")
+        repeat(lambda: not emulator.unmet_faults)
+        workers.kill(0)
+        assert isinstance(erased.exception(), ConnectionError)
+    assert other.list() == []
+    report = repeat(lambda: finished(*other.call("DELETE", "me")))
+    items = report["items"]
+    assert (len(report["conversations"]["deleted"]), items["failed"]) == (1, {})
+    assert len(items["deleted"] + items["already_gone"]) == 2
+    assert kept(emulator) == []
+    workers.start(0)
+
+
+def finished(status, report):
+    """Return the report of an erasure; None while the lease of one that was cut short runs."""
+    assert status in (200, 409)
+    return report if status == 200 else None
+
+
+def repeat(attempt):
+    """Call a function until it returns something true, and return that."""
+    for _ in range(400):
+        if result := attempt():
+            return result
+        time.sleep(0.05)
+    raise TimeoutError
+
+
+@pytest.mark.exhaustive
 def test_worker_that_is_told_to_stop_finishes_its_answers(workers, alice, slow):
     name = alice.create()
     one, other = map(Browser, workers.urls)
@@ -389,7 +425,7 @@ def test_page_in_a_second_tab_shows_the_answer_to_the_first(opened, alice, slow)
         page.get_by_label("Message", exact=True).fill(text)
         page.get_by_role("button", name="Send").click()
         expect(page.locator(".writing")).to_contain_text("word")
-    expect(two.get_by_text("The conversation is busy.")).to_be_visible()
+    expect(two.get_by_text("An answer is being written")).to_be_visible()
     assert ["Tell me more", LONG] == messages(two, 2)
     expect(two.get_by_label("Message", exact=True)).to_have_value("And?")
 
