@@ -10,6 +10,9 @@ HEADER = os.environ.get("CHAT_USER_HEADER")
 
 LOCAL_USER = "local"
 
+FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+"""Headers of proxies, whose requests come from this machine and whose users may not."""
+
 
 async def current_user(request: Request) -> str:
     """Return the id of the user: at most 255 characters, and never that of another user.
@@ -31,7 +34,9 @@ async def current_user(request: Request) -> str:
 
 
 def is_local(request: Request) -> bool:
-    """Return whether the request comes from this machine, and names it by a loopback address."""
+    """Return whether the request comes from this machine without a proxy, and to a loopback address."""
+    if any(header in request.headers for header in FORWARDED):
+        return False
     hosts = [request.client.host if request.client else "", request.url.hostname or ""]
     return all(map(is_loopback, hosts))
 

@@ -49,6 +49,8 @@ async def test_everyone_on_this_machine_is_one_user(chat, host):
         ({"host": "rebound.example"}, 401),
         ({"host": "192.0.2.1"}, 401),
         ({"client": "192.0.2.7", HEADER: "alice"}, 401),
+        ({"X-Forwarded-For": "127.0.0.1"}, 401),
+        ({"X-Real-IP": "192.0.2.7"}, 401),
         ({"sec_fetch_site": "cross-site"}, 403),
         ({"sec_fetch_site": "same-site"}, 403),
     ],
