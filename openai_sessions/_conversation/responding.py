@@ -283,8 +283,9 @@ class ResponseGuard:
         with self._activity.step():
             sent = await self._remembered(client, body)
             self._on_sent(sent)
-            exchange = _Exchange(client, request, options, body, sent, self._learn, self._activity)
-            exchange.on_answered = self._on_answered
+            exchange = _Exchange(
+                client, request, options, body, sent, self._learn, self._on_answered, self._activity
+            )
             return await exchange.run()
 
     async def _remembered(self, client: ConversationsClient, body: Item) -> SentResponse:
@@ -308,13 +309,7 @@ class ResponseGuard:
 
 
 class _Exchange:
-    """One request for a response, until its response is known.
-
-    Attributes:
-        on_answered: As that of the guard; None once it was called.
-    """
-
-    on_answered: Callable[[str], Awaitable[object]] | None = None
+    """One request for a response, until its response is known."""
 
     def __init__(  # noqa: PLR0913, PLR0917 -- what the guard knows of the request
         self,
@@ -324,6 +319,7 @@ class _Exchange:
         body: Item,
         sent: SentResponse,
         learn: Callable[[SentResponse, Sequence[Item]], None],
+        on_answered: Callable[[str], Awaitable[object]] | None,
         activity: _Activity,
     ) -> None:
         self._client = client
@@ -332,6 +328,7 @@ class _Exchange:
         self._body = body
         self._sent = sent
         self._learn = learn
+        self._on_answered = on_answered
         self._activity = activity
         self._known = shared_conversation(client.base_url, sent.conversation_id)
         timeout = request.extensions.get("timeout", {}).get("read")
@@ -366,9 +363,10 @@ class _Exchange:
         return response
 
     async def _tell_answer(self) -> None:
-        if self._sent.is_answer and self.on_answered is not None:
-            tell, self.on_answered = self.on_answered, None
-            await tell(self._sent.conversation_id)
+        """Call `on_answered`, once, if the response is an answer."""
+        if self._sent.is_answer and self._on_answered is not None:
+            on_answered, self._on_answered = self._on_answered, None
+            await on_answered(self._sent.conversation_id)
 
     async def _send_once(self) -> Any:
         """Send the request once; return its response, or its stream from the first output on."""

@@ -100,10 +100,10 @@ class SessionDirectory(AsyncCloseable):
         title_with: Called once for each name without a title, after the first write, of whichever process,
             that ends a turn with an answer of the assistant. It gets the items of that turn as a model
             request accepts them, the newest 100 at most, read in one request. It returns the title, of which
-            the first 255 characters are stored, or None; may be a coroutine function. The write waits for it.
-            If it raises, that is logged, and the name has no title until `set_title()`; a cancellation
-            reaches the caller, and the turn stays stored. `clear_session()` removes a generated title. Items
-            of an `EncryptedSession` end no turn.
+            the first 255 characters are stored, or None; may be a coroutine function. The write waits for it,
+            or the last event of a stream of `client()`. If it raises, that is logged, and the name has no
+            title until `set_title()`; a cancellation reaches the caller, and the turn stays stored.
+            `clear_session()` removes a generated title. Items of an `EncryptedSession` end no turn.
         clock: Returns the current time as an aware datetime. The clocks of processes that share a directory
             should agree to the precision that `expires_in` needs.
 

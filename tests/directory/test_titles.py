@@ -261,6 +261,22 @@ async def test_answers_that_the_model_stores_count(titled, titles, emulator, is_
     assert [TURN] == titles.asked
 
 
+@pytest.mark.parametrize(
+    "fault", [Fault("cut_after_commit"), Fault("cut_mid_stream_after_commit", after_events=5)]
+)
+async def test_answer_whose_reply_was_lost_counts_once(titled, titles, emulator, fault):
+    emulator.reply("Hi!")
+    session = await titled.session("chat_1")
+    conversation_id = await session.ensure_conversation()
+    emulator.inject(fault, operation="create_response")
+    answer = await session.client().responses.create(
+        model="gpt-5-mini", input="Hello", conversation=conversation_id, stream=True
+    )
+    types = [event.type async for event in answer]
+    assert "response.completed" == types[-1]
+    assert ([TURN], 1) == (titles.asked, (await entry_of(titled)).turn_count)
+
+
 async def test_response_in_another_conversation_does_not_count(titled, titles, emulator, client):
     emulator.reply("Hi!")
     session = await titled.session("chat_1")
