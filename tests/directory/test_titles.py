@@ -6,10 +6,12 @@ from contextlib import contextmanager
 import pytest
 from agents import Agent, RunConfig, Runner
 from cryptography.fernet import Fernet
+from openai import AsyncOpenAI
 
 from openai_sessions._instrumentation import observed_by
 from openai_sessions.directory import SessionDirectory
 from openai_sessions.emulator import Fault
+from openai_sessions.emulator._server import in_process_client
 from openai_sessions.encryption import EncryptedSession
 from openai_sessions.session import OpenAIConversationsSession
 from tests.agents.scripted import ScriptedModel, add, calls
@@ -264,17 +266,43 @@ async def test_answers_that_the_model_stores_count(titled, titles, emulator, is_
 @pytest.mark.parametrize(
     "fault", [Fault("cut_after_commit"), Fault("cut_mid_stream_after_commit", after_events=5)]
 )
-async def test_answer_whose_reply_was_lost_counts_once(titled, titles, emulator, fault):
+async def test_answer_whose_reply_was_lost_counts_once(open_directory, titles, emulator, fault):
     emulator.reply("Hi!")
-    session = await titled.session("chat_1")
-    conversation_id = await session.ensure_conversation()
-    emulator.inject(fault, operation="create_response")
-    answer = await session.client().responses.create(
-        model="gpt-5-mini", input="Hello", conversation=conversation_id, stream=True
-    )
-    types = [event.type async for event in answer]
+    with emulator.serve() as base_url:
+        async with AsyncOpenAI(base_url=base_url, api_key="sk-emulator") as client:
+            directory = open_directory(openai_client=client, title_with=titles)
+            session = await directory.session("chat_1")
+            conversation_id = await session.ensure_conversation()
+            emulator.inject(fault, operation="create_response")
+            answer = await session.client().responses.create(
+                model="gpt-5-mini", input="Hello", conversation=conversation_id, stream=True
+            )
+            types = [event.type async for event in answer]
     assert "response.completed" == types[-1]
-    assert ([TURN], 1) == (titles.asked, (await entry_of(titled)).turn_count)
+    assert ([TURN], 1) == (titles.asked, (await entry_of(directory)).turn_count)
+
+
+async def test_answer_counts_once_whatever_follows_in_the_stream(open_directory, titles, emulator):
+    """Some gateways end a stream with [DONE]."""
+
+    async def gateway(scope, receive, send):
+        async def send_with_end(message):
+            if message["type"] == "http.response.body" and b"response.completed" in message["body"]:
+                message = {**message, "body": message["body"] + b"data: [DONE]\n\n"}
+            await send(message)
+
+        await emulator(scope, receive, send_with_end)
+
+    emulator.reply("Hi!")
+    async with in_process_client(gateway, api_key="sk-gateway") as client:
+        directory = open_directory(openai_client=client, title_with=titles)
+        session = await directory.session("chat_1")
+        conversation_id = await session.ensure_conversation()
+        async with session.client().responses.with_streaming_response.create(
+            model="gpt-5-mini", input="Hello", conversation=conversation_id, stream=True
+        ) as response:
+            assert b"".join([part async for part in response.iter_bytes()]).endswith(b"[DONE]\n\n")
+        assert 1 == (await entry_of(directory)).turn_count
 
 
 async def test_response_in_another_conversation_does_not_count(titled, titles, emulator, client):
