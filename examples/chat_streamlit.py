@@ -76,7 +76,7 @@ async def opened_directory() -> AsyncIterator[SessionDirectory]:
         AsyncOpenAI() as client,
         SessionDirectory(url, openai_client=client, title_with=title_of) as directory,
     ):
-        set_default_openai_client(client)
+        set_default_openai_client(client, use_for_tracing=False)
         await directory.create_tables()
         yield directory
 

@@ -26,6 +26,7 @@ def emulator(tmp_path, monkeypatch):
         monkeypatch.setenv("OPENAI_BASE_URL", base_url)
         yield emulator
         st.cache_resource.clear()  # closes what the pages have opened
+        agents.set_default_openai_client(None, use_for_tracing=False)
 
 
 @pytest.fixture
