@@ -21,7 +21,7 @@ from uuid import uuid4
 
 import anyio
 import openai
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, delete, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openai_sessions._conversation.writing import Progress
@@ -252,10 +252,12 @@ class Registration:
     async def release(self, conversation_id: str, creation_id: str | None) -> None:
         """Take a conversation from its name, if it has one, and schedule its deletion.
 
-        A title that was generated from it goes too.
+        A generated title goes too if it is the conversation of the current branch.
         """
         is_branch = self._has(conversation_id)
-        untitle = update(names).where(self._is_named(conversation_id), names.c.is_title_requested)
+        is_current = exists().where(is_branch, branches.c.branch == names.c.branch)
+        is_titled = and_(self._is_named(conversation_id), is_current, names.c.is_title_requested)
+        untitle = update(names).where(is_titled)
         no_title = {**title_columns(None), "is_title_requested": False}
 
         async def release(connection: AsyncConnection) -> None:

@@ -379,6 +379,7 @@ def test_upgrade_creates_a_directory_once(service, tmp_path):
     assert list(directory.names()) == ["user_1"]
 
 
+@pytest.mark.exhaustive
 def test_upgrade_of_an_earlier_version_tells_both(service, tmp_path):
     service.variables["OPENAI_SESSIONS_DIRECTORY"] = f"sqlite:///{tmp_path}/names.db"
     shutil.copy(ROOT / "tests/directory/previous/version_2.db", tmp_path / "names.db")
@@ -394,6 +395,7 @@ def test_upgrade_of_an_earlier_version_tells_both(service, tmp_path):
     assert ["alice", "carol", "draft", "unused"] == listed
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("version", [1, 4])
 def test_upgrade_of_a_version_that_cannot_be_says_so(service, tmp_path, version):
     service.variables["OPENAI_SESSIONS_DIRECTORY"] = f"sqlite:///{tmp_path}/names.db"

@@ -213,6 +213,17 @@ async def test_a_cleared_conversation_leaves_no_generated_title(titled, titles, 
     assert (1 if by_hand else 2) == len(titles.asked)
 
 
+async def test_clearing_another_branch_leaves_the_title(titled):
+    await (await titled.session("chat_1")).add_items(TURN)
+    retry = await titled.fork("chat_1", "retry")
+    await retry.clear_session()
+    assert "Greetings" == (await entry_of(titled)).title
+    await titled.switch("chat_1", "retry")
+    await retry.add_items(TURN)
+    await retry.clear_session()
+    assert None is (await entry_of(titled)).title
+
+
 async def test_removed_title_is_not_generated_again(titled, titles):
     session = await titled.session("chat_1")
     await session.add_items(TURN)

@@ -129,7 +129,7 @@ def test_example_is_short(name):
     assert len((EXAMPLES / name).read_text().splitlines()) <= 50
 
 
-@pytest.mark.parametrize("name", one_in(2, OUTPUT))
+@pytest.mark.parametrize("name", one_in(3, OUTPUT))
 def test_example_runs(name, base_url, request):
     if name == "compaction.py":
         base_url = request.getfixturevalue("compacting_url")

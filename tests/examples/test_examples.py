@@ -112,7 +112,7 @@ UNCLOSED_DATABASE = (
 @pytest.mark.parametrize(
     "name",
     [
-        *one_in(2, [name for name in OUTPUT if name not in SLOW]),
+        *one_in(3, [name for name in OUTPUT if name not in SLOW]),
         *(pytest.param(name, marks=pytest.mark.exhaustive) for name in SLOW),
     ],
 )
