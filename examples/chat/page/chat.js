@@ -80,6 +80,12 @@ async function show(id) {
   if (conversation.run !== null) follow(id, conversation.run);
 }
 
+/** Show a new conversation, without an event that would remove the notice. */
+function leave() {
+  history.replaceState(null, "", "#/");
+  return show(null);
+}
+
 function message({ role, text }) {
   return element("div", { class: `message ${role}`, dir: "auto" }, text);
 }
@@ -182,7 +188,7 @@ async function remove() {
   const text = "All of its messages are deleted, for good.";
   if (!(await ask({ heading: "Delete this conversation?", text, action: "Delete" }))) return;
   await api("DELETE", `conversations/${id}`);
-  if (shown === id) location.hash = "#/";
+  if (shown === id) await leave();
   await list();
 }
 
@@ -191,8 +197,7 @@ async function erase() {
   if (!(await ask({ heading: "Erase everything?", text, action: "Erase" }))) return;
   tell("Erasing…");
   const report = await api("DELETE", "me");
-  location.hash = "#/";
-  await show(null);
+  await leave();
   await list();
   tell(summary(report));
 }
@@ -211,7 +216,7 @@ function choose(isChoosing) {
 }
 
 function fail(error) {
-  if (error.status === 404 && shown !== null) location.hash = "#/";
+  if (error.status === 404 && shown !== null) leave();
   tell(error.message);
 }
 
