@@ -7,6 +7,7 @@ from agents import Agent, Runner, RunState, SQLiteSession, function_tool
 from openai_sessions import OpenAIConversationsSession
 from openai_sessions.emulator._server import serving
 from openai_sessions.encryption import EncryptedSession
+from tests.selection import one_in
 from tests.servers import Replaceable
 
 from . import completions
@@ -172,7 +173,7 @@ async def test_turns_with_responses(opened, address, server, both):
 
 
 @chat_models
-@pytest.mark.parametrize("history", HISTORIES.values(), ids=HISTORIES)
+@pytest.mark.parametrize("history", one_in(3, HISTORIES.values()), ids=HISTORIES)
 async def test_histories_of_other_models_with_chat_completions(opened, history, address, server, both):
     async with opened(address.base_url) as model:
         for session in both:

@@ -66,6 +66,7 @@ def test_wrong_result_ends_the_run(server):
     asyncio.run(run())
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("read", "depth"), [("read_from_both_ends", 3), ("read_at_once", 1)])
 def test_bare_client_reads_as_fast_as_can_be(server, read, depth):
     """Of four pages, the first goes alone where nothing is known, and then two at a time."""

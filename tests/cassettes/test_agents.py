@@ -67,8 +67,8 @@ async def turns(client, model, session, runner=run):
     ("urls", "runner"),
     [
         ((None, OPENAI), run),
-        ((None, OPENAI), run_streamed),
-        ((OPENAI, OPENAI), run),
+        pytest.param((None, OPENAI), run_streamed, marks=pytest.mark.exhaustive),
+        pytest.param((OPENAI, OPENAI), run, marks=pytest.mark.exhaustive),
         ((OPENAI, NOWHERE), run),
     ],
 )

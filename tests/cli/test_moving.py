@@ -107,6 +107,7 @@ def test_export_that_fails_leaves_no_file(service, file):
     assert (exit_code, list(file.parent.iterdir())) == (1, [])
 
 
+@pytest.mark.exhaustive
 def test_export_goes_through_a_pipe_into_an_import(service):
     service.holds("conv_1", [user("Grüße\u2028"), assistant("b")])
     exported = service.output("export", "conv_1", "-", own_process=True)

@@ -238,6 +238,7 @@ def test_serve_refuses_a_file_that_is_missing_or_wrong(file):
     assert (refused.exit_code, len(refused.stderr.splitlines())) == (2, 1)
 
 
+@pytest.mark.exhaustive
 def test_programs_in_other_processes_get_the_replies():
     """Of the Agents SDK, with two conversations at once, one of them streamed; and curl."""
     with serving("--replies", "examples/replies.json") as (process, printed, base_url):

@@ -20,7 +20,7 @@ EMPTY_SCHEMA = ("DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
 TABLES = [table.name for table in metadata.sorted_tables]
 """The tables that tests fill."""
 
-ON_BOTH = {"test_conformance", "test_databases", "test_races"}
+ON_BOTH = {"test_databases", "test_races"}
 """The modules whose tests `make test` runs on PostgreSQL too; `make test-all` runs those of all."""
 
 

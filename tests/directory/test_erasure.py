@@ -76,6 +76,7 @@ async def test_nothing_of_the_user_is_left_and_others_keep_theirs(directory, emu
     assert [user("bob's 0"), user("bob's 1")] == await others[0].get_items()
 
 
+@pytest.mark.exhaustive
 async def test_more_names_than_one_transaction_takes(directory, url, monkeypatch):
     monkeypatch.setattr(_erasure, "_NAMES_PER_TRANSACTION", 2)
     ids = {(await written(directory, f"{number}", 1)).session_id for number in range(5)}
@@ -115,6 +116,7 @@ async def test_without_conversations_the_names_stay_and_are_empty(directory, emu
     assert ((1, 0, 0, 0), []) == (await left_in(url), await session.get_items())
 
 
+@pytest.mark.exhaustive
 async def test_pending_deletions_of_the_user_are_made(directory, other, emulator, clock, url):
     """Those of names that were forgotten, cleared or have expired."""
     forgotten, cleared, expired = [await written(directory, each) for each in ("a", "b", "c")]
@@ -197,6 +199,7 @@ async def test_responses_alone(directory, emulator):
     assert (("resp_1",), ErasedObjects()) == (report.responses.already_gone, report.conversations)
 
 
+@pytest.mark.exhaustive
 async def test_failure_of_one_conversation_does_not_stop_the_others(directory, emulator):
     sessions = [await written(directory, f"{number:02}", 1) for number in range(12)]
     emulator.inject(
@@ -481,6 +484,7 @@ async def test_lost_creations_of_the_user_are_in_the_report(directory, emulator)
     assert "trip" == json.loads(json.dumps(report.as_json()))["lost_creations"][0]["name"]
 
 
+@pytest.mark.exhaustive
 async def test_two_erasures_at_once(directory, other, emulator, url):
     sessions = [await written(directory, f"{number}") for number in range(10)]
     reports = await asyncio.gather(directory.erase(ALICE), other.erase(ALICE), directory.sweep())

@@ -40,7 +40,7 @@ PASTED = ("program.py", "test_guide.py")
 """Files that a reader of the README makes from its programs."""
 
 
-@pytest.mark.parametrize("name", one_in(2, PROGRAMS))
+@pytest.mark.parametrize("name", one_in(3, PROGRAMS))
 def test_programs_run_and_print_what_they_say(name, server):
     if name == "docs/turns.md":
         pytest.importorskip("bpe_openai", reason="bpe-openai is not installed")

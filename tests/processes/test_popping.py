@@ -52,6 +52,7 @@ async def test_item_left_by_a_failed_pop_has_one_taker(emulator, session, staff,
     assert [user("newer"), user("older"), None] == taken
 
 
+@pytest.mark.exhaustive
 async def test_item_whose_deletion_got_no_answer_goes_to_who_deleted_it(emulator, session, staff, locked):
     """The item is gone, so its value is with the process that asked for its deletion, and only there."""
     await session.add_items([user("older"), user("newer")])

@@ -36,7 +36,7 @@ def target_on(stage, **options):
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-@pytest.mark.parametrize("place", one_in(4, PLACES), ids=lambda place: "-".join(map(str, place)))
+@pytest.mark.parametrize("place", one_in(6, PLACES), ids=lambda place: "-".join(map(str, place)))
 async def test_cancelled_copy_leaves_nothing(world, stage, source, way, place):
     operation, number, moment = place
     target, gate = target_on(stage), Gate()

@@ -33,7 +33,7 @@ def world(emulator):
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 @pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("phase", one_in(4, PHASES))
+@pytest.mark.parametrize("phase", one_in(5, PHASES))
 async def test_a_cancelled_fork_leaves_nothing(world, phase, moment, way):
     stage, gate = Stage(world.emulator), Gate()
     session = await world.session_with(*ITEMS, openai_client=stage.client)
