@@ -30,14 +30,14 @@ def batch(size):
 
 
 @asynccontextmanager
-async def opened(url, base_url, *, now=None, hooks=None):
+async def opened(url, base_url, *, now=None, hooks=None, title_with=None):
     """Open a directory with a client of its own, as a separate process does."""
     transport = openai.DefaultAsyncHttpxClient(verify=False, event_hooks=hooks or {})
     async with openai.AsyncOpenAI(base_url=base_url, api_key="sk-emulator", http_client=transport) as client:
         clock = {} if now is None else {"clock": lambda: datetime.fromtimestamp(now, timezone.utc)}
         options = {"requests": RequestSettings(retry_policy=POLICY)}
         async with SessionDirectory(
-            url, openai_client=client, session_options=options, title_with=title_of, **clock
+            url, openai_client=client, session_options=options, title_with=title_with, **clock
         ) as directory:
             yield directory
 
@@ -71,7 +71,7 @@ class Death:
 
 async def begin(url, base_url, name, after):
     """Write to a new name."""
-    async with opened(url, base_url, hooks=Death(after).hooks()) as directory:
+    async with opened(url, base_url, hooks=Death(after).hooks(), title_with=title_of) as directory:
         await (await directory.session(name)).add_items(batch(3))
 
 
@@ -123,7 +123,7 @@ async def upgrade(url, after):
 async def use_at_random(url, base_url, *, names, seed, until, errors):
     """Use names in every way until a time; write unexpected errors to a file."""
     choice = random.Random(seed)  # noqa: S311 - so that a run can be repeated
-    async with opened(url, base_url) as directory:
+    async with opened(url, base_url, title_with=title_of) as directory:
         user = _User(directory, names, choice)
         while time.time() < until:
             try:
