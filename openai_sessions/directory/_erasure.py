@@ -139,15 +139,20 @@ class ErasureRows:
 
         await self._database.write(take)
 
-    async def conversations(self) -> list[str]:
-        """Return the conversations of the user: registered ones, those to be deleted, and those left over."""
-        registered = (
+    async def conversations(self, *, registered: bool) -> list[str]:
+        """Return the conversations of the user that are to be deleted, and those left over.
+
+        Args:
+            registered: Also those of the names. Once these are taken, a name that has a conversation again
+                was created since, and keeps it.
+        """
+        of_names = (
             select(branches.c.conversation_id)
             .join(names, and_(names.c.tenant == branches.c.tenant, names.c.entry_id == branches.c.entry_id))
             .where(self._is_of(names), branches.c.conversation_id.is_not(None))
         )
         pending = select(deletions.c.conversation_id).where(self._is_of(deletions))
-        found = [*await self._scalars(registered), *await self._scalars(pending)]
+        found = [*(await self._scalars(of_names) if registered else ()), *await self._scalars(pending)]
         return list(dict.fromkeys([*found, *await self.unfinished("conversation")]))
 
     async def responses(self) -> list[str]:
@@ -306,7 +311,7 @@ class Erasure:
         if scope.responses:
             await rows.take_responses()
         if scope.conversations or scope.items or scope.files:
-            conversation_ids = await rows.conversations()
+            conversation_ids = await rows.conversations(registered=not scope.conversations)
             await rows.note("conversation", conversation_ids)
             await for_each(conversation_ids, self._erase_conversation)
         if scope.responses:
@@ -323,7 +328,7 @@ class Erasure:
         if scope.conversations and await rows.has_key():
             notes.append(("key", rows.user, "deleted", None))
         if scope.conversations or scope.items or scope.files:
-            await for_each(await rows.conversations(), lambda each: self._examine(each, notes))
+            await for_each(await rows.conversations(registered=True), lambda each: self._examine(each, notes))
         if scope.responses:
             found = [*await rows.responses(), *await rows.unfinished("response")]
             notes.extend(("response", each, "deleted", None) for each in found)

@@ -535,6 +535,23 @@ async def test_open_session_creates_the_name_again_for_its_user(directory, emula
     assert set() == stored(emulator, session.session_id)
 
 
+async def test_name_that_is_created_again_meanwhile_keeps_its_conversation(
+    directory, other, emulator, monkeypatch
+):
+    session = await written(directory, "trip")
+    old = session.session_id
+    take_key = _erasure.ErasureRows.take_key
+
+    async def write_first(rows):
+        await (await other.session("trip", user=ALICE)).add_items([user("new")])
+        await take_key(rows)
+
+    monkeypatch.setattr(_erasure.ErasureRows, "take_key", write_first)
+    report = await directory.erase(ALICE)
+    assert ((old,), set()) == (report.conversations.deleted, stored(emulator, old))
+    assert [user("new")] == await (await directory.session("trip")).get_items()
+
+
 async def test_user_is_checked(directory, emulator):
     for value, error in (("", ValueError), ("x" * 256, ValueError), (None, TypeError)):
         with pytest.raises(error):

@@ -131,7 +131,7 @@ async def assert_stable(engine):
                     return found
 
         found, *_ = await asyncio.gather(read(), *(write(first) for first in (10, 20, 30)))
-    assert len(written) > 50
+    assert len(written) > 3
     quiet = {f"chat_{number}" for number in range(1, NAMES + 1)} - set(written)
     assert quiet == {name for name in found if name in quiet}
     assert len(quiet) == sum(name in quiet for name in found)

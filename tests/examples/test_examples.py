@@ -60,7 +60,7 @@ OUTPUT = {
         r"What city is the Golden Gate Bridge in\? San Francisco\.",
         r"What state is it in\? California\.",
         r"4 items, and OpenAI stores:",
-        r"\{'role': 'user', 'content': 'openai-sessions:encrypted:v1:gAAAAA\w+…",
+        r"\{'role': 'user', 'content': 'openai-sessions:encrypted:v2:gAAAAA\w+…",
     ],
     "without_async.py": [r"San Francisco\. California\.", r"Seattle\. Washington\."],
     "redis_lock.py": [r"25 items in conv_\w{48}"],
