@@ -48,6 +48,7 @@ def test_unknown_scenario_is_refused():
         main(["--only", "tea"])
 
 
+@pytest.mark.exhaustive
 def test_wrong_result_ends_the_run(server):
     """What is fast and wrong is not measured; nor is a bare client that gets too little."""
 

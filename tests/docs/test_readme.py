@@ -2,6 +2,8 @@
 
 from importlib.metadata import version
 
+import pytest
+
 from tests.docs.markdown import code_blocks, files_in, table_after
 from tests.examples.stand_in import ROOT, run_python
 
@@ -27,6 +29,7 @@ def test_test_of_the_readme_passes(tmp_path):
     assert "1 passed" in finished.stdout, finished.stdout
 
 
+@pytest.mark.exhaustive
 def test_comparison_is_as_measured():
     """The column of this library holds with any version, that of the Agents SDK with the one it names."""
     finished = run_python("-m", "tools.comparison", base_url=UNREACHABLE)

@@ -111,12 +111,14 @@ async def test_one_request_that_never_succeeds(world):
         await check(world, fault)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("first", one_in(16, CREATIONS), ids=str)
 async def test_a_fault_of_the_creation_and_another(world, first):
     for second in behind(first, of_a_write(first)):
         await check(world, first, second)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("first", one_in(32, POSTS), ids=str)
 async def test_a_fault_of_a_request_that_appends_and_another(world, first):
     """The second one meets any later request: the same items again, later items, a look or a deletion."""
