@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import Any, Literal, get_args
 
 import openai
-from sqlalchemy import ColumnElement, and_, case, delete, literal, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, exists, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openai_sessions._api.client import ConversationsClient
@@ -47,6 +47,9 @@ from openai_sessions.errors import ConversationNotFoundError, SessionError
 Kind = Literal["conversation", "item", "response", "file", "key"]
 
 Status = Literal["noted", "deleted", "already_gone", "failed"]
+
+_UNFINISHED = ("noted", "failed")
+"""The statuses of objects that may still be stored."""
 
 _NAMES_PER_TRANSACTION = 100
 
@@ -111,6 +114,19 @@ class ErasureRows:
             await transaction.remove(entry_id)
         return len(rows)
 
+    async def forget_registered(self) -> None:
+        """Remove the notes of conversations that a name has: they were to stay, or are another user's now."""
+        noted_in = func.coalesce(erasures.c.conversation_id, erasures.c.object_id)
+        is_registered = exists().where(
+            branches.c.tenant == erasures.c.tenant, branches.c.conversation_id == noted_in
+        )
+        is_obsolete = and_(self._is_of(erasures), erasures.c.status.in_(_UNFINISHED), is_registered)
+
+        async def forget(connection: AsyncConnection) -> None:
+            await connection.execute(delete(erasures).where(is_obsolete))
+
+        await self._database.write(forget)
+
     async def take_key(self) -> None:
         """Delete the key of the user, and note that."""
 
@@ -165,7 +181,7 @@ class ErasureRows:
 
     async def unfinished(self, kind: Kind) -> list[str]:
         """Return the noted objects of a kind that are not known to be deleted."""
-        is_unfinished = and_(erasures.c.kind == kind, erasures.c.status.in_(["noted", "failed"]))
+        is_unfinished = and_(erasures.c.kind == kind, erasures.c.status.in_(_UNFINISHED))
         statement = select(erasures.c.object_id).where(self._is_of(erasures), is_unfinished)
         return await self._scalars(statement.order_by(erasures.c.object_id))
 
@@ -231,7 +247,7 @@ class ErasureRows:
 
         async def take(connection: AsyncConnection) -> list[tuple[str, str, str, str | None]]:
             rows = [(row[0], row[1], row[2], row[3]) for row in await connection.execute(statement)]
-            if not any(status in {"noted", "failed"} for _, _, status, _ in rows):
+            if not any(status in _UNFINISHED for _, _, status, _ in rows):
                 await connection.execute(delete(erasures).where(self._is_of(erasures)))
             return rows
 
@@ -308,6 +324,7 @@ class Erasure:
             await rows.take_names()
             await rows.take_key()
             await self._destroy_keys()
+        await rows.forget_registered()
         if scope.responses:
             await rows.take_responses()
         if scope.conversations or scope.items or scope.files:

@@ -552,6 +552,18 @@ async def test_name_that_is_created_again_meanwhile_keeps_its_conversation(
     assert [user("new")] == await (await directory.session("trip")).get_items()
 
 
+async def test_name_that_another_user_gets_after_a_failure_keeps_its_conversation(directory, emulator, url):
+    session = await written(directory, "trip")
+    emulator.inject(Fault("error_500_before"), operation="delete_item", times=100)
+    assert (await directory.erase(ALICE, conversations=False)).has_failures
+    emulator.clear_faults()
+    await directory.set_user("trip", "bob")
+    report = await directory.erase(ALICE)
+    assert (False, ErasedObjects()) == (report.has_failures, report.conversations)
+    assert 2 == len(stored(emulator, session.session_id)) == len(await session.get_items())
+    assert [] == await rows(url, erasures)
+
+
 async def test_user_is_checked(directory, emulator):
     for value, error in (("", ValueError), ("x" * 256, ValueError), (None, TypeError)):
         with pytest.raises(error):
