@@ -44,6 +44,13 @@ def pytest_collection_finish():
 
 
 @pytest.fixture
+def garbage_collected():
+    """Collect the garbage of a test at its end, so that what warns of it is not another test's failure."""
+    yield
+    gc.collect()
+
+
+@pytest.fixture
 def emulator():
     with Emulator() as emulator:
         yield emulator

@@ -264,6 +264,7 @@ async def run_and_cancel(runner, session, steps, on_error):
 
 
 @pytest.mark.exhaustive
+@pytest.mark.usefixtures("garbage_collected")
 @pytest.mark.filterwarnings("ignore:coroutine 'run_single_turn' was never awaited")  # the SDK's
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("runner", RUNNERS[:2])

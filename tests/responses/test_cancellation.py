@@ -99,6 +99,7 @@ async def next_response(stage):
 
 
 @pytest.mark.exhaustive
+@pytest.mark.usefixtures("garbage_collected")
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")  # of the Runner
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
@@ -122,6 +123,7 @@ async def test_a_turn_that_is_cancelled_at_any_await(stage, runner, on_error, ki
 
 
 @pytest.mark.exhaustive
+@pytest.mark.usefixtures("garbage_collected")
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")  # of the Runner
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("on_error", ["rewind", "repair"])
