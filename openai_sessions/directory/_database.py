@@ -26,6 +26,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    and_,
     false,
     func,
     inspect,
@@ -136,6 +137,9 @@ branches = Table(
     UniqueConstraint("tenant", "conversation_id"),
 )
 """One row per branch of a name, with its conversation once that exists."""
+
+is_branch_of_name = and_(branches.c.tenant == names.c.tenant, branches.c.entry_id == names.c.entry_id)
+"""Joins the branches with their names."""
 
 usage = Table(
     "openai_sessions_model_usage",

@@ -33,6 +33,7 @@ from openai_sessions.directory._database import (
     deletions,
     erasures,
     insert_into,
+    is_branch_of_name,
     keys,
     names,
     responses,
@@ -164,7 +165,7 @@ class ErasureRows:
         """
         of_names = (
             select(branches.c.conversation_id)
-            .join(names, and_(names.c.tenant == branches.c.tenant, names.c.entry_id == branches.c.entry_id))
+            .join(names, is_branch_of_name)
             .where(self._is_of(names), branches.c.conversation_id.is_not(None))
         )
         pending = select(deletions.c.conversation_id).where(self._is_of(deletions))

@@ -31,6 +31,7 @@ from openai_sessions.directory._database import (
     creations,
     deletions,
     insert_into,
+    is_branch_of_name,
     names,
     responses,
     usage,
@@ -261,9 +262,8 @@ class Registration:
         no_title = {**title_columns(None), "is_title_requested": False}
 
         async def release(connection: AsyncConnection) -> None:
-            await connection.execute(
-                untitle.values(no_title)
-            )  # first: the name is locked before its branches
+            # First, as other transactions lock the name before its branches.
+            await connection.execute(untitle.values(no_title))
             found = (await connection.execute(select(branches).where(is_branch).with_for_update())).mappings()
             user = self.opened.user
             for row in found.all():
@@ -385,9 +385,10 @@ class PendingDeletions:
         is_expired = and_(
             names.c.tenant == self._database.tenant, names.c.expires_at <= self._database.clock()
         )
-        is_branch = and_(branches.c.tenant == names.c.tenant, branches.c.entry_id == names.c.entry_id)
         count_names = select(func.count()).select_from(names).where(is_expired)
-        counts = select(func.count(branches.c.conversation_id)).join(names, is_branch).where(is_expired)
+        counts = (
+            select(func.count(branches.c.conversation_id)).join(names, is_branch_of_name).where(is_expired)
+        )
 
         async def count(connection: AsyncConnection) -> tuple[int, int]:
             found = [int((await connection.execute(each)).scalar_one()) for each in (count_names, counts)]

@@ -45,6 +45,7 @@ from openai_sessions.directory._database import (
     branches,
     deletions,
     insert_into,
+    is_branch_of_name,
     names,
     usage,
 )
@@ -405,9 +406,7 @@ class DirectoryTransaction:
                 branches.c.branch,
                 branches.c.conversation_id,
             )
-            .join(
-                branches, and_(branches.c.tenant == names.c.tenant, branches.c.entry_id == names.c.entry_id)
-            )
+            .join(branches, is_branch_of_name)
             .where(names.c.tenant == self.tenant, condition)
         )
         rows: Sequence[RowMapping] = (await self.connection.execute(statement)).mappings().all()
@@ -594,7 +593,7 @@ class NameRows:
         """Return the branches of a name, oldest first; none if the name does not exist."""
         statement = (
             select(branches, names.c.branch.label("current"))
-            .join(names, (names.c.tenant == branches.c.tenant) & (names.c.entry_id == branches.c.entry_id))
+            .join(names, is_branch_of_name)
             .where(names.c.tenant == self._database.tenant, names.c.name == name)
             .order_by(branches.c.created_at, branches.c.branch)
         )
@@ -670,11 +669,7 @@ class NameRows:
 
     def _select(self) -> Select[Any]:
         """Select the names of the tenant, each with the conversation of its current branch."""
-        is_current = and_(
-            branches.c.tenant == names.c.tenant,
-            branches.c.entry_id == names.c.entry_id,
-            branches.c.branch == names.c.branch,
-        )
+        is_current = and_(is_branch_of_name, branches.c.branch == names.c.branch)
         statement: Any = select(  # its type differs between SQLAlchemy 2.0 and 2.1
             names.c.entry_id,
             names.c.name,
