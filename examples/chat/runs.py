@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
-from typing import Any, NamedTuple
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from typing import Any, NamedTuple, TypeVar
 
 import anyio
 from agents import Agent, Runner
@@ -26,6 +26,8 @@ from typing_extensions import Self
 
 from openai_sessions.directory import NamedSession, SessionDirectory
 from openai_sessions.redis import redis_lock
+
+T = TypeVar("T")
 
 logger = logging.getLogger("chat")
 
@@ -74,6 +76,21 @@ class BusyError(Exception):
     """An answer is being written in the conversation, or the conversation is being deleted."""
 
 
+@asynccontextmanager
+async def _unless_busy(lock: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
+    """Hold a lock in this block.
+
+    Raises:
+        BusyError: It was not free in time. What the block raises passes through.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            held = await stack.enter_async_context(lock)
+        except LockError:
+            raise BusyError from None
+        yield held
+
+
 class Runs:
     """The answers that this worker writes, and the events of those of all workers.
 
@@ -113,10 +130,7 @@ class Runs:
             UserMismatchError: It belongs to another user.
         """
         async with AsyncExitStack() as stack:
-            try:
-                lock = await stack.enter_async_context(self._lock(name))
-            except LockError:
-                raise BusyError from None
+            lock = await stack.enter_async_context(_unless_busy(self._lock(name)))
             if await self._is_closed(name, user):
                 raise BusyError
             # The session writes under this lock, and not at all once it is lost.
@@ -172,11 +186,7 @@ class Runs:
         Raises:
             BusyError: Another request does so at this moment.
         """
-        async with AsyncExitStack() as stack:
-            try:
-                await stack.enter_async_context(self._lock(f"closed:{key}"))
-            except LockError:
-                raise BusyError from None
+        async with _unless_busy(self._lock(f"closed:{key}")):
             yield
 
     @asynccontextmanager
@@ -186,11 +196,7 @@ class Runs:
         Raises:
             BusyError: It did not stop within three leases.
         """
-        async with AsyncExitStack() as stack:
-            try:
-                await stack.enter_async_context(self._patient_lock(name))
-            except LockError:
-                raise BusyError from None
+        async with _unless_busy(self._patient_lock(name)):
             await self._redis.delete(f"chat:events:{name}")
             yield
 
